@@ -1,0 +1,233 @@
+"""A run's configuration: one TOML file, each table a dataclass beside the code that uses it.
+
+Unknown keys are errors. ``--set table.key=value`` overrides; the value is read as TOML, else as a string.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import toml
+
+from hpcnas.core.budget import Budget
+from hpcnas.core.combiners import COMBINERS, Average
+from hpcnas.core.coordinator import SearchConfig
+from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError
+from hpcnas.core.inheritance import INHERITANCE, Parent
+from hpcnas.core.space import SearchSpace, known_type, spell
+from hpcnas.core.stopping import STOPPING, NeverStop
+from hpcnas.core.strategies import STRATEGIES, Incremental
+from hpcnas.data import DATASETS
+from hpcnas.data.corpus import DataConfig
+from hpcnas.data.features import FeatureConfig
+from hpcnas.nn.augmentation import AugmentationConfig
+from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.nn.training import TrainingConfig
+
+TC_RESNET8 = (
+    "tdnn:channels=16,dilation=1,kernel=3/tcres:channels=24,kernel=9,stride=2"
+    "/tcres:channels=32,kernel=9,stride=2/tcres:channels=48,kernel=9,stride=2"
+)
+"""TC-ResNet8, Choi et al., Interspeech 2019 (doi:10.21437/Interspeech.2019-1363), in our blocks: 65k parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceConfig:
+    """The block set B and the limits on a tower."""
+
+    blocks: tuple[str, ...] = tuple(sorted(BLOCK_TYPES))
+    """Kinds, or kinds with the values their settings may take: ``"svdf:filters=64|128,memory=8"``."""
+    max_depth: int = 8
+    max_params: int = 65_000
+    """0: no limit."""
+    max_macs: int = 0
+    """Multiply-accumulates per example; 0: no limit."""
+
+    def __post_init__(self) -> None:
+        if self.max_depth < 1:
+            raise ConfigError(f"space.max_depth = {self.max_depth}: must be at least 1")
+        if not self.blocks:
+            raise ConfigError("space.blocks is empty; name at least one block")
+        for number, text in enumerate(self.blocks):
+            try:
+                known_type(text.partition(":")[0], BLOCK_TYPES).narrowed(text)
+            except ArchitectureError as error:
+                raise ConfigError(f"space.blocks[{number}]: {error}") from error
+        try:
+            self.budget
+        except ConfigError as error:
+            raise ConfigError(f"space.{error}") from error
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(max_params=self.max_params, max_macs=self.max_macs)
+
+    def build(self) -> SearchSpace:
+        types = (known_type(text.partition(":")[0], BLOCK_TYPES).narrowed(text) for text in self.blocks)
+        return SearchSpace(tuple(types), self.max_depth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleConfig:
+    """The final stage: the best architecture, retrained from scratch."""
+
+    members: int = 2
+    """p of the paper's Algorithm 3."""
+    epochs: int = 30
+    """Of each member: longer than a trial's."""
+    baseline: str = TC_RESNET8
+    """A hand-designed architecture, trained as one member is and reported beside them; empty: none."""
+
+    def __post_init__(self) -> None:
+        for name in ("members", "epochs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"ensemble.{name} = {getattr(self, name)}: must be at least 1")
+        if self.baseline:
+            try:
+                spell(self.baseline, BLOCK_TYPES)
+            except ArchitectureError as error:
+                raise ConfigError(f"ensemble.baseline: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a run depends on."""
+
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    strategy: Any = field(default_factory=Incremental, metadata={"table": STRATEGIES})
+    inheritance: Any = field(default_factory=Parent, metadata={"table": INHERITANCE})
+    stopping: Any = field(default_factory=NeverStop, metadata={"table": STOPPING})
+    combiner: Any = field(default_factory=Average, metadata={"table": COMBINERS})
+    search: SearchConfig = field(default_factory=SearchConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed = {self.seed}: must not be negative")
+        if self.data.name not in DATASETS:
+            raise ConfigError(f'data.name = "{self.data.name}": unknown data set; known: {", ".join(sorted(DATASETS))}')
+
+
+MAY_CHANGE = ("search", "ensemble", "combiner")
+"""Tables that a resume may give other values: they do not change what finished trials mean."""
+
+
+def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in ``path`` (none: the defaults) with ``table.key=value`` overrides; raises ConfigError."""
+    table: dict[str, Any] = {}
+    if path is not None:
+        try:
+            table = toml.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such configuration file") from None
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        except (toml.TomlDecodeError, UnicodeDecodeError, IndexError) as error:
+            raise ConfigError(f"{path}: is not TOML: {error}") from error
+    for override in overrides:
+        _override(table, override)
+    try:
+        return _build(Config, table, "")
+    except HpcnasError as error:
+        raise ConfigError(f"{path}: {error}" if path is not None else str(error)) from error
+
+
+def dump(config: Config) -> str:
+    """``config`` as TOML, every value spelled out; ``load`` gives the same again."""
+    table = asdict(config)
+    for entry in fields(Config):
+        if "table" in entry.metadata:
+            part = getattr(config, entry.name)
+            name = next(n for n, kind in entry.metadata["table"].items() if kind is type(part))
+            table[entry.name] = {"name": name, **asdict(part)}
+    return toml.dumps(table)
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """What of ``new`` a run begun with ``old`` cannot go on with, as ``key: old, now new``."""
+    before, after = _flat(toml.loads(dump(old))), _flat(toml.loads(dump(new)))
+    return [
+        f"{key} = {before.get(key)!r}, now {after.get(key)!r}"
+        for key in sorted({*before, *after})
+        if key.partition(".")[0] not in MAY_CHANGE and before.get(key) != after.get(key)
+    ]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _override(table: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f'--set {text}: expected table.key=value, such as --set training.epochs=2')
+    *tables, last = key.strip().split(".")
+    for name in tables:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {text}: {name} is a value, not a table")
+    try:
+        table[last] = toml.loads(f"value = {value}")["value"]
+    except (toml.TomlDecodeError, IndexError, ValueError):
+        table[last] = value.strip()
+
+
+def _build(kind: type, table: Any, where: str) -> Any:
+    """An instance of the dataclass ``kind`` from a TOML table."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where.rstrip('.')} = {table!r}: must be a table")
+    known = {entry.name: entry for entry in fields(kind)}
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, value in table.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(known) or 'none'}"
+            raise ConfigError(f"{where}{key}: unknown key; {hint}")
+        if "table" in known[key].metadata:
+            values[key] = _choose(known[key].metadata["table"], known[key].default_factory, value, key)
+        elif hasattr(hints[key], "__dataclass_fields__"):
+            values[key] = _build(hints[key], value, f"{where}{key}.")
+        else:
+            values[key] = _value(hints[key], value, f"{where}{key}")
+    return kind(**values)
+
+
+def _choose(parts: Mapping[str, type], default: Any, table: Any, where: str) -> Any:
+    """One of a table's parts, by ``name``; the other keys are its fields."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} = {table!r}: must be a table with a name")
+    rest = dict(table)
+    kind = parts.get(rest.pop("name")) if "name" in rest else default
+    if kind is None:
+        raise ConfigError(f'{where}.name = "{table["name"]}": unknown; known: {", ".join(sorted(parts))}')
+    return _build(kind, rest, f"{where}.")
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if typing.get_origin(hint) is tuple:
+        item, *more = typing.get_args(hint)
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where} = {value!r}: must be a list")
+        if more and more[0] is not Ellipsis and len(value) != len(more) + 1:
+            raise ConfigError(f"{where} = {value!r}: must have {len(more) + 1} values")
+        return tuple(_value(item, v, f"{where}[{i}]") for i, v in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+        raise ConfigError(f"{where} = {value!r}: must be {names[hint]}")
+    return value

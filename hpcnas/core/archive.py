@@ -1,0 +1,68 @@
+"""The shared archive: every trial handed out and every result, as the coordinator and the tools see it."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable
+
+from hpcnas.core.architecture import Architecture
+from hpcnas.core.trial import Result, Trial
+
+
+class Archive:
+    """All trials and results of a run; the same events in the same order make the same archive.
+
+    Knows what is running, so that nothing is tried twice, not even at the same time.
+    """
+
+    def __init__(self, events: Iterable[Trial | Result] = ()) -> None:
+        self.trials: dict[int, Trial] = {}
+        self.results: dict[int, Result] = {}
+        self._seen: set[Architecture] = set()
+        self._ranking: list[Result] = []
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Trial | Result) -> None:
+        """Take in a trial handed out (again, if it has no result yet) or a result."""
+        if isinstance(event, Trial):
+            self.trials[event.id] = event
+            self._seen.add(event.architecture)
+            return
+        self.results[event.trial] = event
+        if event.state.has_score:
+            insort(self._ranking, event, key=rank_key)
+
+    @property
+    def running(self) -> list[Trial]:
+        """Trials without a result, oldest first; after a restart these are the ones to run again."""
+        return [trial for id_, trial in sorted(self.trials.items()) if id_ not in self.results]
+
+    @property
+    def ranking(self) -> list[Result]:
+        """Scored results, best first."""
+        return self._ranking
+
+    @property
+    def next_id(self) -> int:
+        return max(self.trials, default=-1) + 1
+
+    def seen(self, architecture: Architecture) -> bool:
+        """Whether it was tried or is running."""
+        return architecture in self._seen
+
+    def best(self, k: int = 1) -> list[Trial]:
+        """The ``k`` best trials, fewer while fewer have a score."""
+        return [self.trials[result.trial] for result in self._ranking[:k]]
+
+    def lineage(self, id_: int) -> list[Trial]:
+        """From the first architecture to trial ``id_``, each the parent of the next."""
+        line = [self.trials[id_]]
+        while (parent := line[0].proposal.parent) is not None:
+            line.insert(0, self.trials[parent])
+        return line
+
+
+def rank_key(result: Result) -> tuple[float, float, int]:
+    """Order of results, best first: score, then the lower loss, then the older trial."""
+    return -result.score, result.loss, result.trial

@@ -1,0 +1,13 @@
+"""Combiners: how much each ensemble member's logits count.
+
+A combiner is a frozen dataclass with ``combine(predictions (M, N, K), labels (N,)) -> weights (M,)``, fitted on the
+validation split; weights are not negative and sum to one.
+"""
+
+from hpcnas.core.combiners.average import Average
+
+COMBINERS = {
+    "average": Average,
+}
+
+__all__ = ["COMBINERS", "Average"]

@@ -1,0 +1,168 @@
+"""The coordinator: message in, reply out. Decides what is tried next and when the search is over.
+
+Has never heard of MPI, torch or files; what it needs of them is handed to it as functions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hpcnas.core.architecture import Architecture
+from hpcnas.core.archive import Archive
+from hpcnas.core.budget import Budget
+from hpcnas.core.errors import ArchitectureError, ConfigError
+from hpcnas.core.inheritance import NoInheritance
+from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.space import SearchSpace
+from hpcnas.core.stopping import NeverStop
+from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
+
+MAX_ATTEMPTS = 3
+"""A trial that was handed out so often without a result is given up as failed."""
+MAX_PROPOSALS = 500
+"""Proposals drawn for one trial before the space within the budget counts as exhausted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How long a search goes on, and over which groups."""
+
+    max_trials: int = 60
+    """Trials in all, failed ones included."""
+    time_limit: float = 0.0
+    """Seconds of search in all, resumed parts added up, after which no trial is begun; 0: none."""
+    group_size: int = 1
+    """MPI ranks that train one model together."""
+    keep_weights: int = 50
+    """Weights of so many best trials stay on disk; running trials' parents always do."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_trials", 1), ("group_size", 1), ("keep_weights", 1), ("time_limit", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"search.{name} = {getattr(self, name)}: must be at least {least}")
+
+
+@dataclass
+class Coordinator:
+    """Answers leaders, one message at a time.
+
+    Args:
+        archive: what is known so far; trials in it without a result are handed out first, under their ids.
+        measure: cost of an architecture; raises ArchitectureError if it cannot be built.
+        record: makes an event permanent. A trial is recorded before it is sent, a result before it counts.
+        discard: told of a trial whose weights nobody needs any more.
+        elapsed: seconds that the search has taken, those before a resume included.
+    """
+
+    strategy: object
+    space: SearchSpace
+    config: SearchConfig
+    seed: int
+    record: Callable[[Trial | Result], None]
+    measure: Callable[[Architecture], Cost]
+    budget: Budget = field(default_factory=Budget)
+    inheritance: object = field(default_factory=NoInheritance)
+    stopping: object = field(default_factory=NeverStop)
+    archive: Archive = field(default_factory=Archive)
+    discard: Callable[[int], None] = lambda trial: None
+    elapsed: Callable[[], float] = time.monotonic
+    suspended: bool = False
+    """Set from outside when the job must end: every later answer is SUSPEND or Stop."""
+
+    def __post_init__(self) -> None:
+        self._again = list(self.archive.running)
+        self._weights = {result.trial for result in self.archive.ranking}
+        self._running: dict[int, Trial] = {}
+        self.ended = ""
+        """Why no more trials are begun; empty while the search goes on."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search is over for good: nothing running and nothing left to begin."""
+        return bool(self.ended) and not self.suspended and not self._running and not self._again
+
+    def handle(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
+        """The reply to ``message``."""
+        if isinstance(message, Progress):
+            if self.suspended:
+                return Verdict.SUSPEND
+            return Verdict.CONTINUE if self.stopping.keep_going(self.archive, message) else Verdict.STOP
+        if message.result is not None:
+            self._take(message.result)
+        return self._next()
+
+    def _take(self, result: Result) -> None:
+        self._running.pop(result.trial)
+        self._add(result)
+        if result.state.has_score:
+            self._weights.add(result.trial)
+            self._discard_weights()
+
+    def _next(self) -> Assignment | Stop:
+        if self.suspended:
+            return Stop("suspended")
+        trial = self._begin_again() or self._begin()
+        if trial is None:
+            return Stop(self.ended)
+        self._running[trial.id] = trial
+        donors = self.inheritance.donors(self.archive, trial)
+        return Assignment(trial, tuple(donor for donor in donors if donor.id in self._weights))
+
+    def _begin_again(self) -> Trial | None:
+        """A trial that was cut off, under its id and seed, unless it was so too often."""
+        while self._again:
+            trial = self._again.pop(0)
+            if trial.attempt < MAX_ATTEMPTS:
+                trial = replace(trial, attempt=trial.attempt + 1)
+                self._add(trial)
+                return trial
+            self._add(failed(trial, self.measure(trial.architecture), f"cut off {MAX_ATTEMPTS} times"))
+        return None
+
+    def _begin(self) -> Trial | None:
+        """The strategy's next proposal that is new and fits the budget; None, with a reason, if the search is over."""
+        id_ = self.archive.next_id
+        if id_ >= self.config.max_trials:
+            self.ended = f"all {self.config.max_trials} trials begun"
+        elif 0 < self.config.time_limit <= self.elapsed():
+            self.ended = f"time limit of {self.config.time_limit:g} s reached"
+        if self.ended:
+            return None
+        rng = np.random.default_rng([self.seed, id_])
+        for _ in range(MAX_PROPOSALS):
+            proposal = self.strategy.propose(self.archive, self.space, rng)
+            if self.archive.seen(proposal.architecture) and not self.strategy.may_repeat:
+                continue
+            trial = Trial(id_, proposal, seed=int(np.random.SeedSequence([self.seed, id_]).generate_state(1)[0]))
+            try:
+                cost = self.measure(proposal.architecture)
+            except ArchitectureError as error:
+                self._add(trial)
+                self._add(failed(trial, Cost(0, 0), str(error)))
+                return self._begin()
+            if self.strategy.may_repeat or self.budget.allows(cost):
+                self._add(trial)
+                return trial
+        self.ended = f"no new architecture within the budget in {MAX_PROPOSALS} proposals"
+        return None
+
+    def _add(self, event: Trial | Result) -> None:
+        self.record(event)
+        self.archive.add(event)
+
+    def _discard_weights(self) -> None:
+        kept = {result.trial for result in self.archive.ranking[: self.config.keep_weights]}
+        kept |= {trial.proposal.parent for trial in (*self._running.values(), *self._again)}
+        for trial in self._weights - kept:
+            self.discard(trial)
+        self._weights &= kept
+
+
+def failed(trial: Trial, cost: Cost, error: str, **rest: float) -> Result:
+    """The result of a trial that has no score."""
+    figures = {"epochs": 0, "steps": 0, "inherited": 0, "seconds": 0.0, "group": 0, **rest}
+    return Result(trial.id, TrialState.FAILED, float("nan"), float("nan"), cost, error=error, **figures)

@@ -1,0 +1,29 @@
+"""Errors whose message is meant for the user: the place, the value and the way out."""
+
+
+class HpcnasError(Exception):
+    """Base of all errors that a program of hpcnas prints as one line and ends with status 2."""
+
+
+class ConfigError(HpcnasError, ValueError):
+    """A configuration that cannot work; names file, key and value."""
+
+
+class ArchitectureError(HpcnasError, ValueError):
+    """A block or architecture that cannot be spelled, lies outside the space, or cannot be built."""
+
+
+class DataError(HpcnasError, ValueError):
+    """A corpus that cannot be used; names the file or folder."""
+
+
+class RunError(HpcnasError, RuntimeError):
+    """A run directory that cannot be used as asked."""
+
+
+class LaunchError(HpcnasError, RuntimeError):
+    """A set of MPI ranks that cannot run the search."""
+
+
+class TrialError(HpcnasError, RuntimeError):
+    """A trial that cannot be completed, for a reason all ranks of its group see alike."""

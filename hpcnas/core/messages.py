@@ -1,0 +1,51 @@
+"""What ranks say to each other. A leader always waits for one reply to one message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from hpcnas.core.trial import Result, Trial
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Leader to coordinator: idle, and here is the last result; answered by ``Assignment`` or ``Stop``."""
+
+    group: int
+    result: Result | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Leader to coordinator after every epoch but the last; answered by ``Verdict``."""
+
+    trial: int
+    epoch: int
+    """Counted from 1."""
+    score: float
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Coordinator to leader: train this, starting from the weights of these trials."""
+
+    trial: Trial
+    donors: tuple[Trial, ...]
+
+
+class Verdict(Enum):
+    """Coordinator to leader: what becomes of a trial after an epoch."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+    """Hopeless by the stopping rule: report the result as it is."""
+    SUSPEND = "suspend"
+    """The job is ending: leave without a result; the trial runs again on resume."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Coordinator to leader: no more work; the group leaves."""
+
+    reason: str

@@ -1,0 +1,31 @@
+"""Median stopping: end a trial whose score lies below the median of earlier trials at the same epoch.
+
+Golovin et al., Google Vizier, KDD 2017 (doi:10.1145/3097983.3098043), section 3.2.2.
+differs: scores at the same epoch are compared, not running averages, since trials here last a few epochs only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from hpcnas.core.archive import Archive
+from hpcnas.core.errors import ConfigError
+from hpcnas.core.messages import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Median:
+    min_trials: int = 5
+    """Scored trials that must have reached the epoch."""
+    grace: int = 1
+    """Epochs that every trial gets."""
+
+    def __post_init__(self) -> None:
+        for name in ("min_trials", "grace"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"stopping.{name} = {getattr(self, name)}: must be at least 1")
+
+    def keep_going(self, archive: Archive, progress: Progress) -> bool:
+        others = [result.curve[progress.epoch - 1] for result in archive.ranking if len(result.curve) >= progress.epoch]
+        return progress.epoch < self.grace or len(others) < self.min_trials or progress.score >= median(others)

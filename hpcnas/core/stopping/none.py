@@ -1,0 +1,14 @@
+"""The null rule: every trial runs for all its epochs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpcnas.core.archive import Archive
+from hpcnas.core.messages import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeverStop:
+    def keep_going(self, archive: Archive, progress: Progress) -> bool:
+        return True

@@ -1,0 +1,58 @@
+"""Incremental search: deepen the tower while the evidence allows, then refine it in place.
+
+The default strategy, after Mazzawi et al., Interspeech 2019 (doi:10.21437/Interspeech.2019-1916), Algorithms 1 and 2:
+the best candidate grows by one random block while its depth is below floor(|C| / M) and K; otherwise one random block is
+replaced. ``beam`` and ``grow_probability`` are google/model_search's; their defaults give the paper's rule.
+
+Pure: no files, no MPI, no torch. All chance comes from the generator that the caller passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from hpcnas.core.architecture import Architecture
+from hpcnas.core.archive import Archive
+from hpcnas.core.errors import ConfigError
+from hpcnas.core.mutation import grow, swap
+from hpcnas.core.space import SearchSpace
+from hpcnas.core.trial import Proposal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incremental:
+    """The paper's S: mutate the best candidate."""
+
+    trials_per_block: int = 5
+    """M: a tower may have one block more for every so many scored trials (model_search's default)."""
+    initial_depth: int = 1
+    """Blocks of the first architectures, drawn at random while nothing has a score."""
+    beam: int = 1
+    """The candidate is drawn from so many best ones."""
+    grow_probability: float = 1.0
+    """How often a tower that may grow does."""
+
+    may_repeat: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name in ("trials_per_block", "initial_depth", "beam"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"strategy.{name} = {getattr(self, name)}: must be at least 1")
+        if not 0 <= self.grow_probability <= 1:
+            raise ConfigError(f"strategy.grow_probability = {self.grow_probability}: must lie between 0 and 1")
+
+    def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator) -> Proposal:
+        candidates = archive.best(self.beam)
+        if not candidates:
+            depth = min(self.initial_depth, space.max_depth)
+            return Proposal(Architecture(tuple(space.sample(rng) for _ in range(depth))), None, "start")
+        parent = candidates[rng.integers(len(candidates))]
+        tower = parent.architecture
+        allowed = min(len(archive.ranking) // self.trials_per_block, space.max_depth)
+        if tower.depth < allowed and rng.random() < self.grow_probability:
+            return Proposal(grow(tower, space.sample(rng)), parent.id, "grow")
+        index = int(rng.integers(tower.depth))
+        return Proposal(swap(tower, index, space.sample(rng)), parent.id, f"swap {index}")

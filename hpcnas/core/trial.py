@@ -1,0 +1,81 @@
+"""Trials and their results: what is journalled, archived and sent between ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from hpcnas.core.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a strategy wants to be tried: an architecture and how it came about."""
+
+    architecture: Architecture
+    parent: int | None
+    """Trial that was mutated; None for a first architecture."""
+    mutation: str
+    """``start``, ``grow``, ``swap 2`` (the block counted from 0), ``copy`` or ``baseline``."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A proposal that was handed out. Its seed decides initialisation, shuffling and augmentation."""
+
+    id: int
+    proposal: Proposal
+    seed: int
+    attempt: int = 1
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.proposal.architecture
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an architecture costs to run: trainable parameters, and multiply-accumulates for one example."""
+
+    params: int
+    macs: int
+
+
+class TrialState(Enum):
+    """How a trial ended."""
+
+    COMPLETED = "completed"
+    """Trained for all its epochs."""
+    STOPPED = "stopped"
+    """Ended early by the stopping rule; its score counts."""
+    FAILED = "failed"
+    """No score: it could not be built, its loss was not finite, or it broke its group too often."""
+
+    @property
+    def has_score(self) -> bool:
+        return self is not TrialState.FAILED
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a trial.
+
+    ``score`` is the search metric on the validation split, higher is better; ``loss`` the cross entropy there in nats.
+    Both are NaN for a failed trial, whose ``error`` says why.
+    """
+
+    trial: int
+    state: TrialState
+    score: float
+    loss: float
+    cost: Cost
+    epochs: int
+    steps: int
+    """Optimiser steps."""
+    inherited: int
+    """Parameters that started from a donor's."""
+    seconds: float
+    group: int
+    curve: tuple[float, ...] = ()
+    """Score after each epoch."""
+    error: str = ""

@@ -1,0 +1,102 @@
+"""The folder layout and protocols of Google Speech Commands (Warden, 2018, arXiv:1804.03209).
+
+``word/speaker_nohash_n.wav``, ``validation_list.txt``, ``testing_list.txt``, ``_background_noise_/*.wav``. Protocol ``12`` is
+that of the published benchmarks: ten keywords, other words as ``_unknown_``, stretches of background noise as ``_silence_``.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from hpcnas.core.errors import DataError
+from hpcnas.data import audio
+from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
+
+NOISE_FOLDER = "_background_noise_"
+UNKNOWN, SILENCE = "_unknown_", "_silence_"
+
+
+def index(config: DataConfig, seed: int) -> CorpusIndex:
+    """All examples below ``config.path``; which unknown words and stretches of noise are taken is drawn by ``seed``.
+
+    Raises:
+        DataError: for a missing folder, list or word, or a word folder without audio.
+    """
+    root = Path(config.path).expanduser()
+    words = _words(root)
+    noise = tuple(sorted((root / NOISE_FOLDER).glob("*.wav")))
+    files = {split: {word: [] for word in words} for split in SPLITS}
+    lists = {split: _listed(root, name) for split, name in (("validation", "validation_list.txt"), ("test", "testing_list.txt"))}
+    for word in words:
+        recordings = sorted((root / word).glob("*.wav"))
+        if not recordings:
+            raise DataError(f"{root / word}: a word folder without .wav files; fill or remove it")
+        for recording in recordings:
+            name = f"{word}/{recording.name}"
+            split = next((split for split, listed in lists.items() if name in listed), "train")
+            files[split][word].append(recording)
+    if config.protocol == "all":
+        labels = {word: number for number, word in enumerate(words)}
+        splits = {s: tuple(Example(f, labels[w]) for w in words for f in files[s][w]) for s in SPLITS}
+        return _checked(CorpusIndex(tuple(words), splits, noise), root)
+    return _checked(_twelve_classes(config, root, words, files, noise, seed), root)
+
+
+def _twelve_classes(
+    config: DataConfig, root: Path, words: list[str], files: dict, noise: tuple[Path, ...], seed: int
+) -> CorpusIndex:
+    for keyword in config.keywords:
+        if keyword not in words:
+            raise DataError(f'{root}: no folder for keyword "{keyword}"; set data.keywords (found: {", ".join(words)})')
+    others = [word for word in words if word not in config.keywords]
+    names = [*config.keywords]
+    if others and config.unknown_percent:
+        names.append(UNKNOWN)
+    if config.silence_percent:
+        if not noise:
+            raise DataError(f"{root / NOISE_FOLDER}: no .wav files for {SILENCE}; add some or set data.silence_percent = 0")
+        names.append(SILENCE)
+    splits = {}
+    for number, split in enumerate(SPLITS):
+        rng = np.random.default_rng([seed, number])
+        examples = [Example(f, label) for label, word in enumerate(config.keywords) for f in files[split][word]]
+        keyword_count = len(examples)
+        if UNKNOWN in names:
+            pool = [f for word in others for f in files[split][word]]
+            wanted = min(len(pool), math.ceil(keyword_count * config.unknown_percent / 100))
+            chosen = sorted(rng.permutation(len(pool))[:wanted])
+            examples += [Example(pool[i], names.index(UNKNOWN)) for i in chosen]
+        if SILENCE in names:
+            lengths = [audio.duration_s(path) for path in noise]
+            for _ in range(math.ceil(keyword_count * config.silence_percent / 100)):
+                which = int(rng.integers(len(noise)))
+                start = rng.uniform(0, max(0.0, lengths[which] - config.window_s))
+                examples.append(Example(noise[which], names.index(SILENCE), float(start), float(rng.uniform())))
+        splits[split] = tuple(examples)
+    return CorpusIndex(tuple(names), splits, noise)
+
+
+def _words(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; set data.path to a corpus in the Speech Commands layout")
+    words = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(("_", ".")))
+    if len(words) < 2:
+        raise DataError(f"{root}: holds {len(words)} word folders; a corpus in the Speech Commands layout has one per word")
+    return words
+
+
+def _listed(root: Path, name: str) -> set[str]:
+    path = root / name
+    if not path.is_file():
+        raise DataError(f"{path}: missing; it lists one word/file.wav a line")
+    return {line.strip() for line in path.read_text().splitlines() if line.strip()}
+
+
+def _checked(index: CorpusIndex, root: Path) -> CorpusIndex:
+    for split in SPLITS:
+        if not index.splits[split]:
+            raise DataError(f"{root}: the {split} split is empty; check validation_list.txt and testing_list.txt")
+    return index

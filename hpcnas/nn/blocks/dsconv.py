@@ -1,0 +1,29 @@
+"""Depthwise-separable 2-D convolution, after Zhang et al., Hello Edge, 2017 (arXiv:1711.07128), DS-CNN."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from hpcnas.core.space import BlockType
+from hpcnas.nn.blocks.residual import Residual
+
+TYPE = BlockType(
+    "dsconv",
+    layout="plane",
+    choices={"channels": (16, 24, 32, 48, 64), "kernel": (3, 5), "stride": (1, 2)},
+    description="depthwise then pointwise convolution, each with batch norm; residual where the shape stays",
+)
+
+
+def build(settings: Mapping[str, int], in_shape: tuple[int, ...]) -> nn.Module:
+    before, channels, kernel, stride = in_shape[0], settings["channels"], settings["kernel"], settings["stride"]
+    layers = (
+        nn.Conv2d(before, before, kernel, stride, padding=kernel // 2, groups=before, bias=False),
+        nn.BatchNorm2d(before),
+        nn.ReLU(),
+        nn.Conv2d(before, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+    )
+    if stride == 1 and channels == before:
+        return Residual(*layers)
+    return nn.Sequential(*layers, nn.ReLU())

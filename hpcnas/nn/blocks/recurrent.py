@@ -1,0 +1,36 @@
+"""Recurrent layers over time, from the first frame to the last: RNN (Elman), GRU, LSTM."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from hpcnas.core.space import BlockType
+
+_UNITS = (32, 64, 128)
+
+RNN = BlockType("rnn", layout="sequence", choices={"units": _UNITS}, description="Elman recurrence with tanh")
+GRU = BlockType("gru", layout="sequence", choices={"units": _UNITS}, description="gated recurrent unit")
+LSTM = BlockType("lstm", layout="sequence", choices={"units": _UNITS}, description="long short-term memory")
+
+
+class Recurrent(nn.Module):
+    """A torch recurrence on (B, C, T)."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.transpose(1, 2))[0].transpose(1, 2)
+
+
+def build_rnn(settings: Mapping[str, int], in_shape: tuple[int, ...]) -> nn.Module:
+    return Recurrent(nn.RNN(in_shape[0], settings["units"], batch_first=True))
+
+
+def build_gru(settings: Mapping[str, int], in_shape: tuple[int, ...]) -> nn.Module:
+    return Recurrent(nn.GRU(in_shape[0], settings["units"], batch_first=True))
+
+
+def build_lstm(settings: Mapping[str, int], in_shape: tuple[int, ...]) -> nn.Module:
+    return Recurrent(nn.LSTM(in_shape[0], settings["units"], batch_first=True))

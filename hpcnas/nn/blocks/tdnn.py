@@ -1,0 +1,23 @@
+"""Time-delay layer: dilated 1-D convolution, after Peddinti et al., Interspeech 2015 (doi:10.21437/Interspeech.2015-647)."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from hpcnas.core.space import BlockType
+from hpcnas.nn.blocks.residual import Residual
+
+TYPE = BlockType(
+    "tdnn",
+    layout="sequence",
+    choices={"channels": (32, 48, 64, 96), "kernel": (3, 5, 9), "dilation": (1, 2, 4)},
+    description="dilated 1-D convolution, batch norm, ReLU; residual where the channels stay",
+)
+
+
+def build(settings: Mapping[str, int], in_shape: tuple[int, ...]) -> nn.Module:
+    channels, kernel, dilation = settings["channels"], settings["kernel"], settings["dilation"]
+    convolution = nn.Conv1d(in_shape[0], channels, kernel, dilation=dilation, padding="same", bias=False)
+    if channels == in_shape[0]:
+        return Residual(nn.ReLU(), convolution, nn.BatchNorm1d(channels))
+    return nn.Sequential(convolution, nn.BatchNorm1d(channels), nn.ReLU())

@@ -1,0 +1,38 @@
+"""What a model costs: trainable parameters and multiply-accumulates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hpcnas.core.trial import Cost
+
+
+def measure(model: nn.Module, bands: int, frames: int) -> Cost:
+    """Cost of one example of ``bands`` x ``frames`` features.
+
+    Counted are the multiplications by weights of convolutions, dense and recurrent layers; biases, normalisation (folded
+    into them at inference) and activations are not, as in the literature's tables.
+    """
+    macs = 0
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple) -> None:
+        nonlocal macs
+        if isinstance(module, nn.RNNBase):
+            weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
+            macs += weights * inputs[0].shape[1]
+        elif isinstance(module, nn.Linear):
+            macs += module.weight.numel() * (output.numel() // output.shape[-1])
+        else:
+            macs += module.weight.numel() * (output.numel() // output.shape[1])
+
+    weighted = (nn.RNNBase, nn.Linear, nn.Conv1d, nn.Conv2d)
+    hooks = [module.register_forward_hook(count) for module in model.modules() if isinstance(module, weighted)]
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        model(torch.zeros(1, bands, frames))
+    model.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), macs)

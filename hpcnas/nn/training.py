@@ -1,0 +1,175 @@
+"""Training and evaluation of one model by one group. Shape letters: ``N`` examples, ``F`` bands, ``T`` frames, ``K`` classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hpcnas.core.errors import ConfigError, TrialError
+from hpcnas.nn.augmentation import AugmentationConfig, augment, mask
+from hpcnas.nn.group import Group
+from hpcnas.nn.model import seeded
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How one trial is trained."""
+
+    epochs: int = 4
+    batch_size: int = 32
+    """Examples per rank and step; a group's batch is ``batch_size * group_size``."""
+    learning_rate: float = 3e-3
+    """Peak of the schedule, for a group of one; scaled by the square root of the group's size, as suits Adam
+    (Malladi et al., NeurIPS 2022)."""
+    warmup: float = 0.1
+    """Share of the steps with rising learning rate; then it falls to zero along a cosine."""
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.1
+    dropout: float = 0.1
+    clip: float = 5.0
+    """Largest norm of a gradient; 0: any."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("weight_decay", 0), ("clip", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least {least}")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be positive")
+        for name in ("warmup", "label_smoothing", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples in memory or mapped from a file: raw log-mel (N, F, T) and labels (N,)."""
+
+    features: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a trial is trained and judged on.
+
+    Args:
+        mean, std: (F,) of the training split, by which features are normalised.
+        noise: (N, F, T) log-mel of background noise; N may be 0.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    mean: np.ndarray
+    std: np.ndarray
+    noise: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def bands(self) -> int:
+        return self.train.features.shape[1]
+
+    @property
+    def frames(self) -> int:
+        return self.train.features.shape[2]
+
+
+@dataclass
+class Trainer:
+    """Trains models on a corpus with the ranks of a group."""
+
+    corpus: Corpus
+    group: Group
+    config: TrainingConfig
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __post_init__(self) -> None:
+        self._mean = torch.as_tensor(self.corpus.mean, dtype=torch.float32).view(1, -1, 1)
+        self._scale = 1 / torch.as_tensor(self.corpus.std, dtype=torch.float32).view(1, -1, 1)
+        self._noise = torch.from_numpy(np.array(self.corpus.noise, np.float32))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.corpus.train.labels) / (self.config.batch_size * self.group.size))
+
+    def train(self, model: nn.Module, seed: int) -> Iterator[int]:
+        """Train for all epochs, yielding the number of steps done after each; raises TrialError on a loss that is not finite.
+
+        The model must be equal on all ranks. Shuffling is by ``seed`` alone, dropout and augmentation by seed and rank.
+        """
+        config, group = self.config, self.group
+        model.to(self.device).train()
+        optimizer = group.wrap(
+            torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay), model
+        )
+        steps = config.epochs * self.steps_per_epoch
+        peak = config.learning_rate * math.sqrt(group.size)
+        shuffling = np.random.default_rng([seed, 0])
+        augmentation = torch.Generator().manual_seed(seed * 65537 % 2**63 + group.rank)
+        step = 0
+        for epoch in range(config.epochs):
+            total = torch.zeros((), device=self.device)
+            # The global generator (dropout) is seeded anew each epoch, so that whoever runs between epochs cannot matter.
+            with seeded(int(np.random.SeedSequence([seed, group.rank, epoch]).generate_state(1)[0])):
+                for rows in self._batches(shuffling):
+                    optimizer.param_groups[0]["lr"] = peak * schedule(step / steps, config.warmup)
+                    features, labels = self._training_batch(rows, augmentation)
+                    optimizer.zero_grad()
+                    loss = functional.cross_entropy(model(features), labels, label_smoothing=config.label_smoothing)
+                    loss.backward()
+                    group.step(optimizer, model, config.clip)
+                    total += loss.detach()
+                    step += 1
+            if not np.isfinite(group.sum(total.double().cpu().numpy().reshape(1))).all():
+                raise TrialError(f"loss not finite in epoch {epoch + 1}")
+            yield step
+
+    def evaluate(self, model: nn.Module, split: Split, batch_size: int = 256) -> np.ndarray:
+        """(N, K) logits of a whole split on every rank, each example computed by one rank only.
+
+        Running statistics differ between ranks; the leader's hold for all.
+        """
+        self.group.share(model)
+        logits = np.zeros((len(split.labels), len(self.corpus.class_names)), np.float32)
+        own = np.arange(self.group.rank, len(split.labels), self.group.size)
+        model.eval()
+        with torch.no_grad():
+            for start in range(0, len(own), batch_size):
+                rows = own[start : start + batch_size]
+                features = torch.as_tensor(split.features[rows], dtype=torch.float32)
+                logits[rows] = model(self._normalise(features).to(self.device)).float().cpu().numpy()
+        model.train()
+        return self.group.sum(logits)
+
+    def _batches(self, shuffling: np.random.Generator) -> Iterator[np.ndarray]:
+        """This rank's batches of one epoch: as many and as large on every rank, the order's start filling up the end."""
+        size = self.group.size
+        order = shuffling.permutation(len(self.corpus.train.labels))
+        padded = np.resize(order, math.ceil(len(order) / size) * size)
+        own = padded[self.group.rank :: size]
+        for start in range(0, len(own), self.config.batch_size):
+            yield np.sort(own[start : start + self.config.batch_size])
+
+    def _training_batch(self, rows: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        train = self.corpus.train
+        features = torch.as_tensor(train.features[rows], dtype=torch.float32)
+        features = self._normalise(augment(features, self._noise, self.augmentation, rng))
+        features = mask(features, self.augmentation, rng)
+        return features.to(self.device), torch.as_tensor(train.labels[rows]).to(self.device)
+
+    def _normalise(self, log_mel_BFT: Tensor) -> Tensor:
+        return (log_mel_BFT - self._mean) * self._scale
+
+
+def schedule(done: float, warmup: float) -> float:
+    """Learning rate as a share of its peak, ``done`` being the share of the steps behind."""
+    if done < warmup:
+        return (done + 1e-3) / (warmup + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))

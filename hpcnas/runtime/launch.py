@@ -1,0 +1,137 @@
+"""Starting and ending a program on all ranks: errors, signals, logging."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from mpi4py import MPI
+from tqdm import tqdm
+
+from hpcnas.core.errors import HpcnasError, LaunchError
+from hpcnas.store.run_dir import RunDir
+
+EXIT_USER_ERROR = 2
+EXIT_SUSPENDED = 75
+"""EX_TEMPFAIL: the job was asked to end before the run was complete; the same command with --resume goes on."""
+
+T = TypeVar("T")
+
+
+def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequence[str] | None) -> None:
+    """Run ``program(world, arguments)`` on every rank and exit with the status it returns.
+
+    An HpcnasError that all ranks raise becomes one line from rank 0 and status 2; any other exception on any rank ends the
+    whole job at once, since the other ranks may be waiting in a collective.
+    """
+    with abort_on_error(MPI.COMM_WORLD):
+        world = MPI.COMM_WORLD.Dup()
+        try:
+            _check_launch(world)
+            status = program(world, sys.argv[1:] if argv is None else argv)
+        except HpcnasError as error:
+            if world.rank == 0:
+                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            status = EXIT_USER_ERROR
+        sys.stdout.flush()
+    sys.exit(status)
+
+
+@contextmanager
+def abort_on_error(comm: MPI.Comm) -> Iterator[None]:
+    """End all ranks if one of them leaves by an exception."""
+    try:
+        yield
+    except SystemExit:
+        raise
+    except BaseException:
+        where = f"rank {comm.rank} of {comm.size} on {socket.gethostname()}"
+        print(f"{where}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        if comm.size == 1:
+            os._exit(1)
+        comm.Abort(1)
+
+
+def on_first_rank(world: MPI.Comm, function: Callable[[], T]) -> T:
+    """What ``function`` returns on rank 0, on every rank; its HpcnasError or SystemExit is raised on all of them too."""
+    outcome: Any = None
+    if world.rank == 0:
+        try:
+            outcome = function()
+        except (HpcnasError, SystemExit) as error:
+            outcome = error
+    outcome = world.bcast(outcome, root=0)
+    if isinstance(outcome, (HpcnasError, SystemExit)):
+        raise outcome
+    return outcome
+
+
+def on_every_rank(world: MPI.Comm, function: Callable[[], T]) -> T:
+    """What ``function`` returns on this rank, once it succeeded on all; else the first HpcnasError is raised on all."""
+    error, value = None, None
+    try:
+        value = function()
+    except HpcnasError as raised:
+        error = raised
+    first = next((e for e in world.allgather(error) if e is not None), None)
+    if first is not None:
+        raise first
+    return value
+
+
+def stop_on_signal(stop: Callable[[], None]) -> None:
+    """Call ``stop`` at the first SIGINT, SIGTERM or SIGUSR2 and let a second SIGINT end the process as usual.
+
+    USR2, since NCCL may use USR1. mpirun passes the signals on to all ranks; those without ``stop`` ignore them and wait for
+    rank 0's word.
+    """
+
+    def handler(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, handler)
+
+
+def set_up_logging(run: RunDir, rank: int, leads: bool) -> None:
+    """Rank 0 prints INFO; others print warnings only. Rank 0 and leaders keep their INFO below ``logs/``."""
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    form = logging.Formatter(f"%(asctime)s r{rank:03d} %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    console = _AboveTheBar()
+    console.setLevel(logging.INFO if rank == 0 else logging.WARNING)
+    handlers: list[logging.Handler] = [console]
+    if leads:
+        run.log(rank).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(run.log(rank)))
+    for handler in handlers:
+        handler.setFormatter(form)
+    root.handlers = handlers
+
+
+class _AboveTheBar(logging.Handler):
+    """Prints records without tearing a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+        sys.stderr.flush()
+
+
+def _check_launch(world: MPI.Comm) -> None:
+    if MPI.Query_thread() != MPI.THREAD_MULTIPLE:
+        raise LaunchError("this MPI gives no MPI_THREAD_MULTIPLE, which Horovod needs; unset MPI4PY_RC_THREAD_LEVEL or use another MPI")
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"):
+        started = int(os.environ.get(name) or 1)
+        if world.size == 1 and started > 1:
+            raise LaunchError(
+                f"started as {started} ranks by another MPI than mpi4py's "
+                f"({MPI.Get_library_version().splitlines()[0][:40]}): each rank is alone; use that MPI's mpirun"
+            )

@@ -1,0 +1,116 @@
+"""What a group does with an assignment: build, inherit, train, score, store, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpcnas.core import metrics
+from hpcnas.core.errors import ArchitectureError, TrialError
+from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.trial import Cost, Result, Trial, TrialState
+from hpcnas.nn.cost import measure
+from hpcnas.nn.model import Model, build_model
+from hpcnas.nn.training import Trainer
+from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel
+from hpcnas.store import weights
+from hpcnas.store.run_dir import Stage
+
+@dataclass
+class TrialRunner:
+    """Runs trials on the ranks of one group; every method is called by all of them.
+
+    Args:
+        number: of the group.
+        line: to the coordinator; the leader's only.
+        splits: whose predictions are stored with the weights; the first is the validation split.
+    """
+
+    number: int
+    channel: GroupChannel
+    line: LeaderChannel | LocalChannel | None
+    trainer: Trainer
+    inheritance: object
+    stage: Stage
+    splits: Sequence[str] = ("validation",)
+
+    def work(self) -> None:
+        """Ask for trials and run them until the coordinator says stop."""
+        result = None
+        while True:
+            order = self._agree(lambda: self.line.ask(Ready(self.number, result)))
+            if isinstance(order, Stop):
+                return
+            result = self.run(order)
+
+    def run(self, assignment: Assignment) -> Result | None:
+        """The result of a trial; None if it was suspended. Its weights are on disk before it is returned."""
+        start = time.monotonic()
+        trial = assignment.trial
+        cost, inherited, steps, curve = Cost(0, 0), 0, 0, []
+        try:
+            model = self._build(trial)
+            cost = measure(model, self.trainer.corpus.bands, self.trainer.corpus.frames)
+            inherited = self._inherit(model, assignment)
+            state = TrialState.COMPLETED
+            for epoch, steps in enumerate(self.trainer.train(model, trial.seed), 1):
+                logits = self.trainer.evaluate(model, self.trainer.corpus.validation)
+                curve.append(metrics.accuracy(logits, self.trainer.corpus.validation.labels))
+                if epoch == self.trainer.config.epochs:
+                    break
+                verdict = self._agree(lambda: self.line.ask(Progress(trial.id, epoch, curve[-1])))
+                if verdict is Verdict.SUSPEND:
+                    return None
+                if verdict is Verdict.STOP:
+                    state = TrialState.STOPPED
+                    break
+            loss = metrics.cross_entropy(logits, self.trainer.corpus.validation.labels)
+            self._store(trial, model, logits)
+            score, error = curve[-1], ""
+        except (ArchitectureError, TrialError) as reason:
+            state, score, loss, error = TrialState.FAILED, float("nan"), float("nan"), str(reason)
+        seconds = time.monotonic() - start
+        return Result(
+            trial.id, state, score, loss, cost, len(curve), steps, inherited, seconds, self.number, tuple(curve), error
+        )
+
+    def _agree(self, ask: Callable[[], object]) -> object:
+        """The answer to the leader's question, on every rank of the group."""
+        return self.channel.tell(ask()) if self.channel.is_leader else self.channel.hear()
+
+    def _build(self, trial: Trial) -> Model:
+        corpus = self.trainer.corpus
+        dropout = self.trainer.config.dropout
+        return build_model(trial.architecture, corpus.bands, len(corpus.class_names), trial.seed, dropout)
+
+    def _inherit(self, model: Model, assignment: Assignment) -> int:
+        """Give the model its donors' arrays; returns how many parameters started from them."""
+        inherited = 0
+        if self.channel.is_leader and assignment.donors:
+            state = model.state_dict()
+            shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+            donors = [(donor, weights.load_arrays(self.stage.weights(donor.id))) for donor in assignment.donors]
+            merged = self.inheritance.merge(assignment.trial, shapes, donors)
+            for name, array in merged.items():
+                state[name].copy_(state[name].new_tensor(array))
+            if self.inheritance.near_identity:
+                for index in range(len(model.blocks)):
+                    if not any(name.startswith(f"blocks.{index}.") for name in merged):
+                        model.near_identity(index)
+            trainable = {name for name, _ in model.named_parameters()}
+            inherited = sum(array.size for name, array in merged.items() if name in trainable)
+        self.trainer.group.share(model)
+        return inherited
+
+    def _store(self, trial: Trial, model: Model, validation_logits: np.ndarray) -> None:
+        corpus = self.trainer.corpus
+        logits = {"validation": validation_logits}
+        for split in self.splits[1:]:
+            logits[split] = self.trainer.evaluate(model, getattr(corpus, split))
+        if self.channel.is_leader:
+            arrays = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+            weights.save(self.stage.weights(trial.id), trial, arrays, logits)
+

@@ -1,0 +1,96 @@
+"""What a user watches: a line per finished trial and a progress bar."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from hpcnas.core.archive import Archive
+from hpcnas.core.trial import Result, Trial
+
+logger = logging.getLogger(__name__)
+
+_EVERY_S = 10.0
+"""Where the bar cannot be redrawn in place (a log file, a rank under mpirun), it is a line so often."""
+
+
+class Watch:
+    """Follows the events of a stage.
+
+    Args:
+        total: trials that the stage will have.
+        groups: how many work at a time.
+        elapsed: seconds that the stage has taken.
+    """
+
+    def __init__(self, archive: Archive, total: int, groups: int, elapsed: Callable[[], float]) -> None:
+        self._archive, self._groups, self._elapsed = archive, groups, elapsed
+        self._start, self._busy = time.monotonic(), 0.0
+        self._last_line = 0.0
+        self._in_place = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total,
+            initial=len(archive.results),
+            file=sys.stderr if self._in_place else _Nowhere(),
+            bar_format="{bar:20} {n_fmt}/{total_fmt} trials{postfix}, {remaining} left",
+            ascii=not self._in_place,
+            mininterval=0.5,
+            dynamic_ncols=self._in_place,
+        )
+
+    def update(self, event: Trial | Result) -> None:
+        """Show an event that the archive is about to take in."""
+        if isinstance(event, Trial):
+            return
+        self._busy += event.seconds
+        logger.info("%s", describe(self._archive.trials[event.trial], event))
+        scores = [r.score for r in (*self._archive.ranking[:1], event) if r.state.has_score]
+        best = f"best={max(scores):.4f}" if scores else "best=none"
+        self._bar.set_postfix_str(f"{best} busy={self.busy_share:.0%}", refresh=False)
+        self._bar.update()
+        if not self._in_place and time.monotonic() - self._last_line >= _EVERY_S:
+            self._last_line = time.monotonic()
+            logger.info("%s", self._bar)
+
+    @property
+    def busy_share(self) -> float:
+        """Share of the groups' time since the start that went into finished trials."""
+        return min(1.0, self._busy / (self._groups * max(1e-9, time.monotonic() - self._start)))
+
+    def close(self) -> None:
+        if not self._in_place and self._bar.n:
+            logger.info("%s", self._bar)
+        self._bar.close()
+
+
+def describe(trial: Trial, result: Result) -> str:
+    """One line about a finished trial."""
+    if not result.state.has_score:
+        return f"trial {trial.id} failed: {result.error} {trial.architecture}"
+    parent = trial.proposal.parent
+    origin = f"parent={parent} ({trial.proposal.mutation})" if parent is not None else trial.proposal.mutation
+    return (
+        f"trial {trial.id} {result.state.value} accuracy={result.score:.4f} params={thousands(result.cost.params)} "
+        f"depth={trial.architecture.depth} {origin} inherited={thousands(result.inherited)} ({result.inherited / result.cost.params:.0%}) "
+        f"{result.seconds:.1f}s {trial.architecture}"
+    )
+
+
+def thousands(number: int) -> str:
+    """A count as people write it: 940, 65.2k, 1.5M."""
+    for factor, unit in ((1_000_000, "M"), (1000, "k")):
+        if number >= factor:
+            return f"{number / factor:.1f}{unit}"
+    return str(number)
+
+
+class _Nowhere:
+    def write(self, text: str) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass

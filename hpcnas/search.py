@@ -1,0 +1,104 @@
+"""The search, under MPI.
+
+    mpirun -np 64 python -m hpcnas.search [CONFIG.toml] [--run DIR] [--set table.key=value ...] [--resume]
+
+One rank coordinates, the others train in groups; with one rank (or without mpirun) one process does both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from mpi4py import MPI
+
+from hpcnas import config as configuration
+from hpcnas.config import Config
+from hpcnas.core.errors import RunError
+from hpcnas.runtime.conduct import Plan, conduct
+from hpcnas.runtime.environment import record_environment
+from hpcnas.runtime.features import load_corpus
+from hpcnas.runtime.groups import check_horovod, set_threads
+from hpcnas.runtime.launch import on_every_rank, on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.roles import Roles
+from hpcnas.store import archive_file
+from hpcnas.store.files import replacing
+from hpcnas.store.run_dir import RunDir
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run_program(search, argv)
+
+
+def search(world: MPI.Comm, argv: Sequence[str]) -> int:
+    """Run or resume a search; returns the exit status."""
+    run, config, complete = on_first_rank(world, lambda: prepare(argv))
+    roles = Roles(world.size, config.search.group_size)
+    set_up_logging(run, world.rank, leads=world.rank in {0, *map(roles.leader, range(roles.groups))})
+    if complete:
+        if world.rank == 0:
+            logger.info("%s: the search is complete already; a larger search.max_trials would go on with it", run.root)
+        return 0
+    on_every_rank(world, check_horovod)
+    set_threads(world)
+    on_first_rank(world, lambda: begin(run, config, roles))
+    corpus = load_corpus(world, config)
+    plan = Plan(
+        stage=run.search,
+        strategy=config.strategy,
+        inheritance=config.inheritance,
+        stopping=config.stopping,
+        search=config.search,
+        training=config.training,
+        budget=config.space.budget,
+        refresh=lambda archive: archive_file.save(run.archive, archive),
+    )
+    return conduct(world, config, corpus, roles, plan)
+
+
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool]:
+    """Run directory, configuration, and whether the search is complete already; changes nothing on disk."""
+    arguments = _parser().parse_args(argv)
+    path = arguments.config
+    run = RunDir(arguments.run or Path("runs") / (path.stem if path else "default"))
+    if not run.exists:
+        config = configuration.load(path, arguments.set)
+        run.create()
+        return run, config, False
+    if not arguments.resume:
+        raise RunError(f"{run.root}: holds a run already; --resume goes on with it, --run DIR begins another")
+    begun = configuration.load(run.config)
+    config = configuration.load(path, arguments.set) if path else configuration.load(run.config, arguments.set)
+    if changed := configuration.differences(begun, config):
+        raise RunError(f"{run.root}: belongs to another configuration ({'; '.join(changed)}); --run DIR begins another run")
+    run.create()
+    complete = run.search.complete.exists() and config.search.max_trials <= begun.search.max_trials
+    return run, config, complete
+
+
+def begin(run: RunDir, config: Config, roles: Roles) -> None:
+    """Write what the run is about to do, and say it."""
+    with replacing(run.config) as part:
+        part.write_text(configuration.dump(config), encoding="utf-8")
+    run.search.complete.unlink(missing_ok=True)
+    record_environment(run.environment)
+    logger.info("run %s: %d rank(s), %d group(s) of %d", run.root, roles.ranks, roles.groups, roles.group_size)
+    if roles.idle:
+        logger.warning("ranks %d to %d are left over and stay idle", roles.idle[0], roles.idle[-1])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m hpcnas.search", description="Search for speech models under MPI.")
+    parser.add_argument("config", nargs="?", type=Path, help="TOML file; without it the defaults (built-in keywords)")
+    parser.add_argument("--run", type=Path, help="run directory (default: runs/<name of the configuration>)")
+    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
+    parser.add_argument("--resume", action="store_true", help="go on with the run if there is one, else begin it")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

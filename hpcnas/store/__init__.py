@@ -1,0 +1,1 @@
+"""Files of a run: journal, weights, archive. Knows nothing of torch or MPI."""

@@ -1,0 +1,88 @@
+"""Every path of a run, and the rules for using a run directory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcnas.core.errors import RunError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where one stage of a run (search or ensemble) keeps its trials."""
+
+    root: Path
+    weights_name: str
+    """Format of a weights file's path from the trial's number."""
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.jsonl"
+
+    @property
+    def complete(self) -> Path:
+        """Marker: this stage is done. An exit status alone can lie: a lost node can end mpirun with 0."""
+        return self.root / "complete"
+
+    def weights(self, trial: int) -> Path:
+        return self.root / self.weights_name.format(folder=trial // 1000, trial=trial)
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A run's directory; see ARCHITECTURE in the README for what lies where."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.toml"
+
+    @property
+    def environment(self) -> Path:
+        return self.root / "environment.json"
+
+    @property
+    def archive(self) -> Path:
+        return self.root / "archive.h5"
+
+    @property
+    def search(self) -> Stage:
+        return Stage(self.root, "weights/{folder:03d}/{trial:06d}.h5")
+
+    @property
+    def ensemble(self) -> Stage:
+        return Stage(self.root / "ensemble", "member-{trial}.h5")
+
+    @property
+    def ensemble_file(self) -> Path:
+        return self.root / "ensemble" / "ensemble.h5"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report" / "index.html"
+
+    def log(self, rank: int) -> Path:
+        return self.root / "logs" / f"rank-{rank:03d}.log"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self.config.exists()
+
+    def create(self) -> None:
+        """Make the directory and make sure that it can be written; raises RunError."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".write-test-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise RunError(f"{self.root}: cannot be written ({error.strerror}); choose another directory with --run") from error
+
+    def require(self) -> None:
+        """Raise RunError unless a run was begun here."""
+        if not self.exists:
+            raise RunError(f"{self.root}: holds no run (no config.toml); give the directory of a search")

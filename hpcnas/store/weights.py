@@ -1,0 +1,54 @@
+"""One HDF5 file per trial or ensemble member: its arrays and its predictions. Written whole, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from hpcnas.core.errors import RunError
+from hpcnas.core.trial import Trial
+from hpcnas.store.files import replacing
+
+FORMAT = 1
+
+
+def save(path: Path, trial: Trial, arrays: Mapping[str, np.ndarray], logits: Mapping[str, np.ndarray]) -> None:
+    """Store a trained model.
+
+    Args:
+        arrays: parameters and buffers by name.
+        logits: (N, K) per split, ``validation`` and for ensemble members ``test``.
+    """
+    with replacing(path) as part, h5py.File(part, "w", locking=False) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["trial"] = trial.id
+        file.attrs["architecture"] = str(trial.architecture)
+        for name, array in arrays.items():
+            file[f"arrays/{name}"] = array
+        for split, array in logits.items():
+            file[f"logits/{split}"] = array
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Parameters and buffers by name; raises RunError if the file is missing or damaged."""
+    with _open(path) as file:
+        arrays: dict[str, np.ndarray] = {}
+        group = file["arrays"]
+        group.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        return arrays
+
+
+def load_logits(path: Path, split: str) -> np.ndarray:
+    """(N, K) logits of a split; raises RunError if the file is missing or damaged."""
+    with _open(path) as file:
+        return file[f"logits/{split}"][:]
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read as weights ({error})") from error

