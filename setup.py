@@ -11,7 +11,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["hpcnas", "hpcnas.*"]),
-    package_data={"hpcnas": ["report/*.html", "defaults/*.toml"]},
+    package_data={"hpcnas": ["report.html"]},
     install_requires=[
         "h5py>=3.8,<4",
         "jinja2>=3.1,<4",

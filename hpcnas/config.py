@@ -47,6 +47,8 @@ class SpaceConfig:
     """0: no limit."""
     max_macs: int = 0
     """Multiply-accumulates per example; 0: no limit."""
+    max_activations: int = 80_000
+    """Elements of all layers' outputs per example; keeps planes at full resolution, which train slowly, out; 0: no limit."""
 
     def __post_init__(self) -> None:
         if self.max_depth < 1:
@@ -65,7 +67,7 @@ class SpaceConfig:
 
     @property
     def budget(self) -> Budget:
-        return Budget(max_params=self.max_params, max_macs=self.max_macs)
+        return Budget(max_params=self.max_params, max_macs=self.max_macs, max_activations=self.max_activations)
 
     def build(self) -> SearchSpace:
         types = (known_type(text.partition(":")[0], BLOCK_TYPES).narrowed(text) for text in self.blocks)

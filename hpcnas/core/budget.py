@@ -8,17 +8,21 @@ from hpcnas.core.errors import ConfigError
 from hpcnas.core.trial import Cost
 
 
+LIMITS = {"max_params": "params", "max_macs": "macs", "max_activations": "activations"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """Limits per model; 0 means none."""
 
     max_params: int = 0
     max_macs: int = 0
+    max_activations: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_params", "max_macs"):
+        for name in LIMITS:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be positive, or 0 for no limit")
 
     def allows(self, cost: Cost) -> bool:
-        return not (0 < self.max_params < cost.params or 0 < self.max_macs < cost.macs)
+        return not any(0 < getattr(self, limit) < getattr(cost, figure) for limit, figure in LIMITS.items())

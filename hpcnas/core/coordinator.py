@@ -142,7 +142,7 @@ class Coordinator:
                 cost = self.measure(proposal.architecture)
             except ArchitectureError as error:
                 self._add(trial)
-                self._add(failed(trial, Cost(0, 0), str(error)))
+                self._add(failed(trial, Cost(0, 0, 0), str(error)))
                 return self._begin()
             if self.strategy.may_repeat or self.budget.allows(cost):
                 self._add(trial)

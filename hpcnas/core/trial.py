@@ -35,10 +35,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Cost:
-    """What an architecture costs to run: trainable parameters, and multiply-accumulates for one example."""
+    """What an architecture costs: trainable parameters, and for one example multiply-accumulates and activations."""
 
     params: int
     macs: int
+    activations: int
+    """Elements of the outputs of all layers with weights; memory traffic, and so training time on a CPU, goes with them."""
 
 
 class TrialState(Enum):

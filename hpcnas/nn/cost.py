@@ -1,4 +1,4 @@
-"""What a model costs: trainable parameters and multiply-accumulates."""
+"""What a model costs: trainable parameters, multiply-accumulates, activations."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ def measure(model: nn.Module, bands: int, frames: int) -> Cost:
     Counted are the multiplications by weights of convolutions, dense and recurrent layers; biases, normalisation (folded
     into them at inference) and activations are not, as in the literature's tables.
     """
-    macs = 0
+    macs = activations = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple) -> None:
-        nonlocal macs
+        nonlocal macs, activations
+        activations += (output[0] if isinstance(output, tuple) else output).numel()
         if isinstance(module, nn.RNNBase):
             weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
             macs += weights * inputs[0].shape[1]
@@ -35,4 +36,4 @@ def measure(model: nn.Module, bands: int, frames: int) -> Cost:
     model.train(was_training)
     for hook in hooks:
         hook.remove()
-    return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), macs)
+    return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), macs, activations)

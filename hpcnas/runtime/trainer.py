@@ -50,7 +50,7 @@ class TrialRunner:
         """The result of a trial; None if it was suspended. Its weights are on disk before it is returned."""
         start = time.monotonic()
         trial = assignment.trial
-        cost, inherited, steps, curve = Cost(0, 0), 0, 0, []
+        cost, inherited, steps, curve = Cost(0, 0, 0), 0, 0, []
         try:
             model = self._build(trial)
             cost = measure(model, self.trainer.corpus.bands, self.trainer.corpus.frames)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.trial import Result, Trial
+from hpcnas.core.units import thousands
 
 logger = logging.getLogger(__name__)
 
@@ -78,14 +79,6 @@ def describe(trial: Trial, result: Result) -> str:
         f"depth={trial.architecture.depth} {origin} inherited={thousands(result.inherited)} ({result.inherited / result.cost.params:.0%}) "
         f"{result.seconds:.1f}s {trial.architecture}"
     )
-
-
-def thousands(number: int) -> str:
-    """A count as people write it: 940, 65.2k, 1.5M."""
-    for factor, unit in ((1_000_000, "M"), (1000, "k")):
-        if number >= factor:
-            return f"{number / factor:.1f}{unit}"
-    return str(number)
 
 
 class _Nowhere:

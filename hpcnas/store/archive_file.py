@@ -30,8 +30,7 @@ def save(path: Path, archive: Archive) -> None:
         "attempt": np.array([t.attempt for t, _ in rows], np.int64),
         "state": [r.state.value if r else "running" for _, r in rows],
         "error": [r.error if r else "" for _, r in rows],
-        "params": np.array([r.cost.params if r else -1 for _, r in rows], np.int64),
-        "macs": np.array([r.cost.macs if r else -1 for _, r in rows], np.int64),
+        **{n: np.array([getattr(r.cost, n) if r else -1 for _, r in rows], np.int64) for n in ("params", "macs", "activations")},
         **{n: np.array([getattr(r, n) if r else np.nan for _, r in rows], np.float64) for n in ("score", "loss", "seconds")},
         **{n: np.array([getattr(r, n) if r else -1 for _, r in rows], np.int64) for n in ("epochs", "steps", "inherited", "group")},
     }

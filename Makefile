@@ -1,0 +1,27 @@
+# Two commands do everything: `make search` and `make test`. Each sets up first what is missing.
+
+VENV ?= .venv
+RUN ?= runs/default
+# One rank coordinates and sleeps, so that there may be one more than cores.
+NP ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+# Appended to the search, such as ARGS="jobs/kws.toml --set search.max_trials=20".
+ARGS ?=
+
+.PHONY: setup search test lint clean
+
+search: setup
+	@tools/with_env.sh $(VENV) mpirun --oversubscribe --bind-to none -np $(NP) python -m hpcnas.search $(ARGS) --run $(RUN) --resume
+	@tools/with_env.sh $(VENV) mpirun --oversubscribe --bind-to none -np $(NP) python -m hpcnas.ensemble $(RUN)
+	@tools/with_env.sh $(VENV) python -m hpcnas.report $(RUN)
+
+test: setup
+	@tools/with_env.sh $(VENV) python -m pytest
+
+lint: setup
+	@tools/with_env.sh $(VENV) sh -c 'ruff check . && ruff format --check .'
+
+setup:
+	@tools/setup_env.sh $(VENV)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,136 @@
+"""The final stage, under MPI: the best architecture retrained from scratch, its members' logits averaged.
+
+    mpirun -np 3 python -m hpcnas.ensemble RUN [--set ensemble.key=value ...]
+
+Algorithm 3 of Mazzawi et al., Interspeech 2019: p members differ in shuffling and initialisation, groups work on them side by
+side. A hand-designed baseline is trained in the same way beside them. Interrupted, it resumes at the first unfinished member.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+from hpcnas import config as configuration
+from hpcnas.config import Config
+from hpcnas.core import metrics
+from hpcnas.core.archive import Archive
+from hpcnas.core.budget import Budget
+from hpcnas.core.errors import ConfigError, RunError
+from hpcnas.core.inheritance import NoInheritance
+from hpcnas.core.space import spell
+from hpcnas.core.stopping import NeverStop
+from hpcnas.core.strategies import Repeat
+from hpcnas.core.trial import Proposal
+from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.nn.training import Corpus
+from hpcnas.runtime.conduct import Plan, conduct
+from hpcnas.runtime.features import load_corpus
+from hpcnas.runtime.groups import check_horovod, set_threads
+from hpcnas.runtime.launch import on_every_rank, on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.roles import Roles
+from hpcnas.store import ensemble_file, weights
+from hpcnas.store.ensemble_file import EnsembleFile
+from hpcnas.store.journal import replay
+from hpcnas.store.run_dir import RunDir
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("validation", "test")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run_program(ensemble, argv)
+
+
+def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
+    """Train and combine the members; returns the exit status."""
+    run, config, proposals = on_first_rank(world, lambda: prepare(argv))
+    roles = Roles(world.size, config.search.group_size)
+    set_up_logging(run, world.rank, leads=world.rank in {0, *map(roles.leader, range(roles.groups))})
+    if run.ensemble.complete.exists() and run.ensemble_file.exists():
+        if world.rank == 0:
+            logger.info("%s: the ensemble is complete already; remove %s to train another", run.root, run.ensemble.root)
+        return 0
+    on_every_rank(world, check_horovod)
+    set_threads(world)
+    corpus = load_corpus(world, config)
+    plan = Plan(
+        stage=run.ensemble,
+        strategy=Repeat(proposals),
+        inheritance=NoInheritance(),
+        stopping=NeverStop(),
+        search=replace(config.search, max_trials=len(proposals), time_limit=0.0, keep_weights=len(proposals)),
+        training=replace(config.training, epochs=config.ensemble.epochs),
+        budget=Budget(),
+        splits=SPLITS,
+    )
+    status = conduct(world, config, corpus, roles, plan)
+    if status == 0:
+        on_first_rank(world, lambda: combine(run, config, corpus))
+    return status
+
+
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, tuple[Proposal, ...]]:
+    """Run directory, configuration, and what is to be trained."""
+    arguments = _parser().parse_args(argv)
+    run = RunDir(arguments.run)
+    run.require()
+    begun = configuration.load(run.config)
+    config = configuration.load(run.config, arguments.set)
+    if changed := configuration.differences(begun, config):
+        raise ConfigError(f"--set {'; '.join(changed)}: the ensemble stage may change ensemble.* and search.group_size only")
+    run.create()
+    archive = Archive(record.event for record in replay(run.search.journal))
+    if not archive.ranking:
+        raise RunError(f"{run.root}: no trial has a score yet; search first")
+    best = archive.best()[0]
+    proposals = [Proposal(best.architecture, best.id, "copy")] * config.ensemble.members
+    if config.ensemble.baseline:
+        proposals.append(Proposal(spell(config.ensemble.baseline, BLOCK_TYPES), None, "baseline"))
+    for record in replay(run.ensemble.journal):
+        trial = record.event
+        if hasattr(trial, "proposal") and (trial.id >= len(proposals) or trial.proposal != proposals[trial.id]):
+            raise RunError(
+                f"{run.ensemble.root}: was begun for other members (trial {trial.id}: {trial.architecture}); "
+                "remove it to begin anew"
+            )
+    return run, config, tuple(proposals)
+
+
+def combine(run: RunDir, config: Config, corpus: Corpus) -> None:
+    """Average the members' logits, store the ensemble, and say what it is worth."""
+    archive = Archive(record.event for record in replay(run.ensemble.journal))
+    members = [t.id for t in archive.trials.values() if t.proposal.mutation == "copy" and archive.results[t.id].state.has_score]
+    if not members:
+        raise RunError(f"{run.ensemble.root}: every member failed; see {run.ensemble.journal}")
+    logits = {s: np.stack([weights.load_logits(run.ensemble.weights(m), s) for m in members]) for s in SPLITS}
+    labels = {split: getattr(corpus, split).labels for split in SPLITS}
+    shares = config.combiner.combine(logits["validation"], labels["validation"])
+    combined = {split: np.tensordot(shares, logits[split], 1) for split in SPLITS}
+    ensemble_file.save(run.ensemble_file, EnsembleFile(members, shares, combined, labels, corpus.class_names))
+    alone = [metrics.accuracy(member, labels["test"]) for member in logits["test"]]
+    together = metrics.accuracy(combined["test"], labels["test"])
+    logger.info("members: test accuracy %s, mean %.4f", ", ".join(f"{a:.4f}" for a in alone), np.mean(alone))
+    for trial in archive.trials.values():
+        if trial.proposal.mutation == "baseline" and archive.results[trial.id].state.has_score:
+            baseline = weights.load_logits(run.ensemble.weights(trial.id), "test")
+            logger.info("hand-designed baseline: test accuracy %.4f", metrics.accuracy(baseline, labels["test"]))
+    logger.info("ensemble of %d: test accuracy %.4f, stored in %s", len(members), together, run.ensemble_file)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m hpcnas.ensemble", description="Train and average the ensemble of a run.")
+    parser.add_argument("run", type=Path, help="directory of a search")
+    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The report's plots, as matplotlib figures in one style. Colours are Okabe & Ito's, told apart by colour-blind readers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from hpcnas.core.archive import Archive
+from hpcnas.core.pareto import pareto_front
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555b66",
+    "axes.grid": True,
+    "grid.color": "#e6e8ec",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "hpcnas",
+}
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as SVG text, to stand inside a page."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+
+
+def progress(archive: Archive, finished_s: dict[int, float]) -> Figure:
+    """Every trial's score, and the best so far, over search time and over training steps."""
+    results = [archive.results[i] for i in sorted(finished_s, key=finished_s.get) if archive.results[i].state.has_score]
+    scores = np.array([r.score for r in results])
+    figure, (by_time, by_steps) = _figure(9, 3.4, 2)
+    positions = (np.array([finished_s[r.trial] for r in results]) / 60, np.cumsum([r.steps for r in results]))
+    for axes, x, label in ((by_time, positions[0], "search time in minutes"), (by_steps, positions[1], "training steps of all trials")):
+        axes.scatter(x, scores, s=14, color=GREY, alpha=0.7, label="trial", linewidths=0)
+        axes.step(x, np.maximum.accumulate(scores), where="post", color=BLUE, lw=2, label="best so far")
+        axes.set(xlabel=label, ylabel="validation accuracy")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_xlim(left=0)
+    by_steps.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if x else "0"))
+    by_time.legend(loc="lower right")
+    return figure
+
+
+def accuracy_against_params(archive: Archive) -> Figure:
+    """Score against size of every trial, with the Pareto front."""
+    figure, axes = _figure(5.2, 3.8)
+    results = archive.ranking
+    points = axes.scatter(
+        [r.cost.params for r in results], [r.score for r in results],
+        c=[archive.trials[r.trial].architecture.depth for r in results], cmap="viridis", s=24, alpha=0.85, linewidths=0,
+    )  # fmt: skip
+    front = pareto_front(results)
+    axes.step([r.cost.params for r in front], [r.score for r in front], where="post", color=RED, lw=1.5, label="Pareto front")
+    axes.set(xscale="log", xlabel="parameters", ylabel="validation accuracy")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.legend(loc="lower right")
+    bar = figure.colorbar(points, ax=axes, label="depth", ticks=sorted({archive.trials[r.trial].architecture.depth for r in results}))
+    bar.outline.set_visible(False)
+    return figure
+
+
+def lineage(archive: Archive, winner: int) -> Figure:
+    """The winner's ancestors from the first architecture on: one column a trial, one box a block, new ones marked."""
+    line = archive.lineage(winner)
+    depth = max(trial.architecture.depth for trial in line)
+    figure, axes = _figure(max(3.0, 1.35 * len(line) + 0.5), 0.52 * depth + 1.3)
+    for x, trial in enumerate(line):
+        blocks = trial.architecture.blocks
+        before = line[x - 1].architecture.blocks if x else ()
+        for y, block in enumerate(blocks):
+            is_new = y >= len(before) or before[y] != block
+            axes.add_patch(matplotlib.patches.FancyBboxPatch(
+                (x - 0.44, y + 0.1), 0.88, 0.8, boxstyle="round,pad=0,rounding_size=0.08", linewidth=1,
+                facecolor="#fdebc8" if is_new else "#e8f1f8", edgecolor=ORANGE if is_new else BLUE,
+            ))  # fmt: skip
+            settings = " ".join(f"{name[0]}{value}" for name, value in block.settings)
+            axes.text(x, y + 0.62, block.kind, ha="center", va="center", fontsize=8, fontweight="bold")
+            axes.text(x, y + 0.3, settings, ha="center", va="center", fontsize=6.5, color="#444a55")
+        score = archive.results[trial.id].score
+        axes.text(x, -0.12, f"trial {trial.id}\n{score:.1%}", ha="center", va="top", fontsize=8)
+    axes.set(xlim=(-0.6, len(line) - 0.4), ylim=(-0.9, depth + 0.1))
+    axes.axis("off")
+    return figure
+
+
+def ensemble_gain(names: Sequence[str], accuracies: Sequence[float], errors: Sequence[float]) -> Figure:
+    """Test accuracy with one standard error: baseline, members, ensemble, from bottom to top."""
+    figure, axes = _figure(5.2, 0.5 * len(names) + 0.9)
+    colours = [RED if n.startswith("hand") else BLUE if n.startswith("ensemble") else GREY for n in names]
+    rows = np.arange(len(names))[::-1]
+    axes.barh(rows, accuracies, xerr=errors, color=colours, height=0.62, error_kw={"lw": 1, "capsize": 3, "ecolor": "#333"})
+    for row, value, error in zip(rows, accuracies, errors):
+        axes.text(value + error + 0.004, row, f"{value:.1%}", va="center", fontsize=9)
+    axes.set_yticks(rows, names)
+    low, high = min(accuracies) - 3 * max(errors), max(accuracies) + 4 * max(errors)
+    axes.set(xlim=(max(0, low - 0.02), min(1.05, high + 0.02)), xlabel="test accuracy, with one standard error")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Confusion matrix of the ensemble on the test split, rows normalised; numbers are counts."""
+    size = max(4.5, 0.42 * len(class_names) + 1)
+    figure, axes = _figure(size, size)
+    shares = counts / counts.sum(1, keepdims=True).clip(1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(class_names) <= 40:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[row, column] > 0.5 else "#333"
+                axes.text(column, row, count, ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right", fontsize=8)
+    axes.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    axes.set(xlabel="recognised as", ylabel="spoken")
+    axes.grid(visible=False)
+    return figure
+
+
+def _figure(width: float, height: float, columns: int = 1) -> tuple:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(1, columns)

@@ -1,0 +1,112 @@
+"""Fixtures: a tiny corpus of tones in the Speech Commands layout, and real `mpirun`s with a time limit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hpcnas.data.audio import RATE
+
+TONES_HZ = {"low": 300, "mid": 900, "high": 2700, "other": 5000}
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four words that are noisy tones: 12 speakers each, 8 in train, 2 in validation, 2 in test."""
+    root = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    lists: dict[str, list[str]] = {"validation_list.txt": [], "testing_list.txt": []}
+    time_s = np.arange(RATE // 2) / RATE
+    for word, hertz in TONES_HZ.items():
+        (root / word).mkdir()
+        for speaker in range(12):
+            tone = np.sin(2 * np.pi * hertz * rng.uniform(0.9, 1.1) * time_s) + 0.3 * rng.standard_normal(len(time_s))
+            name = f"{word}/s{speaker:02d}_nohash_0.wav"
+            soundfile.write(root / name, 0.2 * tone, RATE, subtype="PCM_16")
+            if speaker >= 8:
+                lists["validation_list.txt" if speaker < 10 else "testing_list.txt"].append(name)
+    (root / "_background_noise_").mkdir()
+    soundfile.write(root / "_background_noise_" / "white.wav", 0.05 * rng.standard_normal(3 * RATE), RATE, subtype="PCM_16")
+    for name, lines in lists.items():
+        (root / name).write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture
+def tiny(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments of a search that takes a second: tones, small blocks, one epoch; features cached below tmp_path."""
+    monkeypatch.setenv("HPCNAS_CACHE", str(tmp_path / "cache"))
+    settings = {
+        "data.name": "speech_commands",
+        "data.path": str(tones),
+        "data.keywords": '["low", "mid", "high"]',
+        "data.unknown_percent": 100,
+        "space.blocks": '["dense:units=8|16", "tdnn:channels=8|16,kernel=3,dilation=1|2", "conv:channels=4,kernel=3,stride=2"]',
+        "space.max_depth": 3,
+        "strategy.trials_per_block": 2,
+        "search.max_trials": 4,
+        "training.epochs": 1,
+        "training.batch_size": 8,
+        "ensemble.epochs": 2,
+        "ensemble.baseline": "dense:units=8",
+    }
+    return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program ended."""
+
+    returncode: int
+    output: str
+    """Standard output and error."""
+
+
+def _environment() -> dict[str, str]:
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if os.getuid() == 0 else {}
+    return {**os.environ, **root, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def mpi_command(ranks: int, *arguments: str) -> list[str]:
+    """A command line that starts ``python -m ...`` on ``ranks`` ranks; one rank goes without mpirun."""
+    launcher = [] if ranks == 1 else ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
+    return [*launcher, sys.executable, "-m", *arguments]
+
+
+@pytest.fixture
+def mpirun():
+    """Run ``python -m ...`` on so many ranks; a deadlock ends with status 124 after ``limit`` seconds."""
+
+    def run(ranks: int, *arguments: str, limit: int = 120) -> Done:
+        command = ["timeout", "-k", "5", str(limit), *mpi_command(ranks, *arguments)]
+        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_environment())
+        return Done(done.returncode, done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def mpistart():
+    """Start ``python -m ...`` on so many ranks, in a process group of its own, and return at once."""
+    started: list[subprocess.Popen] = []
+
+    def start(ranks: int, *arguments: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            mpi_command(ranks, *arguments), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=_environment(), start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

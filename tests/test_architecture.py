@@ -1,0 +1,27 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcnas.core.architecture import Architecture, Block
+from hpcnas.core.errors import ArchitectureError
+
+names = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True)
+blocks = st.builds(
+    Block, names, st.dictionaries(names, st.integers(0, 4096), max_size=4).map(lambda settings: tuple(settings.items()))
+)
+architectures = st.builds(Architecture, st.lists(blocks, min_size=1, max_size=6).map(tuple))
+
+
+@given(architectures)
+def test_parsing_is_the_inverse_of_spelling(architecture):
+    assert Architecture.parse(str(architecture)) == architecture
+
+
+def test_settings_have_one_order():
+    assert Block("svdf", (("memory", 16), ("filters", 64))) == Block.parse("svdf:filters=64,memory=16")
+
+
+@pytest.mark.parametrize("text", ["", "Dense", "dense:", "dense:units", "dense:units=x", "dense:units=1,units=2", "a//b"])
+def test_what_cannot_be_spelled_is_refused_by_name(text):
+    with pytest.raises(ArchitectureError, match="block"):
+        Architecture.parse(text)

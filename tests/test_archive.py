@@ -1,0 +1,44 @@
+from dataclasses import replace
+
+from helpers import completed, trial
+
+from hpcnas.core.archive import Archive
+from hpcnas.core.coordinator import failed
+from hpcnas.core.pareto import pareto_front
+from hpcnas.core.trial import Cost
+
+
+def test_a_trial_runs_until_it_has_a_result():
+    archive = Archive([trial(0), trial(1), completed(1, 0.5)])
+    assert [t.id for t in archive.running] == [0]
+    assert archive.next_id == 2
+
+
+def test_the_best_has_the_highest_score_then_the_lowest_loss_then_the_lowest_number():
+    events = [trial(i, f"dense:units={i + 1}") for i in range(4)]
+    events += [completed(0, 0.8), completed(1, 0.9, loss=2.0), completed(2, 0.9, loss=1.0), completed(3, 0.9, loss=2.0)]
+    assert [t.id for t in Archive(events).best(4)] == [2, 1, 3, 0]
+
+
+def test_a_failed_trial_is_never_best_but_counts_as_seen():
+    only = trial(0)
+    archive = Archive([only, failed(only, Cost(1, 1, 1), "no")])
+    assert archive.best() == [] and archive.seen(only.architecture) and not archive.running
+
+
+def test_a_second_attempt_replaces_the_first():
+    archive = Archive([trial(0), replace(trial(0), attempt=2)])
+    assert archive.trials[0].attempt == 2 and len(archive.running) == 1
+
+
+def test_lineage_goes_from_the_first_architecture_to_the_winner():
+    archive = Archive([trial(0), trial(1, "gru:units=4", parent=0), trial(2), trial(3, "gru:units=8", parent=1)])
+    assert [t.id for t in archive.lineage(3)] == [0, 1, 3]
+
+
+def test_no_member_of_the_front_is_beaten_by_a_smaller_trial():
+    results = [completed(i, score, params=params) for i, (score, params) in enumerate([(0.5, 10), (0.4, 20), (0.7, 30), (0.7, 40), (0.9, 50)])]
+    front = pareto_front(results)
+    assert [r.trial for r in front] == [0, 2, 4]
+    for member in front:
+        assert not any(o.score >= member.score and o.cost.params < member.cost.params for o in results)

@@ -1,0 +1,165 @@
+import itertools
+
+import pytest
+from helpers import SPACE, completed, trial
+
+from hpcnas.core.architecture import Architecture
+from hpcnas.core.archive import Archive
+from hpcnas.core.budget import Budget
+from hpcnas.core.coordinator import MAX_ATTEMPTS, Coordinator, SearchConfig
+from hpcnas.core.errors import ArchitectureError, ConfigError
+from hpcnas.core.inheritance import Parent
+from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.stopping import Median
+from hpcnas.core.strategies import Incremental, RandomSearch, Repeat
+from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
+
+
+def size(architecture: Architecture) -> Cost:
+    units = sum(dict(block.settings)["units"] for block in architecture.blocks)
+    return Cost(units, 10 * units, units)
+
+
+def make(events: list, **changes) -> Coordinator:
+    config = SearchConfig(**{k: changes.pop(k) for k in ("max_trials", "time_limit", "keep_weights") if k in changes})
+    parts = {"strategy": RandomSearch(), "space": SPACE, "config": config, "seed": 0, "record": events.append, "measure": size}
+    return Coordinator(**{**parts, **changes})
+
+
+def test_a_result_buys_the_group_its_next_trial():
+    events = []
+    coordinator = make(events, max_trials=2)
+    first = coordinator.handle(Ready(group=0))
+    second = coordinator.handle(Ready(group=0, result=completed(first.trial.id, 0.9)))
+    assert (first.trial.id, second.trial.id) == (0, 1)
+    assert [type(e) for e in events] == [Trial, Result, Trial]
+
+
+def test_the_search_ends_when_all_trials_are_back():
+    coordinator = make([], max_trials=2)
+    coordinator.handle(Ready(0))
+    coordinator.handle(Ready(1))
+    assert isinstance(coordinator.handle(Ready(2)), Stop)
+    assert not coordinator.finished
+    coordinator.handle(Ready(0, completed(0, 0.1)))
+    assert isinstance(coordinator.handle(Ready(1, completed(1, 0.2))), Stop)
+    assert coordinator.finished
+
+
+def test_nothing_is_tried_twice_not_even_at_the_same_time():
+    coordinator = make([], max_trials=30)
+    tried = [coordinator.handle(Ready(group)).trial.architecture for group in range(30)]
+    assert len(set(tried)) == 30
+
+
+def test_the_same_seed_and_results_give_the_same_trials():
+    def run() -> list[str]:
+        coordinator = make([], max_trials=10, strategy=Incremental(trials_per_block=2))
+        reply, tried = coordinator.handle(Ready(0)), []
+        while isinstance(reply, Assignment):
+            tried.append(str(reply.trial.architecture))
+            score = (len(tried) * 37 % 11) / 11
+            reply = coordinator.handle(Ready(0, completed(reply.trial.id, score)))
+        return tried
+
+    assert run() == run()
+
+
+def test_only_what_fits_the_budget_is_proposed():
+    coordinator = make([], max_trials=5, budget=Budget(max_params=16))
+    costs = [size(coordinator.handle(Ready(g)).trial.architecture) for g in range(5)]
+    assert max(cost.params for cost in costs) <= 16
+
+
+def test_a_space_without_anything_new_ends_the_search_with_a_reason():
+    coordinator = make([], max_trials=50, budget=Budget(max_params=1))
+    reply = coordinator.handle(Ready(0))
+    assert isinstance(reply, Stop) and "no new architecture" in reply.reason
+
+
+def test_the_time_limit_counts_what_earlier_parts_of_the_run_took():
+    coordinator = make([], time_limit=10.0, elapsed=itertools.count(8).__next__)
+    assert isinstance(coordinator.handle(Ready(0)), Assignment)
+    assert isinstance(coordinator.handle(Ready(1)), Assignment)
+    assert "time limit of 10 s" in coordinator.handle(Ready(2)).reason
+
+
+def test_an_architecture_that_cannot_be_built_is_recorded_as_failed_and_the_search_goes_on():
+    def picky(architecture: Architecture) -> Cost:
+        if architecture.blocks[0].kind == "gru":
+            raise ArchitectureError("no grus today")
+        return size(architecture)
+
+    events = []
+    coordinator = make(events, max_trials=20, measure=picky)
+    while isinstance(reply := coordinator.handle(Ready(0)), Assignment):
+        assert reply.trial.architecture.blocks[0].kind == "dense"
+    failures = [e for e in events if isinstance(e, Result)]
+    assert failures and all(f.state is TrialState.FAILED and f.error == "no grus today" for f in failures)
+    assert coordinator.archive.next_id == 20
+
+
+def test_cut_off_trials_run_again_under_their_ids_and_seeds():
+    before = Archive([trial(0), trial(1, "gru:layers=1,units=4"), completed(0, 0.5)])
+    coordinator = make([], archive=before)
+    again = coordinator.handle(Ready(0)).trial
+    assert (again.id, again.seed, again.attempt) == (1, 1, 2)
+    assert coordinator.handle(Ready(1)).trial.id == 2
+
+
+def test_a_trial_that_is_cut_off_again_and_again_is_given_up():
+    unlucky = Trial(0, trial(0).proposal, seed=0, attempt=MAX_ATTEMPTS)
+    events = []
+    coordinator = make(events, archive=Archive([unlucky]))
+    assert coordinator.handle(Ready(0)).trial.id == 1
+    assert events[0].state is TrialState.FAILED and "cut off 3 times" in events[0].error
+
+
+def test_when_the_job_must_end_running_trials_are_suspended_and_groups_sent_home():
+    coordinator = make([])
+    running = coordinator.handle(Ready(0)).trial
+    coordinator.suspended = True
+    assert coordinator.handle(Progress(running.id, 1, 0.5)) is Verdict.SUSPEND
+    assert isinstance(coordinator.handle(Ready(0)), Stop)
+    assert not coordinator.finished and coordinator.archive.running == [running]
+
+
+def test_the_stopping_rule_is_asked_after_every_epoch():
+    earlier = [e for i in range(5) for e in (trial(i, f"dense:units={i + 1}"), completed(i, 0.8, curve=(0.6, 0.8)))]
+    coordinator = make([], archive=Archive(earlier), stopping=Median())
+    running = coordinator.handle(Ready(0)).trial
+    assert coordinator.handle(Progress(running.id, 1, 0.7)) is Verdict.CONTINUE
+    assert coordinator.handle(Progress(running.id, 1, 0.5)) is Verdict.STOP
+
+
+def test_donors_are_named_and_weights_that_nobody_needs_are_discarded():
+    discarded = []
+    coordinator = make([], strategy=Incremental(), inheritance=Parent(), keep_weights=1, discard=discarded.append)
+    coordinator.handle(Ready(0))
+    second = coordinator.handle(Ready(0, completed(0, 0.5)))
+    assert [d.id for d in second.donors] == [0]
+    third = coordinator.handle(Ready(0, completed(second.trial.id, 0.9)))
+    assert [d.id for d in third.donors] == [1] and discarded == [0]
+
+
+def test_parents_of_running_trials_keep_their_weights():
+    discarded = []
+    coordinator = make([], strategy=Incremental(), inheritance=Parent(), keep_weights=1, discard=discarded.append)
+    coordinator.handle(Ready(0))
+    first = coordinator.handle(Ready(0, completed(0, 0.5)))  # a child of trial 0 starts to run
+    second = coordinator.handle(Ready(1))
+    coordinator.handle(Ready(0, completed(first.trial.id, 0.9)))
+    assert second.trial.proposal.parent == 0 and discarded == []
+
+
+def test_given_architectures_may_repeat():
+    proposals = tuple(Proposal(Architecture.parse("dense:units=8"), 7, "copy") for _ in range(3))
+    coordinator = make([], strategy=Repeat(proposals), max_trials=3, budget=Budget(max_params=1))
+    trials = [coordinator.handle(Ready(g)).trial for g in range(3)]
+    assert len({t.seed for t in trials}) == 3 and len({t.architecture for t in trials}) == 1
+
+
+@pytest.mark.parametrize("key", ["max_trials", "group_size", "keep_weights"])
+def test_a_search_of_nothing_is_refused(key):
+    with pytest.raises(ConfigError, match=f"search.{key} = 0"):
+        SearchConfig(**{key: 0})

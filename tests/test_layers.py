@@ -1,0 +1,60 @@
+"""Who may import whom: core knows nobody, data, nn and store know core only, runtime and the programs know them all."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "hpcnas"
+ALLOWED = {
+    "core": {"core"},
+    "data": {"core", "data"},
+    "nn": {"core", "nn"},
+    "store": {"core", "store"},
+    "runtime": {"core", "data", "nn", "store", "runtime", "config"},
+    "config": {"core", "data", "nn"},
+    "report": {"core", "store", "pictures"},
+    "pictures": {"core"},
+    "search": {"core", "data", "nn", "store", "runtime", "config"},
+    "ensemble": {"core", "data", "nn", "store", "runtime", "config"},
+}
+ONLY_IN = {
+    "torch": {"nn", "runtime"},
+    "mpi4py": {"runtime", "search", "ensemble"},
+    "horovod": {"runtime/groups.py"},
+    "h5py": {"data", "store"},
+}
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
+
+
+def imports(module: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_imports_point_the_right_way(module: Path):
+    layer = module.parts[0].removesuffix(".py")
+    for name in imports(module):
+        top, *rest = name.split(".")
+        if top == "hpcnas" and rest:
+            assert rest[0] in ALLOWED[layer] | {"__version__"}, f"{module} imports {name}"
+        if top in ONLY_IN:
+            assert layer in ONLY_IN[top] or str(module) in ONLY_IN[top], f"{module} imports {name}"
+
+
+def test_core_uses_numpy_and_nothing_else():
+    import sys
+
+    for module in MODULES:
+        if module.parts[0] == "core":
+            foreign = {name.split(".")[0] for name in imports(module)} - set(sys.stdlib_module_names)
+            assert foreign <= {"hpcnas", "numpy"}, module

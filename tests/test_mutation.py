@@ -1,0 +1,40 @@
+import numpy as np
+from helpers import SPACE
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcnas.core.architecture import Architecture, Block
+from hpcnas.core.mutation import grow, matching_blocks, swap
+
+
+def tower(*units: int) -> Architecture:
+    return Architecture(tuple(Block("dense", (("units", n),)) for n in units))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 3))
+def test_mutations_stay_within_the_space(seed, depth):
+    rng = np.random.default_rng(seed)
+    parent = Architecture(tuple(SPACE.sample(rng) for _ in range(depth)))
+    child = grow(parent, SPACE.sample(rng))
+    assert child in SPACE and child.blocks[:-1] == parent.blocks
+    index = int(rng.integers(depth))
+    child = swap(parent, index, SPACE.sample(rng))
+    assert child in SPACE
+    assert all(child.blocks[i] == parent.blocks[i] for i in range(depth) if i != index)
+
+
+def test_leading_blocks_match_up_to_the_first_difference_as_in_figure_2():
+    assert matching_blocks(tower(1, 2, 9, 4), tower(1, 2, 3, 4), behind=False) == {0: 0, 1: 1}
+
+
+def test_blocks_behind_the_mutation_match_too_when_asked():
+    assert matching_blocks(tower(1, 2, 9, 4), tower(1, 2, 3, 4), behind=True) == {0: 0, 1: 1, 3: 3}
+
+
+def test_an_inserted_block_leaves_the_blocks_behind_it_aligned():
+    assert matching_blocks(tower(1, 9, 2), tower(1, 2), behind=True) == {0: 0, 2: 1}
+
+
+def test_no_donor_block_is_used_twice():
+    pairs = matching_blocks(tower(1, 1, 1), tower(1, 1), behind=True)
+    assert pairs == {0: 0, 1: 1}

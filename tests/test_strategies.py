@@ -1,0 +1,56 @@
+"""What every strategy must do, and what the paper's does."""
+
+import numpy as np
+import pytest
+from helpers import SPACE, completed, trial
+
+from hpcnas.core.archive import Archive
+from hpcnas.core.errors import ConfigError
+from hpcnas.core.strategies import STRATEGIES, Incremental
+
+SOME = Archive(
+    [e for i in range(12) for e in (trial(i, f"dense:units={(8, 16, 32)[i % 3]}/gru:layers=1,units=4"), completed(i, i / 20))]
+)
+
+
+@pytest.mark.parametrize("archive", [Archive(), SOME], ids=["empty", "filled"])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_proposals_lie_in_the_space_and_depend_on_archive_and_generator_alone(name, archive):
+    strategy = STRATEGIES[name]()
+    proposals = [strategy.propose(archive, SPACE, np.random.default_rng(seed)) for seed in range(50)]
+    assert all(p.architecture in SPACE for p in proposals)
+    assert all(p.parent is None or p.parent in archive.trials for p in proposals)
+    assert len({p.architecture for p in proposals}) > 5
+    assert proposals == [strategy.propose(archive, SPACE, np.random.default_rng(seed)) for seed in range(50)]
+
+
+def paper(scored: int, depth: int, **changes) -> list:
+    """Proposals of the paper's rule with ``scored`` candidates, the best of which has ``depth`` blocks."""
+    best = "/".join(["dense:units=8"] * depth)
+    events = [trial(0, best), completed(0, 0.9)]
+    events += [e for i in range(1, scored) for e in (trial(i, "gru:layers=1,units=4"), completed(i, 0.1))]
+    archive = Archive(events)
+    return [Incremental(**changes).propose(archive, SPACE, np.random.default_rng(s)) for s in range(40)]
+
+
+@pytest.mark.parametrize(("scored", "depth", "grows"), [(1, 1, False), (9, 1, False), (10, 1, True), (14, 2, False), (15, 2, True), (99, 4, False)])
+def test_depth_grows_while_below_the_floor_of_candidates_over_m_and_below_k(scored, depth, grows):
+    proposals = paper(scored, depth)
+    assert {p.mutation.split()[0] for p in proposals} == {"grow" if grows else "swap"}
+    assert {p.architecture.depth for p in proposals} == {depth + grows}
+    assert {p.parent for p in proposals} == {0}, "the best candidate is the one that is mutated"
+
+
+def test_replacing_reaches_every_position():
+    assert {p.mutation for p in paper(5, 3)} == {"swap 0", "swap 1", "swap 2"}
+
+
+def test_beam_and_grow_probability_are_options_beside_the_rule():
+    assert len({p.parent for p in paper(20, 2, beam=5)}) == 5
+    assert {p.mutation.split()[0] for p in paper(20, 2, grow_probability=0.5)} == {"grow", "swap"}
+
+
+@pytest.mark.parametrize("change", [{"beam": 0}, {"trials_per_block": 0}, {"grow_probability": 1.5}])
+def test_settings_that_cannot_work_are_refused(change):
+    with pytest.raises(ConfigError, match=f"strategy.{next(iter(change))}"):
+        Incremental(**change)
