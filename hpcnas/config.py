@@ -175,7 +175,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _override(table: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f'--set {text}: expected table.key=value, such as --set training.epochs=2')
+        raise ConfigError(f"--set {text}: expected table.key=value, such as --set training.epochs=2")
     *tables, last = key.strip().split(".")
     for name in tables:
         table = table.setdefault(name, {})

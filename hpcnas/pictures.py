@@ -43,7 +43,10 @@ def progress(archive: Archive, finished_s: dict[int, float]) -> Figure:
     scores = np.array([r.score for r in results])
     figure, (by_time, by_steps) = _figure(9, 3.4, 2)
     positions = (np.array([finished_s[r.trial] for r in results]) / 60, np.cumsum([r.steps for r in results]))
-    for axes, x, label in ((by_time, positions[0], "search time in minutes"), (by_steps, positions[1], "training steps of all trials")):
+    for axes, x, label in (
+        (by_time, positions[0], "search time in minutes"),
+        (by_steps, positions[1], "training steps of all trials"),
+    ):
         axes.scatter(x, scores, s=14, color=GREY, alpha=0.7, label="trial", linewidths=0)
         axes.step(x, np.maximum.accumulate(scores), where="post", color=BLUE, lw=2, label="best so far")
         axes.set(xlabel=label, ylabel="validation accuracy")
@@ -67,7 +70,9 @@ def accuracy_against_params(archive: Archive) -> Figure:
     axes.set(xscale="log", xlabel="parameters", ylabel="validation accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(loc="lower right")
-    bar = figure.colorbar(points, ax=axes, label="depth", ticks=sorted({archive.trials[r.trial].architecture.depth for r in results}))
+    bar = figure.colorbar(
+        points, ax=axes, label="depth", ticks=sorted({archive.trials[r.trial].architecture.depth for r in results})
+    )
     bar.outline.set_visible(False)
     return figure
 

@@ -1,6 +1,6 @@
 """What came of a run: tables on the terminal and one self-contained HTML page. Starts no MPI, changes no result.
 
-    python -m hpcnas.report RUN
+python -m hpcnas.report RUN
 """
 
 from __future__ import annotations
@@ -154,7 +154,9 @@ def _cards(archive: Archive, records: Sequence[Record], models: Sequence[ModelRo
         cards.append((f"{100 * (models[0].test - np.mean(members)):+.1f} points", "ensemble against the mean of its members"))
         for model in models:
             if model.name.startswith("hand"):
-                cards.append((f"{100 * (models[0].test - model.test):+.1f} points", "ensemble against the hand-designed baseline"))
+                cards.append(
+                    (f"{100 * (models[0].test - model.test):+.1f} points", "ensemble against the hand-designed baseline")
+                )
     return cards
 
 
@@ -166,9 +168,18 @@ def _print(console: Console, models: Sequence[ModelRow], top: Sequence[dict], ca
         for m in models:
             table.add_row(m.name, m.params, m.macs, f"{m.validation:.2%}", f"{m.test:.2%}", f"{100 * m.error:.2f}")
         console.print(table)
-    table = Table(*(_right(n) for n in ("trial", "validation", "parameters", "inherited", "parent")), "architecture", title="Best trials")
+    table = Table(
+        *(_right(n) for n in ("trial", "validation", "parameters", "inherited", "parent")), "architecture", title="Best trials"
+    )
     for t in top:
-        table.add_row(str(t["id"]), f"{t['score']:.2%}", t["params"], t["inherited"], str(t["parent"]), t["architecture"].replace("/", " / "))
+        table.add_row(
+            str(t["id"]),
+            f"{t['score']:.2%}",
+            t["params"],
+            t["inherited"],
+            str(t["parent"]),
+            t["architecture"].replace("/", " / "),
+        )
     console.print(table)
 
 

@@ -37,7 +37,10 @@ def test_lineage_goes_from_the_first_architecture_to_the_winner():
 
 
 def test_no_member_of_the_front_is_beaten_by_a_smaller_trial():
-    results = [completed(i, score, params=params) for i, (score, params) in enumerate([(0.5, 10), (0.4, 20), (0.7, 30), (0.7, 40), (0.9, 50)])]
+    results = [
+        completed(i, score, params=params)
+        for i, (score, params) in enumerate([(0.5, 10), (0.4, 20), (0.7, 30), (0.7, 40), (0.9, 50)])
+    ]
     front = pareto_front(results)
     assert [r.trial for r in front] == [0, 2, 4]
     for member in front:

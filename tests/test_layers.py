@@ -26,7 +26,9 @@ ONLY_IN = {
     "horovod": {"runtime/groups.py"},
     "h5py": {"data", "store"},
 }
-MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
+MODULES = sorted(
+    path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE
+)
 
 
 def imports(module: Path) -> set[str]:

@@ -33,7 +33,9 @@ def paper(scored: int, depth: int, **changes) -> list:
     return [Incremental(**changes).propose(archive, SPACE, np.random.default_rng(s)) for s in range(40)]
 
 
-@pytest.mark.parametrize(("scored", "depth", "grows"), [(1, 1, False), (9, 1, False), (10, 1, True), (14, 2, False), (15, 2, True), (99, 4, False)])
+@pytest.mark.parametrize(
+    ("scored", "depth", "grows"), [(1, 1, False), (9, 1, False), (10, 1, True), (14, 2, False), (15, 2, True), (99, 4, False)]
+)
 def test_depth_grows_while_below_the_floor_of_candidates_over_m_and_below_k(scored, depth, grows):
     proposals = paper(scored, depth)
     assert {p.mutation.split()[0] for p in proposals} == {"grow" if grows else "swap"}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.trial import Cost
 
-
 LIMITS = {"max_params": "params", "max_macs": "macs", "max_activations": "activations"}
 
 

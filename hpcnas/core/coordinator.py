@@ -19,7 +19,7 @@ from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping import NeverStop
-from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
+from hpcnas.core.trial import Cost, Result, Trial, TrialState
 
 MAX_ATTEMPTS = 3
 """A trial that was handed out so often without a result is given up as failed."""

@@ -29,7 +29,9 @@ def index(config: DataConfig, seed: int) -> CorpusIndex:
     words = _words(root)
     noise = tuple(sorted((root / NOISE_FOLDER).glob("*.wav")))
     files = {split: {word: [] for word in words} for split in SPLITS}
-    lists = {split: _listed(root, name) for split, name in (("validation", "validation_list.txt"), ("test", "testing_list.txt"))}
+    lists = {
+        split: _listed(root, name) for split, name in (("validation", "validation_list.txt"), ("test", "testing_list.txt"))
+    }
     for word in words:
         recordings = sorted((root / word).glob("*.wav"))
         if not recordings:

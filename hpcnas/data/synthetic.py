@@ -38,7 +38,7 @@ ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-
 # Of eSpeak NG's variants those that repeat to the sample and sound like people. Each speaks in one split only.
 VOICES = {
     "train": (
-        "m1", "m2", "m3", "m4", "f1", "f2", "Andrea", "Andy", "Annie", "Denis", "Diogo", "Gene", "Henrique", "Hugo",
+        "m1", "m2", "m3", "m4", "f1", "iven", "Andrea", "Andy", "Annie", "Denis", "Diogo", "Gene", "Henrique", "Hugo",
         "Jacky", "Lee", "Marco", "Mario", "adam", "anika", "antonio", "aunty", "belinda", "benjamin",
     ),
     "validation": ("m5", "m6", "f4", "boris", "caleb", "david", "linda", "steph"),
@@ -87,7 +87,12 @@ def _write(root: Path, keywords: tuple[str, ...], size: Size, seed: int) -> None
         for word in (*keywords, *OTHER_WORDS):
             for take in range(per_keyword if word in keywords else per_other):
                 voice = f"{rng.choice(ACCENTS)}+{rng.choice(voices)}"
-                utterance = {"text": word, "voice": voice, "rate": int(rng.integers(110, 261)), "pitch": int(rng.integers(15, 86))}
+                utterance = {
+                    "text": word,
+                    "voice": voice,
+                    "rate": int(rng.integers(110, 261)),
+                    "pitch": int(rng.integers(15, 86)),
+                }
                 plan.append((split, word, f"{voice.replace('+', '-')}_nohash_{take}.wav", utterance))
     waveforms = _spoken([utterance for *_, utterance in plan])
     noises = _noises(rng, [w for (split, *_), w in zip(plan, waveforms) if split == "train"])

@@ -5,9 +5,8 @@ Shape letters: ``B`` batch, ``C`` channels, ``F`` bands, ``T`` frames, ``K`` cla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -62,9 +61,7 @@ class Model(nn.Module):
             self.blocks[index].near_identity()
 
 
-def build_model(
-    architecture: Architecture, bands: int, classes: int, seed: int, dropout: float = 0.0
-) -> Model:
+def build_model(architecture: Architecture, bands: int, classes: int, seed: int, dropout: float = 0.0) -> Model:
     """A model initialised from ``seed`` alone; raises ArchitectureError if a block cannot follow the one before."""
     with seeded(seed):
         try:

@@ -110,7 +110,9 @@ class _Desk:
             logger.info("suspended with %d results; the same command with --resume goes on", len(coordinator.archive.results))
             return EXIT_SUSPENDED
         self._plan.stage.complete.touch()
-        logger.info("complete: %s, %.0f s in all, groups busy %.1f %%", coordinator.ended, self._elapsed(), 100 * self._watch.busy_share)
+        logger.info(
+            "complete: %s, %.0f s in all, groups busy %.1f %%", coordinator.ended, self._elapsed(), 100 * self._watch.busy_share
+        )
         return 0
 
     def _suspend(self) -> None:

@@ -35,7 +35,12 @@ def load_corpus(world: MPI.Comm, config: Config) -> Corpus:
         if world.rank == 0:
             seconds = time.monotonic() - start
             hours = len(index.examples) * config.data.window_s / 3600
-            logger.info("features of %d examples in %.1f s (%.1f h of audio a minute)", len(index.examples), seconds, hours / seconds * 60)
+            logger.info(
+                "features of %d examples in %.1f s (%.1f h of audio a minute)",
+                len(index.examples),
+                seconds,
+                hours / seconds * 60,
+            )
     loaded = features.load(path)
     splits = {name: Split(loaded.features[name], loaded.labels[name]) for name in loaded.features}
     return Corpus(**splits, mean=loaded.mean, std=loaded.std, noise=loaded.noise, class_names=loaded.class_names)

@@ -127,7 +127,9 @@ class _AboveTheBar(logging.Handler):
 
 def _check_launch(world: MPI.Comm) -> None:
     if MPI.Query_thread() != MPI.THREAD_MULTIPLE:
-        raise LaunchError("this MPI gives no MPI_THREAD_MULTIPLE, which Horovod needs; unset MPI4PY_RC_THREAD_LEVEL or use another MPI")
+        raise LaunchError(
+            "this MPI gives no MPI_THREAD_MULTIPLE, which Horovod needs; unset MPI4PY_RC_THREAD_LEVEL or use another MPI"
+        )
     for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"):
         started = int(os.environ.get(name) or 1)
         if world.size == 1 and started > 1:

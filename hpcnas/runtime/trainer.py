@@ -19,6 +19,7 @@ from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel
 from hpcnas.store import weights
 from hpcnas.store.run_dir import Stage
 
+
 @dataclass
 class TrialRunner:
     """Runs trials on the ranks of one group; every method is called by all of them.
@@ -113,4 +114,3 @@ class TrialRunner:
         if self.channel.is_leader:
             arrays = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
             weights.save(self.stage.weights(trial.id), trial, arrays, logits)
-

@@ -30,9 +30,14 @@ def save(path: Path, archive: Archive) -> None:
         "attempt": np.array([t.attempt for t, _ in rows], np.int64),
         "state": [r.state.value if r else "running" for _, r in rows],
         "error": [r.error if r else "" for _, r in rows],
-        **{n: np.array([getattr(r.cost, n) if r else -1 for _, r in rows], np.int64) for n in ("params", "macs", "activations")},
+        **{
+            n: np.array([getattr(r.cost, n) if r else -1 for _, r in rows], np.int64) for n in ("params", "macs", "activations")
+        },
         **{n: np.array([getattr(r, n) if r else np.nan for _, r in rows], np.float64) for n in ("score", "loss", "seconds")},
-        **{n: np.array([getattr(r, n) if r else -1 for _, r in rows], np.int64) for n in ("epochs", "steps", "inherited", "group")},
+        **{
+            n: np.array([getattr(r, n) if r else -1 for _, r in rows], np.int64)
+            for n in ("epochs", "steps", "inherited", "group")
+        },
     }
     with replacing(path) as part, h5py.File(part, "w", locking=False) as file:
         file.attrs["format"] = FORMAT

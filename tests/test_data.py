@@ -1,0 +1,173 @@
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hpcnas.core.errors import DataError
+from hpcnas.data import audio, features, speech_commands, synthetic
+from hpcnas.data.corpus import SPLITS, DataConfig
+from hpcnas.data.features import FeatureConfig, log_mel
+
+KEYWORDS = ("low", "mid", "high")
+ARSC12 = Path(__file__).parent.parent.parent / "shared" / "data" / "arsc12"
+
+
+def config(path: Path, **changes) -> DataConfig:
+    return DataConfig(
+        **{"name": "speech_commands", "path": str(path), "keywords": KEYWORDS, "unknown_percent": 100.0, **changes}
+    )
+
+
+@pytest.fixture
+def copy(tones: Path, tmp_path: Path) -> Path:
+    """A copy of the tones to break."""
+    return shutil.copytree(tones, tmp_path / "tones")
+
+
+def test_twelve_class_protocol_adds_unknown_and_silence(tones):
+    index = speech_commands.index(config(tones), seed=0)
+    assert index.class_names == (*KEYWORDS, "_unknown_", "_silence_")
+    counts = {split: np.bincount([e.label for e in index.splits[split]]).tolist() for split in SPLITS}
+    assert counts == {"train": [8, 8, 8, 8, 3], "validation": [2, 2, 2, 2, 1], "test": [2, 2, 2, 2, 1]}
+
+
+def test_all_words_protocol_has_a_class_per_folder(tones):
+    index = speech_commands.index(config(tones, protocol="all"), seed=0)
+    assert index.class_names == ("high", "low", "mid", "other")
+    assert len(index.examples) == 48
+
+
+def test_splits_follow_the_lists_and_share_no_recording(tones):
+    index = speech_commands.index(config(tones, protocol="all"), seed=0)
+    paths = {split: {e.path for e in index.splits[split]} for split in SPLITS}
+    assert not paths["train"] & paths["test"] and not paths["train"] & paths["validation"]
+    assert {p.name[:3] for p in paths["test"]} == {"s10", "s11"}
+
+
+def test_the_drawn_examples_depend_on_the_seed_alone(tones):
+    drawn = [speech_commands.index(config(tones, unknown_percent=10.0), seed) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize(
+    ("breakage", "message"),
+    [
+        (lambda root: shutil.rmtree(root), "no such folder"),
+        (lambda root: (root / "testing_list.txt").unlink(), "testing_list.txt: missing"),
+        (lambda root: shutil.rmtree(root / "mid"), 'no folder for keyword "mid"'),
+        (lambda root: [p.unlink() for p in (root / "mid").iterdir()], "mid: a word folder without .wav files"),
+        (lambda root: (root / "testing_list.txt").write_text(""), "the test split is empty"),
+        (lambda root: shutil.rmtree(root / "_background_noise_"), "silence_percent = 0"),
+    ],
+)
+def test_a_broken_corpus_is_refused_by_name(copy, breakage, message):
+    breakage(copy)
+    with pytest.raises(DataError, match=message):
+        speech_commands.index(config(copy), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "cannot be read as audio"), (b"no audio at all", "cannot be read as audio")],
+    ids=["empty", "text"],
+)
+def test_a_file_that_is_no_audio_is_named(tmp_path, content, message):
+    path = tmp_path / "broken.wav"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"broken.wav: {message}"):
+        audio.read(path)
+
+
+def test_a_recording_without_samples_is_named(tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(0), 16000)
+    with pytest.raises(DataError, match="holds no samples"):
+        audio.read(tmp_path / "silent.wav")
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "suffix"), [(8000, 1, "wav"), (44100, 2, "wav"), (48000, 1, "flac"), (16000, 2, "ogg")]
+)
+def test_other_rates_channels_and_formats_sound_the_same(tmp_path, rate, channels, suffix):
+    tone = np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    soundfile.write(tmp_path / f"a.{suffix}", np.stack([tone] * channels, 1) * 0.5, rate)
+    samples = audio.read(tmp_path / f"a.{suffix}")
+    assert abs(len(samples) - audio.RATE) <= 2
+    spectrum = np.abs(np.fft.rfft(samples, audio.RATE))
+    assert spectrum.argmax() == 440 and np.abs(samples[1000:-1000]).max() == pytest.approx(0.5, abs=0.03)
+
+
+def test_log_mel_finds_a_tone_in_its_band():
+    tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(audio.RATE) / audio.RATE).astype(np.float32)
+    mel = log_mel(tone, FeatureConfig())
+    assert mel.shape == (40, 100) and mel.dtype == np.float32 and np.isfinite(log_mel(0 * tone, FeatureConfig())).all()
+    mels = 1127 * np.log(1 + np.array([20, 1000, 7600]) / 700)
+    assert abs(mel[:, 10:90].mean(1).argmax() + 0.5 - 40 * (mels[1] - mels[0]) / (mels[2] - mels[0])) < 1
+
+
+def extract(path: Path, data: DataConfig, parts: int) -> features.Features:
+    index = speech_commands.index(data, seed=0)
+    features.create(path, index, data, FeatureConfig())
+    done = sum(features.fill(path, index, data, FeatureConfig(), part, parts) for part in range(parts))
+    features.finish(path)
+    assert done == len(index.examples) + 1, "every example and noise stretch once"
+    return features.load(path)
+
+
+def test_features_made_by_many_ranks_equal_those_made_by_one(tones, tmp_path):
+    one, many = (extract(tmp_path / f"{parts}.h5", config(tones), parts) for parts in (1, 5))
+    for split in SPLITS:
+        np.testing.assert_array_equal(one.features[split], many.features[split])
+        np.testing.assert_array_equal(one.labels[split], many.labels[split])
+        assert np.asarray(many.features[split]).any(axis=(1, 2)).all(), "no row was left out"
+    assert isinstance(one.features["train"], np.memmap), "mapped, not copied"
+    normalised = (one.features["train"].astype(np.float32) - one.mean[:, None]) / one.std[:, None]
+    assert abs(normalised.mean()) < 0.01 and normalised.std() == pytest.approx(1, abs=0.01)
+
+
+def test_the_fingerprint_changes_with_files_and_settings(copy):
+    def fingerprint(**changes) -> str:
+        data = config(copy)
+        return features.fingerprint(speech_commands.index(data, 0), data, FeatureConfig(**changes))
+
+    first = fingerprint()
+    assert fingerprint() == first and fingerprint(bands=20) != first
+    soundfile.write(copy / "low" / "s00_nohash_0.wav", np.ones(100), 16000)
+    assert fingerprint() != first
+
+
+needs_espeak = pytest.mark.skipif(
+    importlib.util.find_spec("espeakng_loader") is None, reason="built-in speech needs espeakng-loader"
+)
+
+
+@needs_espeak
+def test_built_in_speech_repeats_to_the_sample_with_disjoint_voices(tmp_path):
+    size = synthetic.Size(keyword=(8, 4, 4), other=(1, 1, 1))
+    for name in ("one", "two"):
+        synthetic.synthesise(tmp_path / name, ("yes", "no"), size)
+    assert (tmp_path / "one" / "README.txt").read_text() == (tmp_path / "two" / "README.txt").read_text()
+    data = config(tmp_path / "one", keywords=("yes", "no"))
+    index = synthetic.index(data, 0)
+    voices = {s: {e.path.name.split("_nohash")[0].split("-")[-1] for e in index.splits[s] if e.start_s == 0} for s in SPLITS}
+    assert not voices["train"] & voices["test"] and not voices["train"] & voices["validation"]
+    samples = audio.read(index.splits["train"][0].path)
+    assert len(samples) == audio.RATE and 0.05 < np.abs(samples).max() <= 0.9
+
+
+def test_without_espeak_the_built_in_speech_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match="pip install"):
+        synthetic.synthesise(tmp_path / "speech", ("yes",))
+    assert not list(tmp_path.iterdir()), "nothing half made is left"
+
+
+@pytest.mark.skipif(not ARSC12.is_dir(), reason="the Arabic Speech Commands subset is not beside the checkout")
+def test_real_recordings_load_in_the_published_split():
+    keywords = ("yes", "no", "up", "down", "left", "right", "start", "stop", "forward", "backward")
+    index = speech_commands.index(config(ARSC12, keywords=keywords, silence_percent=14.7), seed=0)
+    assert {split: len(index.splits[split]) for split in SPLITS} == {"train": 1171, "validation": 389, "test": 378}
+    speakers = {s: {e.path.name[:4] for e in index.splits[s] if e.label < 11} for s in SPLITS}
+    assert [len(speakers[s]) for s in SPLITS] == [18, 6, 6]

@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import torch
+
+from hpcnas.core import metrics
+from hpcnas.core.errors import ConfigError, TrialError
+from hpcnas.core.space import spell
+from hpcnas.nn.augmentation import AugmentationConfig, augment, mask
+from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.nn.group import SoloGroup
+from hpcnas.nn.model import build_model
+from hpcnas.nn.training import Corpus, Split, Trainer, TrainingConfig, schedule
+
+OFF = AugmentationConfig(shift=0, tempo=0, warp=0, noise_probability=0, frequency_masks=0, time_masks=0)
+
+
+def made_up_corpus(n: int = 60) -> Corpus:
+    """Three classes that differ in which bands are loud."""
+    rng = np.random.default_rng(0)
+
+    def split(count: int) -> Split:
+        labels = np.arange(count) % 3
+        features = rng.standard_normal((count, 9, 20)) - 8
+        for i, label in enumerate(labels):
+            features[i, 3 * label : 3 * label + 3] += 2
+        return Split(features.astype(np.float16), labels.astype(np.int64))
+
+    train = split(n)
+    mean, std = train.features.astype(np.float32).mean((0, 2)), train.features.astype(np.float32).std((0, 2))
+    noise = rng.standard_normal((2, 9, 50)).astype(np.float16)
+    return Corpus(train, split(31), split(17), mean, std, noise, ("a", "b", "c"))
+
+
+CORPUS = made_up_corpus()
+
+
+def trained(epochs: int = 5, seed: int = 1, augmentation: AugmentationConfig = OFF, **config):
+    trainer = Trainer(CORPUS, SoloGroup(), TrainingConfig(epochs=epochs, batch_size=8, **config), augmentation)
+    model = build_model(spell("dense:units=8", BLOCK_TYPES), CORPUS.bands, 3, seed, dropout=0.2)
+    steps = list(trainer.train(model, seed))
+    return trainer, model, steps
+
+
+def test_training_learns_what_can_be_learned():
+    trainer, model, steps = trained(epochs=20)
+    logits = trainer.evaluate(model, CORPUS.validation)
+    assert metrics.accuracy(logits, CORPUS.validation.labels) > 0.9
+    assert steps == list(range(8, 161, 8)) and trainer.steps_per_epoch == 8
+
+
+def test_one_seed_gives_one_result_whatever_happens_between_epochs():
+    def weights(disturb: bool) -> torch.Tensor:
+        trainer = Trainer(CORPUS, SoloGroup(), TrainingConfig(epochs=2, batch_size=8, dropout=0.2))
+        model = build_model(spell("dense:units=8", BLOCK_TYPES), CORPUS.bands, 3, 1, dropout=0.2)
+        for _ in trainer.train(model, 1):
+            if disturb:
+                torch.rand(100)
+                trainer.evaluate(model, CORPUS.test)
+        return model.head.weight
+
+    assert torch.equal(weights(False), weights(True))
+
+
+def test_other_seeds_give_other_shuffles():
+    assert not torch.equal(trained(1, seed=1)[1].head.weight, trained(1, seed=2)[1].head.weight)
+
+
+def test_a_loss_that_is_not_finite_fails_the_trial():
+    with pytest.raises(TrialError, match="loss not finite in epoch 1"):
+        trained(learning_rate=1e30, clip=0.0, warmup=0.0)
+
+
+class FakeGroup(SoloGroup):
+    """One rank of several that train nothing: only sharding and sums are looked at."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_every_example_is_evaluated_by_exactly_one_rank(size):
+    model = build_model(spell("dense:units=8", BLOCK_TYPES), CORPUS.bands, 3, 0)
+    whole = Trainer(CORPUS, SoloGroup(), TrainingConfig()).evaluate(model, CORPUS.validation)
+    parts = [Trainer(CORPUS, FakeGroup(r, size), TrainingConfig()).evaluate(model, CORPUS.validation) for r in range(size)]
+    np.testing.assert_allclose(sum(parts), whole, rtol=1e-5, atol=1e-6)
+    assert ((np.stack(parts) != 0).any(-1).sum(0) == 1).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_ranks_of_a_group_see_all_examples_in_as_many_batches(size):
+    trainers = [Trainer(CORPUS, FakeGroup(r, size), TrainingConfig(batch_size=4)) for r in range(size)]
+    batches = [list(t._batches(np.random.default_rng(0))) for t in trainers]
+    assert {len(b) for b in batches} == {trainers[0].steps_per_epoch}
+    assert len({tuple(len(rows) for rows in b) for b in batches}) == 1, "the same sizes on every rank"
+    assert {row for b in batches for rows in b for row in rows.tolist()} == set(range(len(CORPUS.train.labels)))
+
+
+def test_the_schedule_rises_to_the_peak_and_falls_to_zero():
+    values = [schedule(d, 0.1) for d in np.linspace(0, 1, 101)]
+    assert values[10] == max(values) == 1 and values[0] < 0.02 and values[-1] == pytest.approx(0)
+    assert values[:11] == sorted(values[:11]) and values[10:] == sorted(values[10:], reverse=True)
+
+
+def batch() -> torch.Tensor:
+    return torch.randn(4, 9, 20, generator=torch.Generator().manual_seed(0))
+
+
+def test_augmentation_switched_off_changes_nothing():
+    x = batch()
+    assert torch.equal(augment(x, torch.randn(2, 9, 50), OFF, torch.Generator()), x)
+    assert torch.equal(mask(x, OFF, torch.Generator()), x)
+
+
+def test_augmentation_repeats_for_a_seed():
+    x, noise, config = batch(), torch.randn(2, 9, 50, generator=torch.Generator().manual_seed(1)), AugmentationConfig()
+    first, second, other = (augment(x, noise, config, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert torch.equal(first, second) and not torch.equal(first, other) and first.shape == x.shape
+
+
+def test_noise_is_added_in_power_at_the_drawn_ratio():
+    config = AugmentationConfig(shift=0, tempo=0, warp=0, noise_probability=1, snr_db=(10.0, 10.0))
+    x, noise = torch.zeros(4, 9, 20), torch.full((2, 9, 50), -3.0)
+    noisy = augment(x, noise, config, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(noisy, torch.full_like(x, float(np.log(1 + 0.1))))
+
+
+def test_a_shift_moves_the_signal_and_repeats_the_edge():
+    config = AugmentationConfig(shift=0.25, tempo=0, warp=0, noise_probability=0)
+    x = torch.arange(20.0).expand(4, 9, 20)
+    shifted = augment(x, torch.zeros(0, 9, 50), config, torch.Generator().manual_seed(0))
+    inner = shifted[..., 6:14]
+    torch.testing.assert_close(inner.diff(dim=-1), torch.ones(4, 9, 7))
+    assert (inner - x[..., 6:14]).abs().max() <= 0.25 * 20 and shifted.min() >= 0 and shifted.max() <= 19
+
+
+def test_masks_have_the_configured_width_at_most():
+    config = AugmentationConfig(frequency_masks=1, frequency_mask_width=3, time_masks=1, time_mask_width=5)
+    masked = mask(torch.ones(200, 9, 20), config, torch.Generator().manual_seed(0)) == 0
+    assert masked.all(2).sum(1).max() == 3 and masked.all(1).sum(1).max() == 5
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": 0.0}, {"dropout": 1.0}, {"batch_size": -1}])
+def test_training_settings_that_cannot_work_are_refused(change):
+    with pytest.raises(ConfigError, match=f"training.{next(iter(change))}"):
+        TrainingConfig(**change)
