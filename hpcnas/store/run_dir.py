@@ -32,7 +32,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class RunDir:
-    """A run's directory; see ARCHITECTURE in the README for what lies where."""
+    """A run's directory; the README shows what lies where."""
 
     root: Path
 

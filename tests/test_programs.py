@@ -1,0 +1,95 @@
+"""The programs as a user starts them, under real mpiruns."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from hpcnas.core.trial import Result, Trial
+from hpcnas.store.journal import replay
+
+
+def results(run: Path) -> dict[int, Result]:
+    return {r.event.trial: r.event for r in replay(run / "journal.jsonl") if isinstance(r.event, Result)}
+
+
+def test_search_ensemble_and_report_with_two_groups_of_two_and_an_idle_rank(mpirun, tiny, tmp_path):
+    run = tmp_path / "run"
+    done = mpirun(6, "hpcnas.search", *tiny, "--set", "search.group_size=2", "--run", str(run))
+    assert done.returncode == 0, done.output
+    assert "ranks 5 to 5 are left over" in done.output
+    assert len(results(run)) == 4 and (run / "complete").exists() and (run / "archive.h5").exists()
+    done = mpirun(3, "hpcnas.ensemble", str(run), "--set", "search.group_size=1")
+    assert done.returncode == 0 and "ensemble of 2" in done.output, done.output
+    assert (run / "ensemble" / "ensemble.h5").exists() and (run / "ensemble" / "member-0.h5").exists()
+    done = mpirun(1, "hpcnas.report", str(run))
+    assert done.returncode == 0 and "Best trials" in done.output, done.output
+    page = (run / "report" / "index.html").read_text()
+    assert page.count("<svg") == 5 and "http://" not in page.replace("http://www.w3.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", "")
+
+
+def test_one_seed_gives_the_same_trials_and_scores_twice(mpirun, tiny, tmp_path):
+    scores = []
+    for name in ("one", "two"):
+        done = mpirun(1, "hpcnas.search", *tiny, "--run", str(tmp_path / name))
+        assert done.returncode == 0, done.output
+        events = [r.event for r in replay(tmp_path / name / "journal.jsonl")]
+        trials = [str(e.architecture) for e in events if isinstance(e, Trial)]
+        scores.append((trials, [(e.score, e.loss) for e in events if isinstance(e, Result)]))
+    assert scores[0] == scores[1]
+
+
+def test_a_killed_search_loses_no_result_and_goes_on_with_another_number_of_ranks(mpirun, mpistart, tiny, tmp_path):
+    run = tmp_path / "run"
+    command = ("hpcnas.search", *tiny, "--set", "search.max_trials=30", "--run", str(run), "--resume")
+    process = mpistart(3, *command)
+    deadline = time.monotonic() + 60
+    while not (run.exists() and len(results(run)) >= 3):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = results(run)
+    assert before
+    time.sleep(3)  # orphaned ranks notice the loss of their mpirun
+    done = mpirun(1, *command)
+    assert done.returncode == 0, done.output
+    after = results(run)
+    assert len(after) == 30 and all(after[i] == before[i] for i in before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.toml"], "missing.toml: no such configuration file"),
+        (["--set", "training.epoch=2"], 'training.epoch: unknown key; did you mean "epochs"?'),
+        (["--set", 'space.blocks=["svdff"]'], 'space.blocks[0]: unknown block "svdff"'),
+        (["--set", "training.epochs=0"], "training.epochs = 0: must be at least 1"),
+        (["--set", "data.path=/nowhere"], "/nowhere: no such folder"),
+        (["--set", "search.group_size=2"], "search.group_size = 2 needs at least 3 ranks"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(mpirun, tiny, tmp_path, arguments, message):
+    done = mpirun(1, "hpcnas.search", *tiny, "--run", str(tmp_path / "run"), *arguments)
+    assert done.returncode == 2, done.output
+    assert message in done.output and "Traceback" not in done.output
+
+
+def test_bad_input_ends_all_ranks(mpirun, tiny, tmp_path):
+    done = mpirun(3, "hpcnas.search", *tiny, "--run", str(tmp_path / "run"), "--set", "training.epochs=0")
+    assert done.returncode == 2 and done.output.count("ConfigError") == 1, done.output
+
+
+def test_an_existing_run_is_left_alone(mpirun, tiny, tmp_path):
+    run = ["hpcnas.search", *tiny, "--run", str(tmp_path / "run")]
+    assert mpirun(1, *run).returncode == 0
+    again = mpirun(1, *run)
+    assert again.returncode == 2 and "--resume goes on with it" in again.output
+    other = mpirun(1, *run, "--resume", "--set", "seed=5")
+    assert other.returncode == 2 and "belongs to another configuration" in other.output

@@ -1,0 +1,78 @@
+import pytest
+from helpers import completed, trial
+
+from hpcnas import config as configuration
+from hpcnas.core.coordinator import failed
+from hpcnas.core.errors import ConfigError, LaunchError, RunError
+from hpcnas.core.trial import Cost
+from hpcnas.runtime.roles import Roles
+from hpcnas.store.files import replacing
+from hpcnas.store.journal import Journal, decode, encode, replay
+
+
+def test_a_journal_gives_back_what_was_appended_and_drops_a_torn_line(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    events = [trial(0), completed(0, 0.5), trial(1, "gru:layers=1,units=4", parent=0)]
+    journal = Journal(path)
+    for event in events:
+        journal.append(event, elapsed=1.0)
+    whole = path.read_bytes()
+    for cut in range(1, len(whole.splitlines()[-1]) + 1):
+        path.write_bytes(whole[:-cut])
+        assert [r.event for r in replay(path)] == events[:2]
+
+
+def test_a_torn_line_is_cut_off_before_the_next_one(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"half')
+    Journal(path).append(trial(0), 0.0)
+    assert [r.event for r in replay(path)] == [trial(0)]
+
+
+def test_one_run_has_one_writer(tmp_path):
+    first = Journal(tmp_path / "journal.jsonl")
+    with pytest.raises(RunError, match="another program is writing"):
+        Journal(first.path)
+
+
+def test_a_failed_result_survives_the_journal():
+    result = decode(encode(failed(trial(0), Cost(1, 2, 3), "no")))
+    assert result.error == "no" and result.score != result.score
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as part:
+        part.write_text("new")
+        raise ZeroDivisionError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_configuration_survives_being_written(tmp_path):
+    config = configuration.load(None, ["seed=3", "strategy.beam=2", "stopping.name=median", "data.keywords=['a','b']"])
+    (tmp_path / "c.toml").write_text(configuration.dump(config))
+    assert configuration.load(tmp_path / "c.toml") == config
+    assert configuration.differences(config, configuration.load(tmp_path / "c.toml", ["search.max_trials=7"])) == []
+    assert configuration.differences(config, configuration.load(tmp_path / "c.toml", ["seed=4"])) == ["seed = 3, now 4"]
+
+
+@pytest.mark.parametrize(
+    "override", ["training.epochs=two", "strategy.name=magic", "training=3", "nonsense", "data.name=x", "seed=-1"]
+)
+def test_overrides_that_cannot_work_are_refused(override):
+    with pytest.raises(ConfigError):
+        configuration.load(None, [override])
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 7, 64, 5000])
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_every_rank_has_one_role(ranks, size):
+    if size > ranks - 1:
+        with pytest.raises(LaunchError, match="group_size"):
+            Roles(ranks, size)
+        return
+    roles = Roles(ranks, size)
+    groups = [roles.group(rank) for rank in range(1, ranks) if rank not in roles.idle]
+    assert groups == [g for g in range(roles.groups) for _ in range(size)] and len(roles.idle) < size
+    assert all(roles.group(roles.leader(g)) == g for g in range(roles.groups))
