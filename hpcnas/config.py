@@ -61,7 +61,7 @@ class SpaceConfig:
             except ArchitectureError as error:
                 raise ConfigError(f"space.blocks[{number}]: {error}") from error
         try:
-            self.budget
+            _ = self.budget
         except ConfigError as error:
             raise ConfigError(f"space.{error}") from error
 

@@ -121,7 +121,9 @@ def test_when_the_job_must_end_running_trials_are_suspended_and_groups_sent_home
     coordinator.suspended = True
     assert coordinator.handle(Progress(running.id, 1, 0.5)) is Verdict.SUSPEND
     assert isinstance(coordinator.handle(Ready(0)), Stop)
-    assert not coordinator.finished and coordinator.archive.running == [running]
+    assert not coordinator.finished
+    again = make([], archive=coordinator.archive).handle(Ready(0)).trial
+    assert again == running, "the same id and seed, and no attempt is counted"
 
 
 def test_the_stopping_rule_is_asked_after_every_epoch():

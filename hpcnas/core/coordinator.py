@@ -89,6 +89,8 @@ class Coordinator:
         """The reply to ``message``."""
         if isinstance(message, Progress):
             if self.suspended:
+                trial = self._running[message.trial]
+                self._add(replace(trial, attempt=trial.attempt - 1))  # leaving in good order is no failed attempt
                 return Verdict.SUSPEND
             return Verdict.CONTINUE if self.stopping.keep_going(self.archive, message) else Verdict.STOP
         if message.result is not None:

@@ -1,4 +1,7 @@
-"""Training and evaluation of one model by one group. Shape letters: ``N`` examples, ``F`` bands, ``T`` frames, ``K`` classes."""
+"""Training and evaluation of one model by one group.
+
+Shape letters: ``N`` examples, ``F`` bands, ``T`` frames, ``K`` classes.
+"""
 
 from __future__ import annotations
 

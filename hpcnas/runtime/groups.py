@@ -87,5 +87,6 @@ def check_horovod() -> None:
     files = {line.split(maxsplit=5)[-1].strip() for line in maps.read_text().splitlines() if "/libmpi.so" in line}
     if len(files) > 1:
         raise LaunchError(
-            f"mpi4py and Horovod use different MPIs ({', '.join(sorted(files))}); run tools/build_horovod.sh under the one to use"
+            f"mpi4py and Horovod use different MPIs ({', '.join(sorted(files))}); "
+            "run tools/build_horovod.sh under the one to use"
         )

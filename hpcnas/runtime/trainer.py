@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ class TrialRunner:
         """Ask for trials and run them until the coordinator says stop."""
         result = None
         while True:
-            order = self._agree(lambda: self.line.ask(Ready(self.number, result)))
+            order = self._ask(Ready(self.number, result))
             if isinstance(order, Stop):
                 return
             result = self.run(order)
@@ -57,12 +57,12 @@ class TrialRunner:
             cost = measure(model, self.trainer.corpus.bands, self.trainer.corpus.frames)
             inherited = self._inherit(model, assignment)
             state = TrialState.COMPLETED
-            for epoch, steps in enumerate(self.trainer.train(model, trial.seed), 1):
+            for epoch, steps in enumerate(self.trainer.train(model, trial.seed), 1):  # noqa: B007 steps is wanted behind
                 logits = self.trainer.evaluate(model, self.trainer.corpus.validation)
                 curve.append(metrics.accuracy(logits, self.trainer.corpus.validation.labels))
                 if epoch == self.trainer.config.epochs:
                     break
-                verdict = self._agree(lambda: self.line.ask(Progress(trial.id, epoch, curve[-1])))
+                verdict = self._ask(Progress(trial.id, epoch, curve[-1]))
                 if verdict is Verdict.SUSPEND:
                     return None
                 if verdict is Verdict.STOP:
@@ -78,9 +78,9 @@ class TrialRunner:
             trial.id, state, score, loss, cost, len(curve), steps, inherited, seconds, self.number, tuple(curve), error
         )
 
-    def _agree(self, ask: Callable[[], object]) -> object:
-        """The answer to the leader's question, on every rank of the group."""
-        return self.channel.tell(ask()) if self.channel.is_leader else self.channel.hear()
+    def _ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
+        """The coordinator's answer to the leader's message, on every rank of the group."""
+        return self.channel.tell(self.line.ask(message)) if self.channel.is_leader else self.channel.hear()
 
     def _build(self, trial: Trial) -> Model:
         corpus = self.trainer.corpus

@@ -73,10 +73,11 @@ def describe(trial: Trial, result: Result) -> str:
     if not result.state.has_score:
         return f"trial {trial.id} failed: {result.error} {trial.architecture}"
     parent = trial.proposal.parent
+    share = result.inherited / result.cost.params
     origin = f"parent={parent} ({trial.proposal.mutation})" if parent is not None else trial.proposal.mutation
     return (
         f"trial {trial.id} {result.state.value} accuracy={result.score:.4f} params={thousands(result.cost.params)} "
-        f"depth={trial.architecture.depth} {origin} inherited={thousands(result.inherited)} ({result.inherited / result.cost.params:.0%}) "
+        f"depth={trial.architecture.depth} {origin} inherited={thousands(result.inherited)} ({share:.0%}) "
         f"{result.seconds:.1f}s {trial.architecture}"
     )
 
