@@ -71,6 +71,14 @@ def test_only_what_fits_the_budget_is_proposed():
     assert max(cost.params for cost in costs) <= 16
 
 
+def test_a_tower_at_the_size_limit_is_changed_in_place_though_its_depth_would_let_it_grow():
+    coordinator = make([], max_trials=20, strategy=Incremental(trials_per_block=1), budget=Budget(max_params=16))
+    reply = coordinator.handle(Ready(0))
+    while isinstance(reply, Assignment):
+        reply = coordinator.handle(Ready(0, completed(reply.trial.id, reply.trial.id / 100)))
+    assert len(coordinator.archive.results) >= 10, "all that fit, not only those on the way of growing"
+
+
 def test_a_space_without_anything_new_ends_the_search_with_a_reason():
     coordinator = make([], max_trials=50, budget=Budget(max_params=1))
     reply = coordinator.handle(Ready(0))

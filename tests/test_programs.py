@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +18,13 @@ from hpcnas.store.journal import replay
 
 def results(run: Path) -> dict[int, Result]:
     return {r.event.trial: r.event for r in replay(run / "journal.jsonl") if isinstance(r.event, Result)}
+
+
+def wait_for_results(process: subprocess.Popen, run: Path, number: int) -> None:
+    deadline = time.monotonic() + 60
+    while not (run.exists() and len(results(run)) >= number):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
 
 
 def test_search_ensemble_and_report_with_two_groups_of_two_and_an_idle_rank(mpirun, tiny, tmp_path):
@@ -49,10 +59,7 @@ def test_a_killed_search_loses_no_result_and_goes_on_with_another_number_of_rank
     run = tmp_path / "run"
     command = ("hpcnas.search", *tiny, "--set", "search.max_trials=30", "--run", str(run), "--resume")
     process = mpistart(3, *command)
-    deadline = time.monotonic() + 60
-    while not (run.exists() and len(results(run)) >= 3):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+    wait_for_results(process, run, 3)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = results(run)
@@ -60,6 +67,24 @@ def test_a_killed_search_loses_no_result_and_goes_on_with_another_number_of_rank
     time.sleep(3)  # orphaned ranks notice the loss of their mpirun
     done = mpirun(1, *command)
     assert done.returncode == 0, done.output
+    after = results(run)
+    assert len(after) == 30 and all(after[i] == before[i] for i in before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_search_asked_to_end_suspends_and_goes_on(mpirun, mpistart, tiny, tmp_path, number):
+    run = tmp_path / "run"
+    command = ("hpcnas.search", *tiny, "--set", "search.max_trials=30", "--run", str(run), "--resume")
+    process = mpistart(3, *command)
+    wait_for_results(process, run, 3)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0 and "Traceback" not in output, output
+    # mpirun stops passing output on once it was asked to end.
+    assert "suspended with" in (run / "logs" / "rank-000.log").read_text()
+    before = results(run)
+    assert 3 <= len(before) < 30
+    assert mpirun(1, *command).returncode == 0
     after = results(run)
     assert len(after) == 30 and all(after[i] == before[i] for i in before)
 
@@ -93,3 +118,29 @@ def test_an_existing_run_is_left_alone(mpirun, tiny, tmp_path):
     assert again.returncode == 2 and "--resume goes on with it" in again.output
     other = mpirun(1, *run, "--resume", "--set", "seed=5")
     assert other.returncode == 2 and "belongs to another configuration" in other.output
+
+
+def test_another_mpi_in_the_process_than_mpi4py_s_is_refused(tmp_path):
+    other = tmp_path / "libmpi.so.12"
+    subprocess.run(["cc", "-shared", "-x", "c", os.devnull, "-o", other], check=True)
+    search = f"from hpcnas.search import main; main(['--run', {str(tmp_path / 'run')!r}])"
+    program = f"import ctypes; ctypes.CDLL({str(other)!r}); {search}"
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "mpi4py and Horovod use different MPIs" in done.stderr and str(other) in done.stderr
+
+
+def test_a_file_that_is_no_audio_ends_all_ranks_with_its_name(mpirun, tones, tiny, tmp_path):
+    corpus = tmp_path / "corpus"
+    shutil.copytree(tones, corpus)
+    broken = corpus / "low" / "s03_nohash_0.wav"
+    broken.write_bytes(b"no audio")
+    done = mpirun(3, "hpcnas.search", *tiny, "--set", f"data.path={corpus}", "--run", str(tmp_path / "run"))
+    assert done.returncode == 2 and str(broken) in done.output and "Traceback" not in done.output, done.output
+
+
+def test_a_run_directory_that_cannot_be_written_is_named(mpirun, tiny, tmp_path):
+    (tmp_path / "file").touch()
+    done = mpirun(2, "hpcnas.search", *tiny, "--run", str(tmp_path / "file" / "run"))
+    assert done.returncode == 2 and str(tmp_path / "file" / "run") in done.output, done.output
+    assert "Traceback" not in done.output, done.output

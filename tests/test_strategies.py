@@ -7,6 +7,7 @@ from helpers import SPACE, completed, trial
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.strategies import STRATEGIES, Incremental
+from hpcnas.core.strategies.incremental import LEAVE_BEAM, LEAVE_RULE
 
 SOME = Archive(
     [e for i in range(12) for e in (trial(i, f"dense:units={(8, 16, 32)[i % 3]}/gru:layers=1,units=4"), completed(i, i / 20))]
@@ -45,6 +46,20 @@ def test_depth_grows_while_below_the_floor_of_candidates_over_m_and_below_k(scor
 
 def test_replacing_reaches_every_position():
     assert {p.mutation for p in paper(5, 3)} == {"swap 0", "swap 1", "swap 2"}
+
+
+def test_a_candidate_that_cannot_go_on_by_the_rule_is_changed_otherwise_and_then_left():
+    archive = Archive([trial(0, "dense:units=8"), completed(0, 0.9), trial(1, "gru:layers=1,units=4"), completed(1, 0.1)])
+    by_refusals = {
+        refused: {
+            (p.parent, p.mutation)
+            for p in (Incremental().propose(archive, SPACE, np.random.default_rng(s), refused) for s in range(60))
+        }
+        for refused in (0, LEAVE_RULE, LEAVE_BEAM)
+    }
+    assert by_refusals[0] == {(0, "swap 0")}
+    assert by_refusals[LEAVE_RULE] == {(0, "swap 0"), (0, "grow")}
+    assert by_refusals[LEAVE_BEAM] == {(parent, mutation) for parent in (0, 1) for mutation in ("swap 0", "grow")}
 
 
 def test_beam_and_grow_probability_are_options_beside_the_rule():

@@ -51,8 +51,8 @@ class Archive:
         """Whether it was tried or is running."""
         return architecture in self._seen
 
-    def best(self, k: int = 1) -> list[Trial]:
-        """The ``k`` best trials, fewer while fewer have a score."""
+    def best(self, k: int | None = 1) -> list[Trial]:
+        """The ``k`` best trials, fewer while fewer have a score; all that have one for None."""
         return [self.trials[result.trial] for result in self._ranking[:k]]
 
     def lineage(self, id_: int) -> list[Trial]:

@@ -135,8 +135,8 @@ class Coordinator:
         if self.ended:
             return None
         rng = np.random.default_rng([self.seed, id_])
-        for _ in range(MAX_PROPOSALS):
-            proposal = self.strategy.propose(self.archive, self.space, rng)
+        for refused in range(MAX_PROPOSALS):
+            proposal = self.strategy.propose(self.archive, self.space, rng, refused)
             if self.archive.seen(proposal.architecture) and not self.strategy.may_repeat:
                 continue
             trial = Trial(id_, proposal, seed=int(np.random.SeedSequence([self.seed, id_]).generate_state(1)[0]))

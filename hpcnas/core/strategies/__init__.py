@@ -1,7 +1,8 @@
 """Search strategies: which architecture is tried next, given the archive.
 
-A strategy is a frozen dataclass whose fields are its configuration, with ``propose(archive, space, rng) -> Proposal``;
-all its chance comes from ``rng``. ``may_repeat`` says whether an architecture may be tried more than once.
+A strategy is a frozen dataclass whose fields are its configuration, with ``propose(archive, space, rng, refused) ->
+Proposal``; all its chance comes from ``rng``, and ``refused`` counts the proposals for this trial that were known already or
+over the budget. ``may_repeat`` says whether an architecture may be tried more than once.
 """
 
 from hpcnas.core.strategies.incremental import Incremental

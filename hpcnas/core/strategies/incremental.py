@@ -21,6 +21,12 @@ from hpcnas.core.mutation import grow, swap
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.trial import Proposal
 
+LEAVE_RULE = 30
+"""differs: the paper has no size limit. When so many proposals for a trial were refused, since the tower may not grow by any
+block within the budget or all its neighbours are known, it grows or is changed with equal chance whatever its depth."""
+LEAVE_BEAM = 100
+"""When so many were refused, any candidate is mutated."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Incremental:
@@ -44,15 +50,19 @@ class Incremental:
         if not 0 <= self.grow_probability <= 1:
             raise ConfigError(f"strategy.grow_probability = {self.grow_probability}: must lie between 0 and 1")
 
-    def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator) -> Proposal:
-        candidates = archive.best(self.beam)
-        if not candidates:
+    def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
+        if not archive.ranking:
             depth = min(self.initial_depth, space.max_depth)
             return Proposal(Architecture(tuple(space.sample(rng) for _ in range(depth))), None, "start")
+        candidates = archive.best(self.beam if refused < LEAVE_BEAM else None)
         parent = candidates[rng.integers(len(candidates))]
         tower = parent.architecture
-        allowed = min(len(archive.ranking) // self.trials_per_block, space.max_depth)
-        if tower.depth < allowed and rng.random() < self.grow_probability:
+        if refused < LEAVE_RULE:
+            allowed = min(len(archive.ranking) // self.trials_per_block, space.max_depth)
+            may_grow = tower.depth < allowed and rng.random() < self.grow_probability
+        else:
+            may_grow = tower.depth < space.max_depth and rng.random() < 0.5
+        if may_grow:
             return Proposal(grow(tower, space.sample(rng)), parent.id, "grow")
         index = int(rng.integers(tower.depth))
         return Proposal(swap(tower, index, space.sample(rng)), parent.id, f"swap {index}")

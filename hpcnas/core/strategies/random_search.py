@@ -26,6 +26,6 @@ class RandomSearch:
         if self.min_depth < 1:
             raise ConfigError(f"strategy.min_depth = {self.min_depth}: must be at least 1")
 
-    def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator) -> Proposal:
+    def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         depth = int(rng.integers(min(self.min_depth, space.max_depth), space.max_depth + 1))
         return Proposal(Architecture(tuple(space.sample(rng) for _ in range(depth))), None, "start")

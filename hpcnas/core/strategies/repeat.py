@@ -20,5 +20,5 @@ class Repeat:
 
     may_repeat: ClassVar[bool] = True
 
-    def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator) -> Proposal:
+    def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         return self.proposals[archive.next_id]
