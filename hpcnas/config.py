@@ -14,6 +14,7 @@ from typing import Any
 
 import toml
 
+from hpcnas.core.architecture import Block
 from hpcnas.core.budget import Budget
 from hpcnas.core.combiners import COMBINERS, Average
 from hpcnas.core.coordinator import SearchConfig
@@ -27,6 +28,8 @@ from hpcnas.data.corpus import DataConfig
 from hpcnas.data.features import FeatureConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.nn.heads import HEADS
+from hpcnas.nn.model import Surroundings
 from hpcnas.nn.training import TrainingConfig
 
 TC_RESNET8 = (
@@ -40,7 +43,7 @@ TC_RESNET8 = (
 class SpaceConfig:
     """The block set B and the limits on a tower."""
 
-    blocks: tuple[str, ...] = tuple(sorted(BLOCK_TYPES))
+    blocks: tuple[str, ...] = ("conv", "dense", "dsconv", "gru", "svdf", "tcres", "tdnn")
     """Kinds, or kinds with the values their settings may take: ``"svdf:filters=64|128,memory=8"``."""
     max_depth: int = 8
     max_params: int = 65_000
@@ -50,6 +53,14 @@ class SpaceConfig:
     max_activations: int = 80_000
     """Elements of all layers' outputs per example; keeps planes at full resolution, which train slowly, out; 0: no limit."""
 
+    tail: str = ""
+    """Blocks behind the searched ones, always there and never mutated, such as the paper's decoder of three
+    ``"svdf:filters=32,memory=32"``; joined by ``/``. They count towards the limits, not towards the depth."""
+    head: str = "mean"
+    """How frames become one vector for the classifier: ``mean``, ``statistics`` (and deviation) or ``attentive``."""
+    causal: bool = False
+    """Blocks without look-ahead only, built so that the model can be fed frame by frame."""
+
     def __post_init__(self) -> None:
         if self.max_depth < 1:
             raise ConfigError(f"space.max_depth = {self.max_depth}: must be at least 1")
@@ -57,9 +68,17 @@ class SpaceConfig:
             raise ConfigError("space.blocks is empty; name at least one block")
         for number, text in enumerate(self.blocks):
             try:
-                known_type(text.partition(":")[0], BLOCK_TYPES).narrowed(text)
+                kind = known_type(text.partition(":")[0], BLOCK_TYPES).narrowed(text)
             except ArchitectureError as error:
                 raise ConfigError(f"space.blocks[{number}]: {error}") from error
+            if self.causal and not kind.causal:
+                raise ConfigError(f'space.blocks[{number}]: "{kind.kind}" looks ahead; remove it, or space.causal = true')
+        if self.head not in HEADS:
+            raise ConfigError(f'space.head = "{self.head}": unknown; known: {", ".join(HEADS)}')
+        try:
+            _ = self.tail_blocks
+        except ArchitectureError as error:
+            raise ConfigError(f"space.tail: {error}") from error
         try:
             _ = self.budget
         except ConfigError as error:
@@ -68,6 +87,14 @@ class SpaceConfig:
     @property
     def budget(self) -> Budget:
         return Budget(max_params=self.max_params, max_macs=self.max_macs, max_activations=self.max_activations)
+
+    @property
+    def tail_blocks(self) -> tuple[Block, ...]:
+        return spell(self.tail, BLOCK_TYPES).blocks if self.tail else ()
+
+    def surroundings(self, bands: int, classes: int, dropout: float = 0.0) -> Surroundings:
+        """What every tower of this space stands between."""
+        return Surroundings(bands, classes, self.tail_blocks, self.head, self.causal, dropout)
 
     def build(self) -> SearchSpace:
         types = (known_type(text.partition(":")[0], BLOCK_TYPES).narrowed(text) for text in self.blocks)

@@ -84,7 +84,7 @@ def mpi_command(ranks: int, *arguments: str) -> list[str]:
 def mpirun():
     """Run ``python -m ...`` on so many ranks; a deadlock ends with status 124 after ``limit`` seconds."""
 
-    def run(ranks: int, *arguments: str, limit: int = 120) -> Done:
+    def run(ranks: int, *arguments: str, limit: int = 240) -> Done:
         command = ["timeout", "-k", "5", str(limit), *mpi_command(ranks, *arguments)]
         done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_environment())
         return Done(done.returncode, done.stdout)

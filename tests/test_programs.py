@@ -21,7 +21,7 @@ def results(run: Path) -> dict[int, Result]:
 
 
 def wait_for_results(process: subprocess.Popen, run: Path, number: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while not (run.exists() and len(results(run)) >= number):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)

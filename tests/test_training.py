@@ -8,7 +8,7 @@ from hpcnas.core.space import spell
 from hpcnas.nn.augmentation import AugmentationConfig, augment, mask
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.group import SoloGroup
-from hpcnas.nn.model import build_model
+from hpcnas.nn.model import Surroundings, build_model
 from hpcnas.nn.training import Corpus, Split, Trainer, TrainingConfig, schedule
 
 OFF = AugmentationConfig(shift=0, tempo=0, warp=0, noise_probability=0, frequency_masks=0, time_masks=0)
@@ -36,7 +36,7 @@ CORPUS = made_up_corpus()
 
 def trained(epochs: int = 5, seed: int = 1, augmentation: AugmentationConfig = OFF, **config):
     trainer = Trainer(CORPUS, SoloGroup(), TrainingConfig(epochs=epochs, batch_size=8, **config), augmentation)
-    model = build_model(spell("dense:units=8", BLOCK_TYPES), CORPUS.bands, 3, seed, dropout=0.2)
+    model = build_model(spell("dense:units=8", BLOCK_TYPES), Surroundings(CORPUS.bands, 3, dropout=0.2), seed)
     steps = list(trainer.train(model, seed))
     return trainer, model, steps
 
@@ -51,18 +51,18 @@ def test_training_learns_what_can_be_learned():
 def test_one_seed_gives_one_result_whatever_happens_between_epochs():
     def weights(disturb: bool) -> torch.Tensor:
         trainer = Trainer(CORPUS, SoloGroup(), TrainingConfig(epochs=2, batch_size=8, dropout=0.2))
-        model = build_model(spell("dense:units=8", BLOCK_TYPES), CORPUS.bands, 3, 1, dropout=0.2)
+        model = build_model(spell("dense:units=8", BLOCK_TYPES), Surroundings(CORPUS.bands, 3, dropout=0.2), 1)
         for _ in trainer.train(model, 1):
             if disturb:
                 torch.rand(100)
                 trainer.evaluate(model, CORPUS.test)
-        return model.head.weight
+        return model.classifier.weight
 
     assert torch.equal(weights(False), weights(True))
 
 
 def test_other_seeds_give_other_shuffles():
-    assert not torch.equal(trained(1, seed=1)[1].head.weight, trained(1, seed=2)[1].head.weight)
+    assert not torch.equal(trained(1, seed=1)[1].classifier.weight, trained(1, seed=2)[1].classifier.weight)
 
 
 def test_a_loss_that_is_not_finite_fails_the_trial():
@@ -79,7 +79,7 @@ class FakeGroup(SoloGroup):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_every_example_is_evaluated_by_exactly_one_rank(size):
-    model = build_model(spell("dense:units=8", BLOCK_TYPES), CORPUS.bands, 3, 0)
+    model = build_model(spell("dense:units=8", BLOCK_TYPES), Surroundings(CORPUS.bands, 3), 0)
     whole = Trainer(CORPUS, SoloGroup(), TrainingConfig()).evaluate(model, CORPUS.validation)
     parts = [Trainer(CORPUS, FakeGroup(r, size), TrainingConfig()).evaluate(model, CORPUS.validation) for r in range(size)]
     np.testing.assert_allclose(sum(parts), whole, rtol=1e-5, atol=1e-6)

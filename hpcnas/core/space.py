@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class BlockType:
     layout: str
     choices: Mapping[str, tuple[int, ...]]
     description: str
+    causal: bool = True
+    """Whether it can be built so that no output depends on a later frame."""
 
     def narrowed(self, text: str) -> BlockType:
         """This type with the values that ``text``, such as ``svdf:filters=64|128``, allows.
@@ -32,7 +34,7 @@ class BlockType:
         Settings that the text does not name keep their choices. Any positive value may be named (and 0, where it is a
         choice): the choices are defaults, not limits.
         """
-        kind, _, rest = text.partition(":")
+        _, _, rest = text.partition(":")
         choices = dict(self.choices)
         for part in rest.split(",") if rest else ():
             name, _, values = part.strip().partition("=")
@@ -42,7 +44,7 @@ class BlockType:
                 raise ArchitectureError(f'block "{text}": {name}={values} is not a number, or numbers joined by "|"')
             choices[name] = tuple(int(value) for value in values.split("|"))
             self.check(name, choices[name], text)
-        return BlockType(kind, self.layout, choices, self.description)
+        return replace(self, choices=choices)
 
     def check(self, name: str, values: Sequence[int], text: str) -> None:
         """Refuse settings that cannot be built."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hpcnas.core.trial import Cost
+from hpcnas.nn.blocks.attention import SelfAttention
 
 
 def measure(model: nn.Module, bands: int, frames: int) -> Cost:
@@ -18,6 +19,9 @@ def measure(model: nn.Module, bands: int, frames: int) -> Cost:
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple) -> None:
         nonlocal macs, activations
+        if isinstance(module, SelfAttention):
+            macs += module.macs(inputs[0].shape[-1])
+            return
         activations += (output[0] if isinstance(output, tuple) else output).numel()
         if isinstance(module, nn.RNNBase):
             weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
@@ -27,7 +31,7 @@ def measure(model: nn.Module, bands: int, frames: int) -> Cost:
         else:
             macs += module.weight.numel() * (output.numel() // output.shape[1])
 
-    weighted = (nn.RNNBase, nn.Linear, nn.Conv1d, nn.Conv2d)
+    weighted = (nn.RNNBase, nn.Linear, nn.Conv1d, nn.Conv2d, SelfAttention)
     hooks = [module.register_forward_hook(count) for module in model.modules() if isinstance(module, weighted)]
     was_training = model.training
     model.eval()

@@ -5,67 +5,107 @@ Shape letters: ``B`` batch, ``C`` channels, ``F`` bands, ``T`` frames, ``K`` cla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from hpcnas.core.architecture import Architecture
+from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.nn.blocks import BLOCKS
+from hpcnas.nn.heads import HEADS
+from hpcnas.nn.layers import State, stream
 
 
-class Model(nn.Module):
-    """Features in, logits out: blocks, mean over time, dropout, linear classifier.
-
-    Parameters are named ``blocks.<index>.<rest>`` and ``head.<rest>``, which inheritance relies on. Between a block on
-    planes (B, C, F, T) and one on sequences (B, C, T) channels and bands are merged, or bands become channels of one.
+@dataclass(frozen=True)
+class Surroundings:
+    """What a tower stands between, equal for all architectures of a run.
 
     Args:
         bands: mel bands of the features.
         classes: K.
+        tail: blocks behind the searched ones.
+        head: how frames become one vector, a key of ``HEADS``.
+        causal: no output may depend on a later frame.
         dropout: probability in front of the classifier.
     """
 
-    def __init__(self, architecture: Architecture, bands: int, classes: int, dropout: float = 0.0) -> None:
+    bands: int
+    classes: int
+    tail: tuple[Block, ...] = ()
+    head: str = "mean"
+    causal: bool = False
+    dropout: float = 0.0
+
+
+class Model(nn.Module):
+    """Features in, logits out: blocks, tail, head, dropout, linear classifier.
+
+    Parameters are named ``blocks.<index>.<rest>``, ``tail.<index>.<rest>``, ``head.<rest>`` and ``classifier.<rest>``, which
+    inheritance relies on. Between a block on planes (B, C, F, T) and one on sequences (B, C, T) channels and bands are
+    merged, or bands become channels of one.
+    """
+
+    def __init__(self, architecture: Architecture, around: Surroundings) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList()
-        self.is_plane = []
-        shape: tuple[int, ...] = (bands,)
-        for block in architecture.blocks:
-            part = BLOCKS[block.kind]
-            is_plane = len(shape) == 2 if part.type.layout == "any" else part.type.layout == "plane"
-            shape = _adapted(shape, is_plane)
-            module = part.build(dict(block.settings), shape)
-            self.blocks.append(module)
-            self.is_plane.append(is_plane)
-            shape = _out_shape(module, shape)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(_adapted(shape, False)[0], classes)
+        shape: tuple[int, ...] = (around.bands,)
+        self.blocks, shape = _tower(architecture.blocks, shape, around.causal)
+        self.tail, shape = _tower(around.tail, shape, around.causal)
+        (channels,) = _adapted(shape, False)
+        self.head = HEADS[around.head](channels)
+        self.dropout = nn.Dropout(around.dropout)
+        self.classifier = nn.Linear(channels * self.head.multiple, around.classes)
 
     def forward(self, features_BFT: Tensor) -> Tensor:
         """(B, K) logits of (B, F, T) features."""
         x = features_BFT
-        for block, is_plane in zip(self.blocks, self.is_plane):
-            if is_plane and x.dim() == 3:
-                x = x.unsqueeze(1)
-            elif not is_plane and x.dim() == 4:
-                x = x.flatten(1, 2)
+        for block in (*self.blocks, *self.tail):
             x = block(x)
-        return self.head(self.dropout(x.mean(-1).flatten(1)))
+        return self.classifier(self.dropout(self.head(_merged(x))))
+
+    def stream(self, features_BFT: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """(B, K) logits of all frames so far, given the next ones (at least 1), and the new state; causal models only."""
+        tower = (*self.blocks, *self.tail)
+        states, of_head = state or ([None] * len(tower), None)
+        x, after = features_BFT, []
+        for block, block_state in zip(tower, states):
+            x, block_state = block.stream(x, block_state)
+            after.append(block_state)
+        pooled, of_head = self.head.stream(_merged(x), of_head)
+        return self.classifier(self.dropout(pooled)), (after, of_head)
 
     def near_identity(self, index: int) -> None:
         """Make block ``index`` start as the identity, if its type can."""
-        if hasattr(self.blocks[index], "near_identity"):
-            self.blocks[index].near_identity()
+        if hasattr(self.blocks[index].module, "near_identity"):
+            self.blocks[index].module.near_identity()
 
 
-def build_model(architecture: Architecture, bands: int, classes: int, seed: int, dropout: float = 0.0) -> Model:
+class Adapted(nn.Module):
+    """A block behind what turns its input into a plane or a sequence."""
+
+    def __init__(self, module: nn.Module, on_planes: bool) -> None:
+        super().__init__()
+        self.module, self._on_planes = module, on_planes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(self._adapt(x))
+
+    def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return stream(self.module, self._adapt(x), state)
+
+    def _adapt(self, x: Tensor) -> Tensor:
+        if self._on_planes:
+            return x.unsqueeze(1) if x.dim() == 3 else x
+        return _merged(x)
+
+
+def build_model(architecture: Architecture, around: Surroundings, seed: int) -> Model:
     """A model initialised from ``seed`` alone; raises ArchitectureError if a block cannot follow the one before."""
     with seeded(seed):
         try:
-            return Model(architecture, bands, classes, dropout)
+            return Model(architecture, around)
         except (RuntimeError, ValueError) as error:
             raise ArchitectureError(f"{architecture}: cannot be built: {str(error).splitlines()[0]}") from error
 
@@ -76,6 +116,25 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
+
+
+def _tower(blocks: Sequence[Block], shape: tuple[int, ...], causal: bool) -> tuple[nn.ModuleList, tuple[int, ...]]:
+    """The blocks' modules, and the shape (C,) or (C, F) of what they give for frames of ``shape``."""
+    modules = nn.ModuleList()
+    for block in blocks:
+        part = BLOCKS[block.kind]
+        if causal and not part.type.causal:
+            raise ValueError(f"{block.kind} is not causal")
+        on_planes = len(shape) == 2 if part.type.layout == "any" else part.type.layout == "plane"
+        shape = _adapted(shape, on_planes)
+        module = part.build(dict(block.settings), shape, causal)
+        modules.append(Adapted(module, on_planes))
+        shape = _out_shape(module, shape)
+    return modules, shape
+
+
+def _merged(x: Tensor) -> Tensor:
+    return x.flatten(1, 2) if x.dim() == 4 else x
 
 
 def _adapted(shape: tuple[int, ...], to_plane: bool) -> tuple[int, ...]:

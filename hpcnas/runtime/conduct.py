@@ -64,7 +64,8 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, roles: Roles, plan:
         if comm.rank == 0:
             line = LocalChannel(desk.coordinator) if roles.alone else LeaderChannel(world)
         trainer = Trainer(corpus, group, plan.training, config.augmentation, device)
-        runner = TrialRunner(number, GroupChannel(comm), line, trainer, plan.inheritance, plan.stage, plan.splits)
+        around = config.space.surroundings(corpus.bands, len(corpus.class_names), plan.training.dropout)
+        runner = TrialRunner(number, GroupChannel(comm), line, trainer, around, plan.inheritance, plan.stage, plan.splits)
         runner.work()
         group.close()
     elif desk is not None:
@@ -78,6 +79,7 @@ class _Desk:
 
     def __init__(self, config: Config, corpus: Corpus, roles: Roles, plan: Plan) -> None:
         self._plan, self._corpus = plan, corpus
+        self._around = config.space.surroundings(corpus.bands, len(corpus.class_names))
         records = replay(plan.stage.journal)
         archive = Archive(record.event for record in records)
         self._journal = Journal(plan.stage.journal)
@@ -130,6 +132,6 @@ class _Desk:
 
     def _measure(self, architecture: Architecture) -> Cost:
         if architecture not in self._costs:
-            model = build_model(architecture, self._corpus.bands, len(self._corpus.class_names), seed=0)
+            model = build_model(architecture, self._around, seed=0)
             self._costs[architecture] = measure(model, self._corpus.bands, self._corpus.frames)
         return self._costs[architecture]

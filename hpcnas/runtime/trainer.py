@@ -13,7 +13,7 @@ from hpcnas.core.errors import ArchitectureError, TrialError
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
 from hpcnas.nn.cost import measure
-from hpcnas.nn.model import Model, build_model
+from hpcnas.nn.model import Model, Surroundings, build_model
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel
 from hpcnas.store import weights
@@ -34,6 +34,7 @@ class TrialRunner:
     channel: GroupChannel
     line: LeaderChannel | LocalChannel | None
     trainer: Trainer
+    around: Surroundings
     inheritance: object
     stage: Stage
     splits: Sequence[str] = ("validation",)
@@ -53,7 +54,7 @@ class TrialRunner:
         trial = assignment.trial
         cost, inherited, steps, curve = Cost(0, 0, 0), 0, 0, []
         try:
-            model = self._build(trial)
+            model = build_model(trial.architecture, self.around, trial.seed)
             cost = measure(model, self.trainer.corpus.bands, self.trainer.corpus.frames)
             inherited = self._inherit(model, assignment)
             state = TrialState.COMPLETED
@@ -81,11 +82,6 @@ class TrialRunner:
     def _ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
         """The coordinator's answer to the leader's message, on every rank of the group."""
         return self.channel.tell(self.line.ask(message)) if self.channel.is_leader else self.channel.hear()
-
-    def _build(self, trial: Trial) -> Model:
-        corpus = self.trainer.corpus
-        dropout = self.trainer.config.dropout
-        return build_model(trial.architecture, corpus.bands, len(corpus.class_names), trial.seed, dropout)
 
     def _inherit(self, model: Model, assignment: Assignment) -> int:
         """Give the model its donors' arrays; returns how many parameters started from them."""

@@ -20,7 +20,7 @@ class Parent:
     """
 
     behind: bool = True
-    """Also the equal blocks behind the mutation, and the classifier, where their shapes agree."""
+    """Also the equal blocks behind the mutation, the tail and the classifier, where their shapes agree."""
     near_identity: bool = True
     """A new block starts as (nearly) the identity where its type allows it."""
 
@@ -37,7 +37,7 @@ class Parent:
         """The arrays that ``trial`` inherits, by its own names; whole blocks or nothing.
 
         Args:
-            shapes: of the child's arrays by name: ``blocks.<index>.<rest>`` or ``head.<rest>``.
+            shapes: of the child's arrays by name: ``blocks.<index>.<rest>``, or of what is behind the searched blocks.
             donors: with their arrays, named the same way.
         """
         merged: dict[str, np.ndarray] = {}
@@ -45,9 +45,15 @@ class Parent:
             pairs = matching_blocks(trial.architecture, donor.architecture, self.behind)
             parts = {f"blocks.{child}.": f"blocks.{parent}." for child, parent in pairs.items()}
             if self.behind:
-                parts["head."] = "head."
+                parts.update((part, part) for part in map(_part, shapes) if not part.startswith("blocks."))
             for own, theirs in parts.items():
                 taken = {name: theirs + name[len(own) :] for name in shapes if name.startswith(own)}
                 if all(source in arrays and arrays[source].shape == shapes[name] for name, source in taken.items()):
                     merged.update((name, arrays[source]) for name, source in taken.items())
         return merged
+
+
+def _part(name: str) -> str:
+    """The prefix that the arrays of one block, head or classifier share: ``tail.0.`` of ``tail.0.module.weight``."""
+    first, second, *_ = name.split(".")
+    return f"{first}.{second}." if first in ("blocks", "tail") else f"{first}."

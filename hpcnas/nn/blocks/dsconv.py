@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from hpcnas.core.space import BlockType
-from hpcnas.nn.blocks.residual import Residual
+from hpcnas.nn.layers import Conv2d, Residual
 
 TYPE = BlockType(
     "dsconv",
@@ -15,13 +15,13 @@ TYPE = BlockType(
 )
 
 
-def build(settings: Mapping[str, int], in_shape: tuple[int, ...]) -> nn.Module:
+def build(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
     before, channels, kernel, stride = in_shape[0], settings["channels"], settings["kernel"], settings["stride"]
     layers = (
-        nn.Conv2d(before, before, kernel, stride, padding=kernel // 2, groups=before, bias=False),
+        Conv2d(before, before, (kernel, kernel), (stride, stride), groups=before, causal=causal),
         nn.BatchNorm2d(before),
         nn.ReLU(),
-        nn.Conv2d(before, channels, 1, bias=False),
+        Conv2d(before, channels, (1, 1)),
         nn.BatchNorm2d(channels),
     )
     if stride == 1 and channels == before:

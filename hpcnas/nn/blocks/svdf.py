@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from hpcnas.core.space import BlockType
+from hpcnas.nn.layers import Conv1d
 
 TYPE = BlockType(
     "svdf",
@@ -14,12 +15,11 @@ TYPE = BlockType(
 )
 
 
-def build(settings: Mapping[str, int], in_shape: tuple[int, ...]) -> nn.Module:
+def build(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
     filters, memory = settings["filters"], settings["memory"]
     return nn.Sequential(
-        nn.Conv1d(in_shape[0], filters, 1, bias=False),
-        nn.ConstantPad1d((memory - 1, 0), 0.0),
-        nn.Conv1d(filters, filters, memory, groups=filters, bias=False),
+        Conv1d(in_shape[0], filters, 1),
+        Conv1d(filters, filters, memory, groups=filters, causal=True),
         # differs: the paper names no normalisation; without it deep towers of SVDF did not train in few epochs.
         nn.BatchNorm1d(filters),
         nn.ReLU(),

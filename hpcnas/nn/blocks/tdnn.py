@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from hpcnas.core.space import BlockType
-from hpcnas.nn.blocks.residual import Residual
+from hpcnas.nn.layers import Conv1d, Residual
 
 TYPE = BlockType(
     "tdnn",
@@ -15,9 +15,9 @@ TYPE = BlockType(
 )
 
 
-def build(settings: Mapping[str, int], in_shape: tuple[int, ...]) -> nn.Module:
+def build(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
     channels, kernel, dilation = settings["channels"], settings["kernel"], settings["dilation"]
-    convolution = nn.Conv1d(in_shape[0], channels, kernel, dilation=dilation, padding="same", bias=False)
+    convolution = Conv1d(in_shape[0], channels, kernel, dilation=dilation, causal=causal)
     if channels == in_shape[0]:
         return Residual(nn.ReLU(), convolution, nn.BatchNorm1d(channels))
     return nn.Sequential(convolution, nn.BatchNorm1d(channels), nn.ReLU())

@@ -1,0 +1,135 @@
+"""Self-attention over a window of frames, alone and inside a conformer block.
+
+Positions are rotary (Su et al., 2021, arXiv:2104.09864): only distances matter. A frame sees `context` frames to each side;
+in a causal model those before it alone.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hpcnas.core.space import BlockType
+from hpcnas.nn.layers import Conv1d, State, stream
+
+ATTENTION = BlockType(
+    "attention",
+    layout="sequence",
+    choices={"dim": (32, 64), "heads": (2, 4), "context": (16, 32, 64)},
+    description="input plus multi-head self-attention: Vaswani et al., NeurIPS 2017 (arXiv:1706.03762), normalised before",
+)
+CONFORMER = BlockType(
+    "conformer",
+    layout="sequence",
+    choices={"dim": (32, 48, 64), "heads": (2, 4), "context": (16, 32, 64), "kernel": (7, 15)},
+    description="half a feed-forward, self-attention, convolution, half a feed-forward: Gulati et al., Interspeech 2020 "
+    "(doi:10.21437/Interspeech.2020-3015)",
+)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Over the channels of (B, C, T)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class SelfAttention(nn.Module):
+    """x + out(attention(norm(x))) on (B, C, T)."""
+
+    def __init__(self, dim: int, heads: int, context: int, causal: bool) -> None:
+        super().__init__()
+        self.heads, self.context, self.causal = heads, context, causal
+        self.norm = LayerNorm(dim)
+        self.query_key_value = nn.Conv1d(dim, 3 * dim, 1)
+        self.out = nn.Conv1d(dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stream(x, None)[0]
+
+    def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if not x.shape[-1]:
+            return x, state
+        batch, dim, frames = x.shape
+        parts = self.query_key_value(self.norm(x)).view(batch, 3, self.heads, dim // self.heads, frames)
+        query, key, value = parts.transpose(-1, -2).unbind(1)
+        past, seen = state or (None, 0)
+        now = torch.arange(seen, seen + frames, device=x.device)
+        query, key = rotate(query, now), rotate(key, now)
+        if past is not None:
+            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+        then = torch.arange(seen + frames - key.shape[2], seen + frames, device=x.device)
+        distance = now.unsqueeze(1) - then
+        visible = (distance <= self.context) & (distance >= (0 if self.causal else -self.context))
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        y = x + self.out(mixed.transpose(-1, -2).reshape(batch, dim, frames))
+        return y, ((key[:, :, -self.context :], value[:, :, -self.context :]), seen + frames)
+
+    def near_identity(self) -> None:
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def macs(self, frames: int) -> int:
+        """Multiplications of queries by keys and of weights by values, which no layer's weights show."""
+        reach = min(frames, self.context + 1 if self.causal else 2 * self.context + 1)
+        return 2 * frames * reach * self.out.in_channels
+
+
+def rotate(x: Tensor, position: Tensor) -> Tensor:
+    """(B, H, T, D) with pairs of components turned by angles that grow with the position."""
+    half = x.shape[-1] // 2
+    speed = 10000.0 ** (-torch.arange(half, device=x.device, dtype=x.dtype) / half)
+    angle = position.to(x.dtype).unsqueeze(1) * speed
+    a, b = x[..., :half], x[..., half : 2 * half]
+    turned = torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+    return torch.cat([turned, x[..., 2 * half :]], -1)
+
+
+class Conformer(nn.Module):
+    """The block after its projection to ``dim`` channels."""
+
+    def __init__(self, dim: int, heads: int, context: int, kernel: int, causal: bool) -> None:
+        super().__init__()
+        self.before, self.after = feed_forward(dim), feed_forward(dim)
+        self.attention = SelfAttention(dim, heads, context, causal)
+        self.convolution = nn.Sequential(
+            LayerNorm(dim),
+            nn.Conv1d(dim, 2 * dim, 1),
+            nn.GLU(dim=1),
+            Conv1d(dim, dim, kernel, groups=dim, causal=causal),
+            nn.BatchNorm1d(dim),
+            nn.SiLU(),
+            nn.Conv1d(dim, dim, 1),
+        )
+        self.norm = LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.attention(x + 0.5 * self.before(x))
+        x = x + self.convolution(x)
+        return self.norm(x + 0.5 * self.after(x))
+
+    def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if not x.shape[-1]:
+            return x, state
+        of_attention, of_convolution = state or (None, None)
+        x, of_attention = self.attention.stream(x + 0.5 * self.before(x), of_attention)
+        y, of_convolution = stream(self.convolution, x, of_convolution)
+        x = x + y
+        return self.norm(x + 0.5 * self.after(x)), (of_attention, of_convolution)
+
+
+def feed_forward(dim: int) -> nn.Sequential:
+    return nn.Sequential(LayerNorm(dim), nn.Conv1d(dim, 4 * dim, 1), nn.SiLU(), nn.Conv1d(4 * dim, dim, 1))
+
+
+def build_attention(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
+    dim = settings["dim"]
+    block = SelfAttention(dim, settings["heads"], settings["context"], causal)
+    return block if in_shape[0] == dim else nn.Sequential(nn.Conv1d(in_shape[0], dim, 1), block)
+
+
+def build_conformer(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
+    dim = settings["dim"]
+    block = Conformer(dim, settings["heads"], settings["context"], settings["kernel"], causal)
+    return block if in_shape[0] == dim else nn.Sequential(nn.Conv1d(in_shape[0], dim, 1), block)

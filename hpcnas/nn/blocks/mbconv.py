@@ -1,0 +1,90 @@
+"""Inverted residuals: MBConv with squeeze-and-excitation on planes, multi-scale temporal convolutions on sequences."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from hpcnas.core.space import BlockType
+from hpcnas.nn.layers import Conv1d, Conv2d, Residual, State, stream
+
+MBCONV = BlockType(
+    "mbconv",
+    layout="plane",
+    choices={"channels": (8, 16, 24, 32), "expand": (2, 4), "kernel": (3, 5), "stride": (1, 2), "se": (0, 1)},
+    description="expand, depthwise convolution, squeeze-and-excitation if `se`, project: Sandler et al., CVPR 2018 "
+    "(doi:10.1109/CVPR.2018.00474); Hu et al., CVPR 2018 (doi:10.1109/CVPR.2018.00745)",
+)
+TENET = BlockType(
+    "tenet",
+    layout="sequence",
+    choices={"channels": (16, 32, 48, 64), "expand": (2, 3), "stride": (1, 2)},
+    description="expand, depthwise convolutions over 3, 5, 7 and 9 frames summed, project: Li et al., TENet, Interspeech 2020",
+)
+
+REDUCTION = 4
+"""Channels of the squeezed layer: one for so many."""
+
+
+class SqueezeExcite(nn.Module):
+    """Channels of (B, C, F, T) scaled by what a small network makes of their means; causal: of the means so far."""
+
+    def __init__(self, channels: int, causal: bool) -> None:
+        super().__init__()
+        squeezed = max(1, channels // REDUCTION)
+        self.causal = causal
+        self.gate = nn.Sequential(nn.Conv1d(channels, squeezed, 1), nn.ReLU(), nn.Conv1d(squeezed, channels, 1), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.causal:
+            return self.stream(x, None)[0]
+        return x * self.gate(x.mean(2).mean(-1, keepdim=True)).unsqueeze(2)
+
+    def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        total, seen = state or (x.new_zeros(len(x), x.shape[1], 1), 0)
+        if not x.shape[-1]:
+            return x, (total, seen)
+        sums = total + x.mean(2).cumsum(-1)
+        counts = seen + 1 + x.new_zeros(x.shape[-1]).fill_(1).cumsum(-1) - 1
+        return x * self.gate(sums / counts).unsqueeze(2), (sums[..., -1:], seen + x.shape[-1])
+
+
+class MultiScale(nn.Module):
+    """Sum of depthwise convolutions with different kernels, each normalised."""
+
+    def __init__(self, channels: int, stride: int, causal: bool) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(
+            nn.Sequential(Conv1d(channels, channels, kernel, stride, groups=channels, causal=causal), nn.BatchNorm1d(channels))
+            for kernel in (3, 5, 7, 9)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sum(scale(x) for scale in self.scales)
+
+    def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        outs, after = zip(*(stream(scale, x, s) for scale, s in zip(self.scales, state or [None] * len(self.scales))))
+        return sum(outs), after
+
+
+def build_mbconv(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
+    before, channels, kernel, stride = in_shape[0], settings["channels"], settings["kernel"], settings["stride"]
+    wide = before * settings["expand"]
+    layers = [
+        *(Conv2d(before, wide, (1, 1)), nn.BatchNorm2d(wide), nn.ReLU()),
+        Conv2d(wide, wide, (kernel, kernel), (stride, stride), groups=wide, causal=causal),
+        *(nn.BatchNorm2d(wide), nn.ReLU()),
+        *([SqueezeExcite(wide, causal)] if settings["se"] else []),
+        *(Conv2d(wide, channels, (1, 1)), nn.BatchNorm2d(channels)),
+    ]
+    return Residual(*layers) if stride == 1 and channels == before else nn.Sequential(*layers)
+
+
+def build_tenet(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
+    before, channels, stride = in_shape[0], settings["channels"], settings["stride"]
+    wide = channels * settings["expand"]
+    layers = [
+        *(Conv1d(before, wide, 1), nn.BatchNorm1d(wide), nn.ReLU()),
+        *(MultiScale(wide, stride, causal), nn.ReLU()),
+        *(Conv1d(wide, channels, 1), nn.BatchNorm1d(channels)),
+    ]
+    return Residual(*layers) if stride == 1 and channels == before else nn.Sequential(*layers, nn.ReLU())

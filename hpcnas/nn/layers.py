@@ -1,0 +1,168 @@
+"""Layers over time that can be causal, and then be fed frame by frame.
+
+Time is the last axis everywhere. A causal layer is padded on its past side alone, so that no output depends on a later
+frame; ``stream(module, x, state)`` gives for the next frames what the whole sequence would give for them. Shape letters:
+``B`` batch, ``C`` channels, ``F`` bands, ``T`` frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+State = Any
+"""What a layer keeps of the frames it has seen; None before the first. Its form is the layer's own business."""
+
+
+def stream(module: nn.Module, x: Tensor, state: State) -> tuple[Tensor, State]:
+    """The module's output for the next frames ``x`` (..., T), T at least 0, and its new state.
+
+    A module with memory has its own ``stream(x, state)``; a chain hands on to its parts; any other works on each frame by
+    itself. Strides may leave an output of 0 frames.
+    """
+    if hasattr(module, "stream"):
+        return module.stream(x, state)
+    if isinstance(module, nn.Sequential):
+        states = state or [None] * len(module)
+        after = []
+        for part, part_state in zip(module, states):
+            x, part_state = stream(part, x, part_state)
+            after.append(part_state)
+        return x, after
+    if x.shape[-1]:
+        return module(x), None
+    return module(x.new_zeros(*x.shape[:-1], 1))[..., :0], None
+
+
+class _Windowed(nn.Module):
+    """A layer whose output frame j looks at ``window`` input frames around j * ``hop``; up to it, if causal.
+
+    ``valid(x)`` is the layer without padding in time.
+    """
+
+    fill = 0.0
+    """What stands in for frames before the first."""
+
+    def __init__(self, window: int, hop: int, causal: bool) -> None:
+        super().__init__()
+        self.window, self.hop, self.causal = window, hop, causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        behind = 0 if self.causal else (self.window - 1) // 2
+        return self.valid(functional.pad(x, (self.window - 1 - behind, behind), value=self.fill))
+
+    def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        past, seen = state or (x.new_full((*x.shape[:-1], self.window - 1), self.fill), 0)
+        known = torch.cat([past, x], -1)
+        fresh = known[..., -seen % self.hop :]
+        if fresh.shape[-1] >= self.window:
+            y = self.valid(fresh)
+        else:
+            y = self.valid(known.new_zeros(*known.shape[:-1], self.window))[..., :0]
+        return y, (known[..., known.shape[-1] - self.window + 1 :], seen + x.shape[-1])
+
+
+class Conv1d(_Windowed):
+    """Convolution over time, (B, C, T) to (B, C', ceil(T / stride)), without bias."""
+
+    def __init__(
+        self, before: int, channels: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1, causal: bool = False
+    ) -> None:
+        super().__init__((kernel - 1) * dilation + 1, stride, causal)
+        # Odd windows are padded by the layer itself, without a padded copy of the input.
+        self.pads = not causal and self.window % 2 == 1
+        padding = self.window // 2 if self.pads else 0
+        self.layer = nn.Conv1d(before, channels, kernel, stride, padding, dilation, groups, bias=False)
+
+    def valid(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) if self.pads else super().forward(x)
+
+
+class Conv2d(_Windowed):
+    """Convolution over bands and time, (B, C, F, T) to (B, C', ceil(F / s_f), ceil(T / s_t)), without bias.
+
+    Args:
+        kernel, stride, dilation: pairs for bands and time. Bands are padded on both sides.
+    """
+
+    def __init__(
+        self,
+        before: int,
+        channels: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        causal: bool = False,
+    ) -> None:
+        super().__init__((kernel[1] - 1) * dilation[1] + 1, stride[1], causal)
+        padding = ((kernel[0] - 1) * dilation[0] // 2, 0 if causal else self.window // 2)
+        self.layer = nn.Conv2d(before, channels, kernel, stride, padding, dilation, groups, bias=False)
+
+    def valid(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.causal else self.layer(x)
+
+
+class Pool(_Windowed):
+    """Maximum or mean over ``size`` frames (and bands, on a plane), moved by as many; the last ones may be fewer.
+
+    A causal window ends at its frame; a causal mean counts frames before the first as 0.
+    """
+
+    def __init__(self, kind: str, size: int, plane: bool, causal: bool) -> None:
+        super().__init__(size, size, causal)
+        self.fill = float("-inf") if kind == "max" else 0.0
+        self._pool = getattr(functional, f"{kind}_pool{2 if plane else 1}d")
+
+    def valid(self, x: Tensor) -> Tensor:
+        return self._pool(x[..., : x.shape[-1] // self.window * self.window], self.window, ceil_mode=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.causal else self._pool(x, self.window, ceil_mode=True)
+
+
+class Recurrent(nn.Module):
+    """A torch recurrence on (B, C, T)."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stream(x, None)[0]
+
+    def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if not x.shape[-1]:
+            return x.new_zeros(len(x), self.layer.hidden_size, 0), state
+        y, state = self.layer(x.transpose(1, 2), state)
+        return y.transpose(1, 2), state
+
+
+class Residual(nn.Module):
+    """x + branch(x), after He et al., CVPR 2016 (doi:10.1109/CVPR.2016.90), without activation behind the sum.
+
+    ``branch`` must end in a normalisation with a learnt scale, and with its scale at zero the block is the identity.
+    """
+
+    def __init__(self, *branch: nn.Module) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(*branch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
+
+    def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y, state = stream(self.branch, x, state)
+        return x + y, state
+
+    def near_identity(self) -> None:
+        nn.init.zeros_(self.branch[-1].weight)
