@@ -16,6 +16,7 @@ import toml
 
 from hpcnas.core.architecture import Block
 from hpcnas.core.budget import Budget
+from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import COMBINERS, Average
 from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError
@@ -62,8 +63,7 @@ class SpaceConfig:
     """Blocks without look-ahead only, built so that the model can be fed frame by frame."""
 
     def __post_init__(self) -> None:
-        if self.max_depth < 1:
-            raise ConfigError(f"space.max_depth = {self.max_depth}: must be at least 1")
+        at_least(1, "space", max_depth=self.max_depth)
         if not self.blocks:
             raise ConfigError("space.blocks is empty; name at least one block")
         for number, text in enumerate(self.blocks):
@@ -113,9 +113,7 @@ class EnsembleConfig:
     """A hand-designed architecture, trained as one member is and reported beside them; empty: none."""
 
     def __post_init__(self) -> None:
-        for name in ("members", "epochs"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"ensemble.{name} = {getattr(self, name)}: must be at least 1")
+        at_least(1, "ensemble", members=self.members, epochs=self.epochs)
         if self.baseline:
             try:
                 spell(self.baseline, BLOCK_TYPES)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcnas.core.architecture import Architecture, Block
-from hpcnas.core.mutation import grow, matching_blocks, swap
+from hpcnas.core.mutation import crossover, grow, matching_blocks, random_mutation, random_tower, swap
 
 
 def tower(*units: int) -> Architecture:
@@ -21,6 +21,17 @@ def test_mutations_stay_within_the_space(seed, depth):
     child = swap(parent, index, SPACE.sample(rng))
     assert child in SPACE
     assert all(child.blocks[i] == parent.blocks[i] for i in range(depth) if i != index)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(1, 4))
+def test_random_steps_and_crossovers_stay_within_the_space(seed, depth, other_depth):
+    rng = np.random.default_rng(seed)
+    parent, other = random_tower(SPACE, depth, rng), random_tower(SPACE, other_depth, rng)
+    child, step = random_mutation(parent, SPACE, rng)
+    assert child in SPACE
+    assert child.depth - parent.depth == {"swap": 0, "insert": 1, "remove": -1}[step.split()[0]]
+    mixed = crossover(parent, other, SPACE, rng)
+    assert mixed in SPACE and mixed.blocks[0] == parent.blocks[0]
 
 
 def test_leading_blocks_match_up_to_the_first_difference_as_in_figure_2():

@@ -4,24 +4,35 @@ import numpy as np
 import pytest
 from helpers import SPACE, completed, trial
 
+from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ConfigError
+from hpcnas.core.mutation import random_tower
 from hpcnas.core.strategies import STRATEGIES, Incremental
+from hpcnas.core.strategies.constrained import Constrained
 from hpcnas.core.strategies.incremental import LEAVE_BEAM, LEAVE_RULE
+from hpcnas.core.strategies.regularized_evolution import RegularizedEvolution
+from hpcnas.core.strategies.surrogate import Harmonica, LinearModel, lasso
 
 SOME = Archive(
     [e for i in range(12) for e in (trial(i, f"dense:units={(8, 16, 32)[i % 3]}/gru:layers=1,units=4"), completed(i, i / 20))]
 )
 
 
+FIXED = {
+    "constrained": {"cell": 1, "cells": 2, "reduction": "dense:units=8", "beam": 4},
+    "replay": {"architectures": ("dense:units=8", "gru:layers=1,units=4")},
+}
+
+
 @pytest.mark.parametrize("archive", [Archive(), SOME], ids=["empty", "filled"])
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_proposals_lie_in_the_space_and_depend_on_archive_and_generator_alone(name, archive):
-    strategy = STRATEGIES[name]()
+    strategy = STRATEGIES[name](**FIXED.get(name, {}))
     proposals = [strategy.propose(archive, SPACE, np.random.default_rng(seed)) for seed in range(50)]
     assert all(p.architecture in SPACE for p in proposals)
     assert all(p.parent is None or p.parent in archive.trials for p in proposals)
-    assert len({p.architecture for p in proposals}) > 5
+    assert len({p.architecture for p in proposals}) > 5 or name == "replay"
     assert proposals == [strategy.propose(archive, SPACE, np.random.default_rng(seed)) for seed in range(50)]
 
 
@@ -65,6 +76,46 @@ def test_a_candidate_that_cannot_go_on_by_the_rule_is_changed_otherwise_and_then
 def test_beam_and_grow_probability_are_options_beside_the_rule():
     assert len({p.parent for p in paper(20, 2, beam=5)}) == 5
     assert {p.mutation.split()[0] for p in paper(20, 2, grow_probability=0.5)} == {"grow", "swap"}
+
+
+def test_thresholds_may_be_spelled_out_and_blocks_inserted_anywhere():
+    assert {p.mutation.split()[0] for p in paper(7, 1, thresholds=(8, 20))} == {"swap"}
+    assert {p.mutation.split()[0] for p in paper(8, 1, thresholds=(8, 20))} == {"grow"}
+    assert {p.mutation for p in paper(15, 2, grow_at="anywhere")} == {"insert 0", "insert 1", "insert 2"}
+
+
+def test_evolution_mutates_the_best_of_a_sample_of_the_youngest():
+    proposals = [RegularizedEvolution(population=4, sample=4).propose(SOME, SPACE, np.random.default_rng(s)) for s in range(20)]
+    assert {p.parent for p in proposals} == {11}
+    old = [RegularizedEvolution(population=3, sample=1).propose(SOME, SPACE, np.random.default_rng(s)) for s in range(60)]
+    assert {p.parent for p in old} == {9, 10, 11}
+
+
+def test_cells_are_repeated_with_a_reduction_behind_each():
+    strategy = Constrained(cell=2, cells=3, reduction="max_pool:size=2", initial=1)
+    first = strategy.propose(Archive(), SPACE, np.random.default_rng(0)).architecture
+    cell, reduction = first.blocks[:2], Block.parse("max_pool:size=2")
+    assert first.blocks == (*cell, reduction) * 3
+    archive = Archive([trial(0, str(first)), completed(0, 0.5)])
+    child = strategy.propose(archive, SPACE, np.random.default_rng(1))
+    assert child.parent == 0 and child.architecture.blocks[:3] * 3 == child.architecture.blocks
+
+
+def test_the_surrogates_learn_which_block_helps():
+    rng = np.random.default_rng(0)
+    towers = [random_tower(SPACE, 3, rng) for _ in range(60)]
+    scores = np.array([0.5 + 0.1 * sum(b.kind == "gru" for b in t.blocks) for t in towers])
+    new = [Architecture.parse("/".join(["dense:units=8"] * 3)), Architecture.parse("/".join(["gru:layers=1,units=4"] * 3))]
+    for strategy in (LinearModel(), Harmonica()):
+        low, high = strategy.predict(towers, scores, new)
+        assert high - low > 0.15
+
+
+def test_a_lasso_finds_the_few_coefficients_that_matter():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((80, 200))
+    b = lasso(x, 2 * x[:, 3] - x[:, 77], 0.05, rounds=500)
+    assert set(np.flatnonzero(abs(b) > 0.3)) == {3, 77}
 
 
 @pytest.mark.parametrize("change", [{"beam": 0}, {"trials_per_block": 0}, {"grow_probability": 1.5}])

@@ -14,7 +14,8 @@ import numpy as np
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
-from hpcnas.core.errors import ArchitectureError, ConfigError
+from hpcnas.core.checks import at_least
+from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.space import SearchSpace
@@ -41,9 +42,8 @@ class SearchConfig:
     """Weights of so many best trials stay on disk; running trials' parents always do."""
 
     def __post_init__(self) -> None:
-        for name, least in (("max_trials", 1), ("group_size", 1), ("keep_weights", 1), ("time_limit", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"search.{name} = {getattr(self, name)}: must be at least {least}")
+        at_least(1, "search", max_trials=self.max_trials, group_size=self.group_size, keep_weights=self.keep_weights)
+        at_least(0, "search", time_limit=self.time_limit)
 
 
 @dataclass

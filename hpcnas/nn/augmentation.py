@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hpcnas.core.checks import between
 from hpcnas.core.errors import ConfigError
 
 
@@ -39,9 +40,9 @@ class AugmentationConfig:
     """Frames."""
 
     def __post_init__(self) -> None:
-        for name in ("shift", "tempo", "warp", "noise_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"augmentation.{name} = {getattr(self, name)}: must lie between 0 and 1")
+        between(
+            0, 1, "augmentation", shift=self.shift, tempo=self.tempo, warp=self.warp, noise_probability=self.noise_probability
+        )
         for name in ("frequency_masks", "frequency_mask_width", "time_masks", "time_mask_width"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"augmentation.{name} = {getattr(self, name)}: must not be negative")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hpcnas.core.checks import at_least
 from hpcnas.core.errors import ConfigError, TrialError
 from hpcnas.nn.augmentation import AugmentationConfig, augment, mask
 from hpcnas.nn.group import Group
@@ -39,9 +40,8 @@ class TrainingConfig:
     """Largest norm of a gradient; 0: any."""
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("weight_decay", 0), ("clip", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least {least}")
+        at_least(1, "training", epochs=self.epochs, batch_size=self.batch_size)
+        at_least(0, "training", weight_decay=self.weight_decay, clip=self.clip)
         if not self.learning_rate > 0:
             raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be positive")
         for name in ("warmup", "label_smoothing", "dropout"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from hpcnas.core.archive import Archive
-from hpcnas.core.errors import ConfigError
+from hpcnas.core.checks import at_least
 from hpcnas.core.messages import Progress
 
 
@@ -22,9 +22,7 @@ class Median:
     """Epochs that every trial gets."""
 
     def __post_init__(self) -> None:
-        for name in ("min_trials", "grace"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"stopping.{name} = {getattr(self, name)}: must be at least 1")
+        at_least(1, "stopping", min_trials=self.min_trials, grace=self.grace)
 
     def keep_going(self, archive: Archive, progress: Progress) -> bool:
         others = [result.curve[progress.epoch - 1] for result in archive.ranking if len(result.curve) >= progress.epoch]

@@ -5,13 +5,24 @@ Proposal``; all its chance comes from ``rng``, and ``refused`` counts the propos
 over the budget. ``may_repeat`` says whether an architecture may be tried more than once.
 """
 
+from hpcnas.core.strategies.constrained import Constrained
 from hpcnas.core.strategies.incremental import Incremental
+from hpcnas.core.strategies.pareto import Pareto
 from hpcnas.core.strategies.random_search import RandomSearch
+from hpcnas.core.strategies.regularized_evolution import RegularizedEvolution
 from hpcnas.core.strategies.repeat import Repeat
+from hpcnas.core.strategies.replay import Replay
+from hpcnas.core.strategies.surrogate import Harmonica, LinearModel
 
 STRATEGIES = {
+    "constrained": Constrained,
+    "harmonica": Harmonica,
     "incremental": Incremental,
+    "linear_model": LinearModel,
+    "pareto": Pareto,
     "random": RandomSearch,
+    "regularized_evolution": RegularizedEvolution,
+    "replay": Replay,
 }
 
 __all__ = ["STRATEGIES", "Incremental", "RandomSearch", "Repeat"]

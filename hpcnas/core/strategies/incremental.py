@@ -14,10 +14,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
+from hpcnas.core.checks import at_least, between
 from hpcnas.core.errors import ConfigError
-from hpcnas.core.mutation import grow, swap
+from hpcnas.core.mutation import grow, insert, random_tower, swap
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.trial import Proposal
 
@@ -34,8 +34,12 @@ class Incremental:
 
     trials_per_block: int = 5
     """M: a tower may have one block more for every so many scored trials (model_search's default)."""
+    thresholds: tuple[int, ...] = ()
+    """Instead of M: numbers of scored trials, each of which permits one block beyond ``initial_depth``."""
     initial_depth: int = 1
     """Blocks of the first architectures, drawn at random while nothing has a score."""
+    grow_at: str = "end"
+    """Where a new block goes: ``end``, before the classifier, or ``anywhere``."""
     beam: int = 1
     """The candidate is drawn from so many best ones."""
     grow_probability: float = 1.0
@@ -44,25 +48,34 @@ class Incremental:
     may_repeat: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in ("trials_per_block", "initial_depth", "beam"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"strategy.{name} = {getattr(self, name)}: must be at least 1")
-        if not 0 <= self.grow_probability <= 1:
-            raise ConfigError(f"strategy.grow_probability = {self.grow_probability}: must lie between 0 and 1")
+        at_least(1, "strategy", trials_per_block=self.trials_per_block, initial_depth=self.initial_depth, beam=self.beam)
+        between(0, 1, "strategy", grow_probability=self.grow_probability)
+        if self.grow_at not in ("end", "anywhere"):
+            raise ConfigError(f'strategy.grow_at = "{self.grow_at}": must be "end" or "anywhere"')
 
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         if not archive.ranking:
-            depth = min(self.initial_depth, space.max_depth)
-            return Proposal(Architecture(tuple(space.sample(rng) for _ in range(depth))), None, "start")
+            return Proposal(random_tower(space, self.initial_depth, rng), None, "start")
         candidates = archive.best(self.beam if refused < LEAVE_BEAM else None)
         parent = candidates[rng.integers(len(candidates))]
         tower = parent.architecture
         if refused < LEAVE_RULE:
-            allowed = min(len(archive.ranking) // self.trials_per_block, space.max_depth)
-            may_grow = tower.depth < allowed and rng.random() < self.grow_probability
+            may_grow = tower.depth < self._allowed(archive, space) and rng.random() < self.grow_probability
         else:
             may_grow = tower.depth < space.max_depth and rng.random() < 0.5
+        if may_grow and self.grow_at == "anywhere":
+            place = int(rng.integers(tower.depth + 1))
+            return Proposal(insert(tower, place, space.sample(rng)), parent.id, f"insert {place}")
         if may_grow:
             return Proposal(grow(tower, space.sample(rng)), parent.id, "grow")
         index = int(rng.integers(tower.depth))
         return Proposal(swap(tower, index, space.sample(rng)), parent.id, f"swap {index}")
+
+    def _allowed(self, archive: Archive, space: SearchSpace) -> int:
+        """Depth that the number of scored trials permits: floor(|C| / M), at most K."""
+        scored = len(archive.ranking)
+        if self.thresholds:
+            allowed = self.initial_depth + sum(scored >= threshold for threshold in self.thresholds)
+        else:
+            allowed = scored // self.trials_per_block
+        return min(allowed, space.max_depth)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
-from hpcnas.core.errors import ConfigError
+from hpcnas.core.checks import at_least
+from hpcnas.core.mutation import random_tower
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.trial import Proposal
 
@@ -23,9 +23,8 @@ class RandomSearch:
     may_repeat: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.min_depth < 1:
-            raise ConfigError(f"strategy.min_depth = {self.min_depth}: must be at least 1")
+        at_least(1, "strategy", min_depth=self.min_depth)
 
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         depth = int(rng.integers(min(self.min_depth, space.max_depth), space.max_depth + 1))
-        return Proposal(Architecture(tuple(space.sample(rng) for _ in range(depth))), None, "start")
+        return Proposal(random_tower(space, depth, rng), None, "start")
