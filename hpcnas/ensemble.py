@@ -68,6 +68,7 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
         stopping=NeverStop(),
         search=replace(config.search, max_trials=len(proposals), time_limit=0.0, keep_weights=len(proposals)),
         training=replace(config.training, epochs=config.ensemble.epochs),
+        augmentation=config.augmentation,
         budget=Budget(),
         splits=SPLITS,
     )

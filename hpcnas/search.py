@@ -54,6 +54,7 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
         stopping=config.stopping,
         search=config.search,
         training=config.training,
+        augmentation=config.augmentation.scaled(config.augmentation.in_trials),
         budget=config.space.budget,
         refresh=lambda archive: archive_file.save(run.archive, archive),
     )

@@ -147,9 +147,9 @@ def test_donors_are_named_and_weights_that_nobody_needs_are_discarded():
     coordinator = make([], strategy=Incremental(), inheritance=Parent(), keep_weights=1, discard=discarded.append)
     coordinator.handle(Ready(0))
     second = coordinator.handle(Ready(0, completed(0, 0.5)))
-    assert [d.id for d in second.donors] == [0]
+    assert [d.trial.id for d in second.donors] == [0]
     third = coordinator.handle(Ready(0, completed(second.trial.id, 0.9)))
-    assert [d.id for d in third.donors] == [1] and discarded == [0]
+    assert [d.trial.id for d in third.donors] == [1] and discarded == [0]
 
 
 def test_parents_of_running_trials_keep_their_weights():

@@ -4,6 +4,8 @@ from helpers import completed, trial
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.inheritance import INHERITANCE, Parent
+from hpcnas.core.inheritance.average import AverageOfBest, LossWeighted
+from hpcnas.core.trial import Donor
 
 SHAPES = {"blocks.0.w": (8, 3), "blocks.1.w": (4, 8), "blocks.1.b": (4,), "classifier.weight": (2, 4)}
 
@@ -23,30 +25,30 @@ def test_what_is_inherited_has_the_childs_names_and_shapes(name):
 
 
 def test_inheriting_from_an_equal_architecture_is_the_identity():
-    merged = Parent().merge(trial(1, "a/b"), SHAPES, [(trial(0, "a/b"), arrays(3.0))])
+    merged = Parent().merge(trial(1, "a/b"), SHAPES, [(Donor(trial(0, "a/b")), arrays(3.0))])
     assert merged.keys() == SHAPES.keys() and all((m == 3.0).all() for m in merged.values())
 
 
 def test_the_papers_rule_copies_leading_blocks_only():
-    rule = Parent(behind=False, near_identity=False)
+    rule = Parent(behind=False, near_identity=False, widen=False)
     shapes = {"blocks.0.w": (8, 3), "blocks.1.w": (4, 8), "blocks.2.w": (4, 4), "classifier.weight": (2, 4)}
-    merged = rule.merge(trial(1, "a/x/c"), shapes, [(trial(0, "a/b/c"), arrays(3.0, shapes))])
+    merged = rule.merge(trial(1, "a/x/c"), shapes, [(Donor(trial(0, "a/b/c")), arrays(3.0, shapes))])
     assert merged.keys() == {"blocks.0.w"}
 
 
 def test_blocks_behind_the_mutation_and_the_classifier_follow_where_all_shapes_agree():
     shapes = {"blocks.0.w": (8, 3), "blocks.1.w": (4, 8), "blocks.2.w": (4, 4), "classifier.weight": (2, 4)}
     donor = arrays(3.0, shapes)
-    merged = Parent().merge(trial(1, "a/x/c"), shapes, [(trial(0, "a/b/c"), donor)])
+    merged = Parent().merge(trial(1, "a/x/c"), shapes, [(Donor(trial(0, "a/b/c")), donor)])
     assert merged.keys() == {"blocks.0.w", "blocks.2.w", "classifier.weight"}
     donor["blocks.2.w"] = np.zeros((4, 5), np.float32)
-    assert "blocks.2.w" not in Parent().merge(trial(1, "a/x/c"), shapes, [(trial(0, "a/b/c"), donor)])
+    assert "blocks.2.w" not in Parent().merge(trial(1, "a/x/c"), shapes, [(Donor(trial(0, "a/b/c")), donor)])
 
 
 def test_a_block_is_inherited_whole_or_not_at_all():
     donor = arrays(1.0)
     donor["blocks.1.b"] = np.zeros(5, np.float32)
-    merged = Parent().merge(trial(1, "a/b"), SHAPES, [(trial(0, "a/b"), donor)])
+    merged = Parent().merge(trial(1, "a/b"), SHAPES, [(Donor(trial(0, "a/b")), donor)])
     assert merged.keys() == {"blocks.0.w", "classifier.weight"}
 
 
@@ -54,3 +56,17 @@ def test_a_first_architecture_and_a_child_of_a_failure_have_no_donors():
     archive = Archive([trial(0), trial(1, "a", parent=0)])
     assert Parent().donors(archive, archive.trials[0]) == ()
     assert Parent().donors(archive, archive.trials[1]) == ()
+
+
+@pytest.mark.parametrize("rule", [AverageOfBest(), LossWeighted()])
+def test_averages_are_convex_and_count_a_part_only_where_a_donor_has_it_whole(rule):
+    archive = Archive(
+        [trial(0, "a/b"), completed(0, 0.5, loss=1.0), trial(1, "a/c"), completed(1, 0.9, loss=0.5), trial(2, "a/b", parent=0)]
+    )
+    child = archive.trials[2]
+    donors = rule.donors(archive, child)
+    assert [d.trial.id for d in donors] == [0, 1]
+    merged = rule.merge(child, SHAPES, [(donors[0], arrays(0.0)), (donors[1], arrays(3.0))])
+    assert merged["blocks.0.w"] == pytest.approx(2.0 if isinstance(rule, LossWeighted) else 1.5)
+    assert (merged["blocks.1.w"] == 0.0).all(), "trial 1 has another block there"
+    assert merged["blocks.0.w"].dtype == np.float32

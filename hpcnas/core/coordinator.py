@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class SearchConfig:
     group_size: int = 1
     """MPI ranks that train one model together."""
     keep_weights: int = 50
-    """Weights of so many best trials stay on disk; running trials' parents always do."""
+    """Weights of so many best trials, and of as many latest ones, stay on disk; donors of running trials always do."""
 
     def __post_init__(self) -> None:
         at_least(1, "search", max_trials=self.max_trials, group_size=self.group_size, keep_weights=self.keep_weights)
@@ -68,6 +69,8 @@ class Coordinator:
     inheritance: object = field(default_factory=NoInheritance)
     stopping: object = field(default_factory=NeverStop)
     archive: Archive = field(default_factory=Archive)
+    stored: Callable[[int], bool] = lambda trial: True
+    """Whether the weights of an earlier trial are there."""
     discard: Callable[[int], None] = lambda trial: None
     elapsed: Callable[[], float] = time.monotonic
     suspended: bool = False
@@ -75,8 +78,8 @@ class Coordinator:
 
     def __post_init__(self) -> None:
         self._again = list(self.archive.running)
-        self._weights = {result.trial for result in self.archive.ranking}
-        self._running: dict[int, Trial] = {}
+        self._running: dict[int, Assignment] = {}
+        self._weights = {trial for trial in self._wanted_weights() if self.stored(trial)}
         self.ended = ""
         """Why no more trials are begun; empty while the search goes on."""
 
@@ -89,7 +92,7 @@ class Coordinator:
         """The reply to ``message``."""
         if isinstance(message, Progress):
             if self.suspended:
-                trial = self._running[message.trial]
+                trial = self._running[message.trial].trial
                 self._add(replace(trial, attempt=trial.attempt - 1))  # leaving in good order is no failed attempt
                 return Verdict.SUSPEND
             return Verdict.CONTINUE if self.stopping.keep_going(self.archive, message) else Verdict.STOP
@@ -110,9 +113,10 @@ class Coordinator:
         trial = self._begin_again() or self._begin()
         if trial is None:
             return Stop(self.ended)
-        self._running[trial.id] = trial
         donors = self.inheritance.donors(self.archive, trial)
-        return Assignment(trial, tuple(donor for donor in donors if donor.id in self._weights))
+        assignment = Assignment(trial, tuple(donor for donor in donors if donor.trial.id in self._weights))
+        self._running[trial.id] = assignment
+        return assignment
 
     def _begin_again(self) -> Trial | None:
         """A trial that was cut off, under its id and seed, unless it was so too often."""
@@ -157,11 +161,20 @@ class Coordinator:
         self.archive.add(event)
 
     def _discard_weights(self) -> None:
-        kept = {result.trial for result in self.archive.ranking[: self.config.keep_weights]}
-        kept |= {trial.proposal.parent for trial in (*self._running.values(), *self._again)}
-        for trial in self._weights - kept:
+        wanted = self._wanted_weights()
+        for trial in self._weights - wanted:
             self.discard(trial)
-        self._weights &= kept
+        self._weights &= wanted
+
+    def _wanted_weights(self) -> set[int]:
+        """Trials whose weights somebody may start from."""
+        keep = self.config.keep_weights
+        wanted = {result.trial for result in self.archive.ranking[:keep]}
+        latest = islice((r for r in reversed(self.archive.results.values()) if r.state.has_score), keep)
+        wanted.update(result.trial for result in latest)
+        wanted.update(donor.trial.id for assignment in self._running.values() for donor in assignment.donors)
+        wanted.update(trial.proposal.parent for trial in self._again if trial.proposal.parent is not None)
+        return wanted
 
 
 def failed(trial: Trial, cost: Cost, error: str, **rest: float) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from hpcnas.core.trial import Result, Trial
+from hpcnas.core.trial import Donor, Result, Trial
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Assignment:
     """Coordinator to leader: train this, starting from the weights of these trials."""
 
     trial: Trial
-    donors: tuple[Trial, ...]
+    donors: tuple[Donor, ...]
 
 
 class Verdict(Enum):

@@ -34,6 +34,15 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Donor:
+    """A trial that another one inherits from."""
+
+    trial: Trial
+    weight: float = 1.0
+    """How much its arrays count where several donors offer the same; not negative."""
+
+
+@dataclass(frozen=True)
 class Cost:
     """What an architecture costs: trainable parameters, and for one example multiply-accumulates and activations."""
 

@@ -7,7 +7,7 @@ Works on features, not on samples, so that features are computed once per corpus
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,21 +33,42 @@ class AugmentationConfig:
     """Signal to noise ratio, drawn uniformly."""
     frequency_masks: int = 2
     frequency_mask_width: int = 3
-    """Bands; SpecAugment (Park et al., Interspeech 2019, doi:10.21437/Interspeech.2019-2680). Narrow masks, since those of
-    long training cost trials of a few epochs more accuracy than all else."""
+    """Bands; SpecAugment (Park et al., Interspeech 2019, doi:10.21437/Interspeech.2019-2680), with narrow masks, since the
+    models are small."""
     time_masks: int = 2
     time_mask_width: int = 8
     """Frames."""
+    in_trials: float = 0.3
+    """Share of all this that the search's short trials get: in a few epochs strong variation costs more than it brings."""
 
     def __post_init__(self) -> None:
         between(
-            0, 1, "augmentation", shift=self.shift, tempo=self.tempo, warp=self.warp, noise_probability=self.noise_probability
+            0,
+            1,
+            "augmentation",
+            shift=self.shift,
+            tempo=self.tempo,
+            warp=self.warp,
+            noise_probability=self.noise_probability,
+            in_trials=self.in_trials,
         )
         for name in ("frequency_masks", "frequency_mask_width", "time_masks", "time_mask_width"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"augmentation.{name} = {getattr(self, name)}: must not be negative")
         if len(self.snr_db) != 2 or self.snr_db[0] > self.snr_db[1]:
             raise ConfigError(f"augmentation.snr_db = {list(self.snr_db)}: must be a pair, the lower one first")
+
+    def scaled(self, share: float) -> AugmentationConfig:
+        """The same with all ranges, probabilities and widths times ``share``."""
+        return replace(
+            self,
+            shift=self.shift * share,
+            tempo=self.tempo * share,
+            warp=self.warp * share,
+            noise_probability=self.noise_probability * share,
+            frequency_mask_width=round(self.frequency_mask_width * share),
+            time_mask_width=round(self.time_mask_width * share),
+        )
 
 
 def augment(log_mel_BFT: Tensor, noise_NFT: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:

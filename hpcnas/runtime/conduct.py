@@ -15,6 +15,7 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import Coordinator, SearchConfig
 from hpcnas.core.trial import Cost, Result, Trial
+from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.cost import measure
 from hpcnas.nn.model import build_model
 from hpcnas.nn.training import Corpus, Trainer, TrainingConfig
@@ -40,6 +41,7 @@ class Plan:
     stopping: object
     search: SearchConfig
     training: TrainingConfig
+    augmentation: AugmentationConfig
     budget: Budget
     splits: Sequence[str] = ("validation",)
     refresh: Callable[[Archive], None] = lambda archive: None
@@ -63,7 +65,7 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, roles: Roles, plan:
         line = None
         if comm.rank == 0:
             line = LocalChannel(desk.coordinator) if roles.alone else LeaderChannel(world)
-        trainer = Trainer(corpus, group, plan.training, config.augmentation, device)
+        trainer = Trainer(corpus, group, plan.training, plan.augmentation, device)
         around = config.space.surroundings(corpus.bands, len(corpus.class_names), plan.training.dropout)
         runner = TrialRunner(number, GroupChannel(comm), line, trainer, around, plan.inheritance, plan.stage, plan.splits)
         runner.work()
@@ -98,6 +100,7 @@ class _Desk:
             inheritance=plan.inheritance,
             stopping=plan.stopping,
             archive=archive,
+            stored=lambda trial: plan.stage.weights(trial).exists(),
             discard=lambda trial: plan.stage.weights(trial).unlink(missing_ok=True),
             elapsed=self._elapsed,
         )

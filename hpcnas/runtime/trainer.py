@@ -89,7 +89,7 @@ class TrialRunner:
         if self.channel.is_leader and assignment.donors:
             state = model.state_dict()
             shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-            donors = [(donor, weights.load_arrays(self.stage.weights(donor.id))) for donor in assignment.donors]
+            donors = [(d, weights.load_arrays(self.stage.weights(d.trial.id))) for d in assignment.donors]
             merged = self.inheritance.merge(assignment.trial, shapes, donors)
             for name, array in merged.items():
                 state[name].copy_(state[name].new_tensor(array))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from hpcnas.core.archive import Archive
-from hpcnas.core.trial import Trial
+from hpcnas.core.inheritance.parts import Arrays, Shapes
+from hpcnas.core.trial import Donor, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +19,8 @@ class NoInheritance:
 
     near_identity: ClassVar[bool] = False
 
-    def donors(self, archive: Archive, trial: Trial) -> tuple[Trial, ...]:
+    def donors(self, archive: Archive, trial: Trial) -> tuple[Donor, ...]:
         return ()
 
-    def merge(
-        self, trial: Trial, shapes: Mapping[str, tuple[int, ...]], donors: Sequence[tuple[Trial, Mapping[str, np.ndarray]]]
-    ) -> dict[str, np.ndarray]:
+    def merge(self, trial: Trial, shapes: Shapes, donors: Sequence[tuple[Donor, Arrays]]) -> dict[str, np.ndarray]:
         return {}

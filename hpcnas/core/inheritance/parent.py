@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hpcnas.core.archive import Archive
+from hpcnas.core.inheritance.parts import Arrays, Shapes, corresponding, taken
+from hpcnas.core.inheritance.widening import is_wider, widened
 from hpcnas.core.mutation import matching_blocks
-from hpcnas.core.trial import Trial
+from hpcnas.core.trial import Donor, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
     """Blocks that the child shares with its parent start from the parent's arrays.
 
-    The paper's rule is ``behind = false, near_identity = false``.
+    The paper's rule is ``behind = false, near_identity = false, widen = false``.
     """
 
     behind: bool = True
     """Also the equal blocks behind the mutation, the tail and the classifier, where their shapes agree."""
     near_identity: bool = True
     """A new block starts as (nearly) the identity where its type allows it."""
+    widen: bool = True
+    """A block that replaced a narrower one of its kind starts with the same function."""
 
-    def donors(self, archive: Archive, trial: Trial) -> tuple[Trial, ...]:
+    def donors(self, archive: Archive, trial: Trial) -> tuple[Donor, ...]:
         """The parent, unless it never got a score."""
         parent = trial.proposal.parent
         if parent is None or parent not in archive.results or not archive.results[parent].state.has_score:
             return ()
-        return (archive.trials[parent],)
+        return (Donor(archive.trials[parent]),)
 
-    def merge(
-        self, trial: Trial, shapes: Mapping[str, tuple[int, ...]], donors: Sequence[tuple[Trial, Mapping[str, np.ndarray]]]
-    ) -> dict[str, np.ndarray]:
+    def merge(self, trial: Trial, shapes: Shapes, donors: Sequence[tuple[Donor, Arrays]]) -> dict[str, np.ndarray]:
         """The arrays that ``trial`` inherits, by its own names; whole blocks or nothing.
 
         Args:
@@ -42,18 +44,20 @@ class Parent:
         """
         merged: dict[str, np.ndarray] = {}
         for donor, arrays in donors:
-            pairs = matching_blocks(trial.architecture, donor.architecture, self.behind)
-            parts = {f"blocks.{child}.": f"blocks.{parent}." for child, parent in pairs.items()}
-            if self.behind:
-                parts.update((part, part) for part in map(_part, shapes) if not part.startswith("blocks."))
-            for own, theirs in parts.items():
-                taken = {name: theirs + name[len(own) :] for name in shapes if name.startswith(own)}
-                if all(source in arrays and arrays[source].shape == shapes[name] for name, source in taken.items()):
-                    merged.update((name, arrays[source]) for name, source in taken.items())
+            pairs = corresponding(
+                shapes, matching_blocks(trial.architecture, donor.trial.architecture, self.behind), self.behind
+            )
+            for own, theirs in pairs.items():
+                merged.update(taken(shapes, arrays, own, theirs))
+            if self.widen:
+                merged.update(self._widened(trial, shapes, donor.trial, arrays))
         return merged
 
-
-def _part(name: str) -> str:
-    """The prefix that the arrays of one block, head or classifier share: ``tail.0.`` of ``tail.0.module.weight``."""
-    first, second, *_ = name.split(".")
-    return f"{first}.{second}." if first in ("blocks", "tail") else f"{first}."
+    def _widened(self, trial: Trial, shapes: Shapes, donor: Trial, arrays: Arrays) -> dict[str, np.ndarray]:
+        ours, theirs = trial.architecture.blocks, donor.architecture.blocks
+        changed = [i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b]
+        if len(ours) != len(theirs) or len(changed) != 1 or not is_wider(ours[changed[0]], theirs[changed[0]]):
+            return {}
+        at = changed[0]
+        pairs = corresponding(shapes, {i: i for i in range(at, len(ours))}, behind=True)
+        return widened(shapes, arrays, pairs, f"blocks.{at}.", ours[at], theirs[at], np.random.default_rng([trial.seed, at]))
