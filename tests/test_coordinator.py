@@ -127,7 +127,7 @@ def test_when_the_job_must_end_running_trials_are_suspended_and_groups_sent_home
     coordinator = make([])
     running = coordinator.handle(Ready(0)).trial
     coordinator.suspended = True
-    assert coordinator.handle(Progress(running.id, 1, 0.5)) is Verdict.SUSPEND
+    assert coordinator.handle(Progress(running.id, (0.5,))) is Verdict.SUSPEND
     assert isinstance(coordinator.handle(Ready(0)), Stop)
     assert not coordinator.finished
     again = make([], archive=coordinator.archive).handle(Ready(0)).trial
@@ -138,8 +138,8 @@ def test_the_stopping_rule_is_asked_after_every_epoch():
     earlier = [e for i in range(5) for e in (trial(i, f"dense:units={i + 1}"), completed(i, 0.8, curve=(0.6, 0.8)))]
     coordinator = make([], archive=Archive(earlier), stopping=Median())
     running = coordinator.handle(Ready(0)).trial
-    assert coordinator.handle(Progress(running.id, 1, 0.7)) is Verdict.CONTINUE
-    assert coordinator.handle(Progress(running.id, 1, 0.5)) is Verdict.STOP
+    assert coordinator.handle(Progress(running.id, (0.7,))) is Verdict.CONTINUE
+    assert coordinator.handle(Progress(running.id, (0.5,))) is Verdict.STOP
 
 
 def test_donors_are_named_and_weights_that_nobody_needs_are_discarded():

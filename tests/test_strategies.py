@@ -79,8 +79,8 @@ def test_beam_and_grow_probability_are_options_beside_the_rule():
 
 
 def test_thresholds_may_be_spelled_out_and_blocks_inserted_anywhere():
-    assert {p.mutation.split()[0] for p in paper(7, 1, thresholds=(8, 20))} == {"swap"}
-    assert {p.mutation.split()[0] for p in paper(8, 1, thresholds=(8, 20))} == {"grow"}
+    assert {p.mutation.split()[0] for p in paper(7, 1, thresholds=(8, 20), initial_depth=1)} == {"swap"}
+    assert {p.mutation.split()[0] for p in paper(8, 1, thresholds=(8, 20), initial_depth=1)} == {"grow"}
     assert {p.mutation for p in paper(15, 2, grow_at="anywhere")} == {"insert 0", "insert 1", "insert 2"}
 
 

@@ -21,9 +21,18 @@ class Progress:
     """Leader to coordinator after every epoch but the last; answered by ``Verdict``."""
 
     trial: int
-    epoch: int
-    """Counted from 1."""
-    score: float
+    curve: tuple[float, ...]
+    """Score after each epoch so far."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.curve)
+
+    @property
+    def score(self) -> float:
+        """Of the last epoch."""
+        return self.curve[-1]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class TrainingConfig:
     epochs: int = 4
     batch_size: int = 32
     """Examples per rank and step; a group's batch is ``batch_size * group_size``."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     """Peak of the schedule, for a group of one; scaled by the square root of the group's size, as suits Adam
     (Malladi et al., NeurIPS 2022)."""
     warmup: float = 0.1

@@ -63,7 +63,7 @@ class TrialRunner:
                 curve.append(metrics.accuracy(logits, self.trainer.corpus.validation.labels))
                 if epoch == self.trainer.config.epochs:
                     break
-                verdict = self._ask(Progress(trial.id, epoch, curve[-1]))
+                verdict = self._ask(Progress(trial.id, tuple(curve)))
                 if verdict is Verdict.SUSPEND:
                     return None
                 if verdict is Verdict.STOP:

@@ -36,8 +36,9 @@ class Incremental:
     """M: a tower may have one block more for every so many scored trials (model_search's default)."""
     thresholds: tuple[int, ...] = ()
     """Instead of M: numbers of scored trials, each of which permits one block beyond ``initial_depth``."""
-    initial_depth: int = 1
-    """Blocks of the first architectures, drawn at random while nothing has a score."""
+    initial_depth: int = 3
+    """Blocks of the first architectures, drawn at random while nothing has a score. The paper does not say; of one block
+    little can be told after a short trial."""
     grow_at: str = "end"
     """Where a new block goes: ``end``, before the classifier, or ``anywhere``."""
     beam: int = 1
@@ -55,7 +56,8 @@ class Incremental:
 
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         if not archive.ranking:
-            return Proposal(random_tower(space, self.initial_depth, rng), None, "start")
+            depth = self.initial_depth if refused < LEAVE_RULE else int(rng.integers(1, self.initial_depth + 1))
+            return Proposal(random_tower(space, depth, rng), None, "start")
         candidates = archive.best(self.beam if refused < LEAVE_BEAM else None)
         parent = candidates[rng.integers(len(candidates))]
         tower = parent.architecture

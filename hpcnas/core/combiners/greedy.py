@@ -1,0 +1,33 @@
+"""Greedy selection with replacement: Caruana et al., ICML 2004 (doi:10.1145/1015330.1015432), section 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpcnas.core.checks import at_least
+from hpcnas.core.metrics import cross_entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greedy:
+    """The member that lowers the validation loss of the mean most is added, again and again; weights count the choices."""
+
+    rounds: int = 20
+    """Choices in all; the best prefix of them is kept."""
+
+    def __post_init__(self) -> None:
+        at_least(1, "combiner", rounds=self.rounds)
+
+    def combine(self, predictions_MNK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+        total = np.zeros(predictions_MNK.shape[1:])
+        chosen: list[int] = []
+        losses: list[float] = []
+        for size in range(1, self.rounds + 1):
+            after = [cross_entropy((total + member) / size, labels_N) for member in predictions_MNK]
+            chosen.append(int(np.argmin(after)))
+            losses.append(min(after))
+            total += predictions_MNK[chosen[-1]]
+        counts = np.bincount(chosen[: int(np.argmin(losses)) + 1], minlength=len(predictions_MNK))
+        return counts / counts.sum()

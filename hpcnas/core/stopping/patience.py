@@ -1,0 +1,24 @@
+"""Patience: end a trial that has not improved on itself for some epochs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpcnas.core.archive import Archive
+from hpcnas.core.checks import at_least
+from hpcnas.core.messages import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    epochs: int = 3
+    """Epochs without a score above the trial's best by more than ``by``."""
+    by: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least(1, "stopping", epochs=self.epochs)
+        at_least(0, "stopping", by=self.by)
+
+    def keep_going(self, archive: Archive, progress: Progress) -> bool:
+        before, since = progress.curve[: -self.epochs], progress.curve[-self.epochs :]
+        return not before or max(since) > max(before) + self.by
