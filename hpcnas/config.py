@@ -141,6 +141,16 @@ class Config:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigError(f"seed = {self.seed}: must not be negative")
+        given = {
+            "search.suggestions": self.search.suggestions,
+            "strategy.architectures": getattr(self.strategy, "architectures", ()),
+        }
+        for key, texts in given.items():
+            for number, text in enumerate(texts):
+                try:
+                    spell(text, BLOCK_TYPES)
+                except ArchitectureError as error:
+                    raise ConfigError(f"{key}[{number}]: {error}") from error
         if self.data.name not in DATASETS:
             raise ConfigError(f'data.name = "{self.data.name}": unknown data set; known: {", ".join(sorted(DATASETS))}')
 

@@ -79,6 +79,16 @@ def test_a_tower_at_the_size_limit_is_changed_in_place_though_its_depth_would_le
     assert len(coordinator.archive.results) >= 10, "all that fit, not only those on the way of growing"
 
 
+def test_suggestions_come_first_unless_they_are_over_the_budget():
+    suggestions = ("dense:units=9", "dense:units=99", "dense:units=7")
+    config = SearchConfig(max_trials=5, suggestions=suggestions)
+    coordinator = make([], config=config, budget=Budget(max_params=16))
+    trials = [coordinator.handle(Ready(g)).trial for g in range(4)]
+    assert [t.id for t in trials] == [0, 2, 3, 4]
+    assert [str(t.architecture) for t in trials[:2]] == ["dense:units=9", "dense:units=7"]
+    assert coordinator.archive.results[1].error == "over the budget"
+
+
 def test_a_space_without_anything_new_ends_the_search_with_a_reason():
     coordinator = make([], max_trials=50, budget=Budget(max_params=1))
     reply = coordinator.handle(Ready(0))
@@ -164,7 +174,7 @@ def test_parents_of_running_trials_keep_their_weights():
 
 def test_given_architectures_may_repeat():
     proposals = tuple(Proposal(Architecture.parse("dense:units=8"), 7, "copy") for _ in range(3))
-    coordinator = make([], strategy=Repeat(proposals), max_trials=3, budget=Budget(max_params=1))
+    coordinator = make([], strategy=Repeat(proposals), max_trials=3)
     trials = [coordinator.handle(Ready(g)).trial for g in range(3)]
     assert len({t.seed for t in trials}) == 3 and len({t.architecture for t in trials}) == 1
 

@@ -19,6 +19,7 @@ class Archive:
         self.trials: dict[int, Trial] = {}
         self.results: dict[int, Result] = {}
         self._seen: set[Architecture] = set()
+        self._next_id = 0
         self._ranking: list[Result] = []
         for event in events:
             self.add(event)
@@ -28,6 +29,7 @@ class Archive:
         if isinstance(event, Trial):
             self.trials[event.id] = event
             self._seen.add(event.architecture)
+            self._next_id = max(self._next_id, event.id + 1)
             return
         self.results[event.trial] = event
         if event.state.has_score:
@@ -45,7 +47,7 @@ class Archive:
 
     @property
     def next_id(self) -> int:
-        return max(self.trials, default=-1) + 1
+        return self._next_id
 
     def seen(self, architecture: Architecture) -> bool:
         """Whether it was tried or is running."""

@@ -21,12 +21,13 @@ from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping import NeverStop
-from hpcnas.core.trial import Cost, Result, Trial, TrialState
+from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 
 MAX_ATTEMPTS = 3
 """A trial that was handed out so often without a result is given up as failed."""
 MAX_PROPOSALS = 500
 """Proposals drawn for one trial before the space within the budget counts as exhausted."""
+OVER_BUDGET = "over the budget"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class SearchConfig:
 
     max_trials: int = 60
     """Trials in all, failed ones included."""
+    suggestions: tuple[str, ...] = ()
+    """Architectures that are tried first, whether the space has them or not, such as ``"gru:units=64/dense:units=64"``."""
     time_limit: float = 0.0
     """Seconds of search in all, resumed parts added up, after which no trial is begun; 0: none."""
     group_size: int = 1
@@ -126,35 +129,57 @@ class Coordinator:
                 trial = replace(trial, attempt=trial.attempt + 1)
                 self._add(trial)
                 return trial
-            self._add(failed(trial, self.measure(trial.architecture), f"cut off {MAX_ATTEMPTS} times"))
+            self._add(failed(trial, self._cost(trial.architecture), f"cut off {MAX_ATTEMPTS} times"))
         return None
 
     def _begin(self) -> Trial | None:
-        """The strategy's next proposal that is new and fits the budget; None, with a reason, if the search is over."""
-        id_ = self.archive.next_id
-        if id_ >= self.config.max_trials:
-            self.ended = f"all {self.config.max_trials} trials begun"
-        elif 0 < self.config.time_limit <= self.elapsed():
-            self.ended = f"time limit of {self.config.time_limit:g} s reached"
-        if self.ended:
-            return None
+        """The next new trial; None, with a reason in ``ended``, if the search is over."""
+        while not self.ended:
+            id_ = self.archive.next_id
+            if id_ >= self.config.max_trials:
+                self.ended = f"all {self.config.max_trials} trials begun"
+            elif 0 < self.config.time_limit <= self.elapsed():
+                self.ended = f"time limit of {self.config.time_limit:g} s reached"
+            elif (proposal := self._suggestion(id_) or self._proposal(id_)) is None:
+                self.ended = f"no new architecture within the budget in {MAX_PROPOSALS} proposals"
+            else:
+                trial = Trial(id_, proposal, seed=int(np.random.SeedSequence([self.seed, id_]).generate_state(1)[0]))
+                self._add(trial)
+                if not (objection := self._objection(proposal.architecture)):
+                    return trial
+                self._add(failed(trial, self._cost(proposal.architecture), objection))
+        return None
+
+    def _suggestion(self, id_: int) -> Proposal | None:
+        """The user's own architecture for this trial."""
+        if id_ < len(self.config.suggestions):
+            return Proposal(Architecture.parse(self.config.suggestions[id_]), None, "suggestion")
+        return None
+
+    def _proposal(self, id_: int) -> Proposal | None:
+        """What the strategy wants to be tried next: new and within the budget, or not to be built at all; else None."""
         rng = np.random.default_rng([self.seed, id_])
         for refused in range(MAX_PROPOSALS):
             proposal = self.strategy.propose(self.archive, self.space, rng, refused)
-            if self.archive.seen(proposal.architecture) and not self.strategy.may_repeat:
-                continue
-            trial = Trial(id_, proposal, seed=int(np.random.SeedSequence([self.seed, id_]).generate_state(1)[0]))
-            try:
-                cost = self.measure(proposal.architecture)
-            except ArchitectureError as error:
-                self._add(trial)
-                self._add(failed(trial, Cost(0, 0, 0), str(error)))
-                return self._begin()
-            if self.strategy.may_repeat or self.budget.allows(cost):
-                self._add(trial)
-                return trial
-        self.ended = f"no new architecture within the budget in {MAX_PROPOSALS} proposals"
+            if self.strategy.may_repeat:
+                return proposal
+            if not self.archive.seen(proposal.architecture) and self._objection(proposal.architecture) != OVER_BUDGET:
+                return proposal
         return None
+
+    def _objection(self, architecture: Architecture) -> str:
+        """Why no training must be spent on it; empty if nothing is against it."""
+        try:
+            cost = self.measure(architecture)
+        except ArchitectureError as error:
+            return str(error)
+        return "" if self.budget.allows(cost) else OVER_BUDGET
+
+    def _cost(self, architecture: Architecture) -> Cost:
+        try:
+            return self.measure(architecture)
+        except ArchitectureError:
+            return Cost(0, 0, 0)
 
     def _add(self, event: Trial | Result) -> None:
         self.record(event)

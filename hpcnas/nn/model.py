@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import ArchitectureError
-from hpcnas.nn.blocks import BLOCKS
+from hpcnas.core.space import known_type
+from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
 from hpcnas.nn.heads import HEADS
 from hpcnas.nn.layers import State, stream
 
@@ -122,6 +123,7 @@ def _tower(blocks: Sequence[Block], shape: tuple[int, ...], causal: bool) -> tup
     """The blocks' modules, and the shape (C,) or (C, F) of what they give for frames of ``shape``."""
     modules = nn.ModuleList()
     for block in blocks:
+        block = known_type(block.kind, BLOCK_TYPES).complete(block)
         part = BLOCKS[block.kind]
         if causal and not part.type.causal:
             raise ValueError(f"{block.kind} is not causal")

@@ -1,0 +1,141 @@
+"""Compare strategies and inheritance rules: same data, blocks, trainer, seeds and training steps.
+
+    tools/with_env.sh .venv python benchmarks/searches.py benchmarks/arsc12.toml --set data.path=FOLDER \
+        --variants inheritance --seeds 0 1 2 --folder /tmp/searches
+
+Runs of one process each, as many at a time as there are cores; what is in the folder already is not run again. Prints a
+Markdown table, means over the seeds: best validation accuracy, test accuracy of that trial, its parameters, training steps
+until 95 % of the final best, and until the accuracy that `random` ends at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mpi4py import MPI
+
+from hpcnas import config as configuration
+from hpcnas.core import metrics
+from hpcnas.core.archive import Archive
+from hpcnas.nn.group import SoloGroup
+from hpcnas.nn.model import build_model
+from hpcnas.nn.training import Trainer
+from hpcnas.runtime.features import load_corpus
+from hpcnas.store import weights
+from hpcnas.store.journal import replay
+from hpcnas.store.run_dir import RunDir
+
+OFF = ["inheritance.name=none"]
+PAPER = ["inheritance.behind=false", "inheritance.near_identity=false", "inheritance.widen=false"]
+EVOLUTION = ["strategy.name=regularized_evolution"]
+VARIANTS = {
+    "inheritance": {
+        "incremental, none": OFF,
+        "incremental, the paper's transfer": PAPER,
+        "incremental, default": [],
+    },
+    "strategies": {
+        "random, none": ["strategy.name=random", *OFF],
+        "evolution, none": [*EVOLUTION, *OFF],
+        "evolution, inheritance": EVOLUTION,
+        "incremental, none": OFF,
+        "incremental, inheritance": [],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one run."""
+
+    steps: np.ndarray
+    """Training steps after each trial, summed up."""
+    best: np.ndarray
+    """Best validation accuracy so far."""
+    test: float
+    params: int
+
+    def steps_until(self, accuracy: float) -> float:
+        """NaN if it was never reached."""
+        reached = np.flatnonzero(self.best >= accuracy)
+        return float(self.steps[reached[0]]) if len(reached) else float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
+    parser.add_argument("--variants", choices=VARIANTS, default="inheritance")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folder", type=Path, required=True)
+    arguments = parser.parse_args()
+    runs = {
+        (name, seed): (arguments.folder / f"{name} {seed}".replace(", ", "-").replace(" ", "-").replace("'", ""), changes)
+        for name, changes in VARIANTS[arguments.variants].items()
+        for seed in arguments.seeds
+    }
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (_, seed), (run, changes) in runs.items():
+            pool.submit(search, arguments.config, run, [*arguments.set, *changes, f"seed={seed}"])
+    torch.set_num_threads(os.cpu_count() or 1)
+    figures = {key: measure(RunDir(run)) for key, (run, _) in runs.items()}
+    print_table(figures, arguments.seeds)
+
+
+def search(config: Path, run: Path, changes: list[str]) -> None:
+    if (run / "complete").exists():
+        return
+    settings = [part for change in changes for part in ("--set", change)]
+    command = [sys.executable, "-m", "hpcnas.search", str(config), "--run", str(run), "--resume", *settings]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    print(f"{run.name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr, flush=True)
+
+
+def measure(run: RunDir) -> Figures:
+    records = [r.event for r in replay(run.search.journal)]
+    archive = Archive(records)
+    results = [e for e in archive.results.values() if e.state.has_score]
+    best = archive.ranking[0]
+    config = configuration.load(run.config)
+    corpus = load_corpus(MPI.COMM_SELF, config)
+    around = config.space.surroundings(corpus.bands, len(corpus.class_names))
+    model = build_model(archive.trials[best.trial].architecture, around, seed=0)
+    arrays = weights.load_arrays(run.search.weights(best.trial))
+    model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+    logits = Trainer(corpus, SoloGroup(), config.training).evaluate(model, corpus.test)
+    return Figures(
+        steps=np.cumsum([r.steps for r in results]),
+        best=np.maximum.accumulate([r.score for r in results]),
+        test=metrics.accuracy(logits, corpus.test.labels),
+        params=best.cost.params,
+    )
+
+
+def print_table(figures: dict[tuple[str, int], Figures], seeds: list[int]) -> None:
+    names = list(dict.fromkeys(name for name, _ in figures))
+    print("| search | validation | test | parameters | steps | to 95 % of its best | to the end of the first row |")
+    print("|---|---|---|---|---|---|---|")
+    for name in names:
+        rows = [figures[name, seed] for seed in seeds]
+        ends = [figures[names[0], seed].best[-1] for seed in seeds]
+        cells = [
+            f"{np.mean([r.best[-1] for r in rows]):.2%} ({', '.join(f'{r.best[-1]:.1%}' for r in rows)})",
+            f"{np.mean([r.test for r in rows]):.2%}",
+            f"{np.mean([r.params for r in rows]) / 1000:.1f}k",
+            f"{np.mean([r.steps[-1] for r in rows]):.0f}",
+            f"{np.mean([r.steps_until(0.95 * r.best[-1]) for r in rows]):.0f}",
+            f"{np.mean([r.steps_until(end) for r, end in zip(rows, ends)]):.0f}",
+        ]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
