@@ -107,7 +107,7 @@ class EnsembleConfig:
 
     members: int = 2
     """p of the paper's Algorithm 3."""
-    epochs: int = 30
+    epochs: int = 40
     """Of each member: longer than a trial's."""
     baseline: str = TC_RESNET8
     """A hand-designed architecture, trained as one member is and reported beside them; empty: none."""
