@@ -19,6 +19,7 @@ setup(
         "matplotlib>=3.7,<4",
         "mpi4py>=4.0,<5",
         "numpy>=1.24,<3",
+        "optuna>=4,<5",
         "rich>=13,<16",
         "soundfile>=0.12,<1",
         "soxr>=0.3,<2",

@@ -24,6 +24,7 @@ from hpcnas.core.inheritance import INHERITANCE, Parent
 from hpcnas.core.space import SearchSpace, known_type, spell
 from hpcnas.core.stopping import STOPPING, NeverStop
 from hpcnas.core.strategies import STRATEGIES, Incremental
+from hpcnas.core.tuning import TuningConfig
 from hpcnas.data import DATASETS
 from hpcnas.data.corpus import DataConfig
 from hpcnas.data.features import FeatureConfig
@@ -134,6 +135,7 @@ class Config:
     inheritance: Any = field(default_factory=Parent, metadata={"table": INHERITANCE})
     stopping: Any = field(default_factory=NeverStop, metadata={"table": STOPPING})
     combiner: Any = field(default_factory=Average, metadata={"table": COMBINERS})
+    tuning: TuningConfig = field(default_factory=TuningConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)

@@ -28,6 +28,7 @@ from hpcnas.core.space import spell
 from hpcnas.core.stopping import NeverStop
 from hpcnas.core.strategies import Repeat
 from hpcnas.core.trial import Proposal
+from hpcnas.core.tuning import Settings, TuningConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.training import Corpus
 from hpcnas.runtime.conduct import Plan, conduct
@@ -66,6 +67,7 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
         strategy=Repeat(proposals),
         inheritance=NoInheritance(),
         stopping=NeverStop(),
+        tuning=TuningConfig(),
         search=replace(config.search, max_trials=len(proposals), time_limit=0.0, keep_weights=len(proposals)),
         training=replace(config.training, epochs=config.ensemble.epochs),
         augmentation=config.augmentation,
@@ -92,7 +94,7 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, tuple[Proposal, ...]]:
     if not archive.ranking:
         raise RunError(f"{run.root}: no trial has a score yet; search first")
     best = archive.best()[0]
-    proposals = [Proposal(best.architecture, best.id, "copy")] * config.ensemble.members
+    proposals = [Proposal(best.architecture, best.id, "copy", _lasting(best.proposal.settings))] * config.ensemble.members
     if config.ensemble.baseline:
         proposals.append(Proposal(spell(config.ensemble.baseline, BLOCK_TYPES), None, "baseline"))
     for record in replay(run.ensemble.journal):
@@ -103,6 +105,11 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, tuple[Proposal, ...]]:
                 "remove it to begin anew"
             )
     return run, config, tuple(proposals)
+
+
+def _lasting(settings: Settings) -> Settings:
+    """Tuned settings that hold for long training too: all but the strength of augmentation."""
+    return tuple((name, value) for name, value in settings if name != "augmentation")
 
 
 def combine(run: RunDir, config: Config, corpus: Corpus) -> None:

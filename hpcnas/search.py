@@ -52,6 +52,7 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
         strategy=config.strategy,
         inheritance=config.inheritance,
         stopping=config.stopping,
+        tuning=config.tuning,
         search=config.search,
         training=config.training,
         augmentation=config.augmentation.scaled(config.augmentation.in_trials),

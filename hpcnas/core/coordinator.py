@@ -22,6 +22,7 @@ from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping import NeverStop
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
+from hpcnas.core.tuning import NoTuner, Tuner
 
 MAX_ATTEMPTS = 3
 """A trial that was handed out so often without a result is given up as failed."""
@@ -56,6 +57,7 @@ class Coordinator:
 
     Args:
         archive: what is known so far; trials in it without a result are handed out first, under their ids.
+        tuner: chooses training settings beside the strategy's architectures; told of all results.
         measure: cost of an architecture; raises ArchitectureError if it cannot be built.
         record: makes an event permanent. A trial is recorded before it is sent, a result before it counts.
         discard: told of a trial whose weights nobody needs any more.
@@ -70,6 +72,7 @@ class Coordinator:
     measure: Callable[[Architecture], Cost]
     budget: Budget = field(default_factory=Budget)
     inheritance: object = field(default_factory=NoInheritance)
+    tuner: Tuner = field(default_factory=NoTuner)
     stopping: object = field(default_factory=NeverStop)
     archive: Archive = field(default_factory=Archive)
     stored: Callable[[int], bool] = lambda trial: True
@@ -83,6 +86,8 @@ class Coordinator:
         self._again = list(self.archive.running)
         self._running: dict[int, Assignment] = {}
         self._weights = {trial for trial in self._wanted_weights() if self.stored(trial)}
+        for result in self.archive.results.values():
+            self.tuner.tell(self.archive.trials[result.trial], result)
         self.ended = ""
         """Why no more trials are begun; empty while the search goes on."""
 
@@ -143,6 +148,7 @@ class Coordinator:
             elif (proposal := self._suggestion(id_) or self._proposal(id_)) is None:
                 self.ended = f"no new architecture within the budget in {MAX_PROPOSALS} proposals"
             else:
+                proposal = replace(proposal, settings=proposal.settings or self.tuner.suggest(id_))
                 trial = Trial(id_, proposal, seed=int(np.random.SeedSequence([self.seed, id_]).generate_state(1)[0]))
                 self._add(trial)
                 if not (objection := self._objection(proposal.architecture)):
@@ -184,6 +190,8 @@ class Coordinator:
     def _add(self, event: Trial | Result) -> None:
         self.record(event)
         self.archive.add(event)
+        if isinstance(event, Result):
+            self.tuner.tell(self.archive.trials[event.trial], event)
 
     def _discard_weights(self) -> None:
         wanted = self._wanted_weights()

@@ -16,7 +16,9 @@ class Proposal:
     parent: int | None
     """Trial that was mutated; None for a first architecture."""
     mutation: str
-    """``start``, ``grow``, ``swap 2`` (the block counted from 0), ``copy`` or ``baseline``."""
+    """``start``, ``grow``, ``swap 2`` (the block counted from 0), ``copy``, ``baseline`` and the like."""
+    settings: tuple[tuple[str, float], ...] = ()
+    """Training settings that differ from the run's, by name, sorted."""
 
 
 @dataclass(frozen=True)

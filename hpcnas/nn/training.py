@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -97,6 +97,10 @@ class Trainer:
         self._mean = torch.as_tensor(self.corpus.mean, dtype=torch.float32).view(1, -1, 1)
         self._scale = 1 / torch.as_tensor(self.corpus.std, dtype=torch.float32).view(1, -1, 1)
         self._noise = torch.from_numpy(np.array(self.corpus.noise, np.float32))
+
+    def with_settings(self, config: TrainingConfig, augmentation: AugmentationConfig) -> Trainer:
+        """The same, training in another way."""
+        return replace(self, config=config, augmentation=augmentation)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -15,6 +15,7 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import Coordinator, SearchConfig
 from hpcnas.core.trial import Cost, Result, Trial
+from hpcnas.core.tuning import NoTuner, Tuner, TuningConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.cost import measure
 from hpcnas.nn.model import build_model
@@ -39,6 +40,7 @@ class Plan:
     strategy: object
     inheritance: object
     stopping: object
+    tuning: TuningConfig
     search: SearchConfig
     training: TrainingConfig
     augmentation: AugmentationConfig
@@ -67,7 +69,9 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, roles: Roles, plan:
             line = LocalChannel(desk.coordinator) if roles.alone else LeaderChannel(world)
         trainer = Trainer(corpus, group, plan.training, plan.augmentation, device)
         around = config.space.surroundings(corpus.bands, len(corpus.class_names), plan.training.dropout)
-        runner = TrialRunner(number, GroupChannel(comm), line, trainer, around, plan.inheritance, plan.stage, plan.splits)
+        runner = TrialRunner(
+            number, GroupChannel(comm), line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.splits
+        )
         runner.work()
         group.close()
     elif desk is not None:
@@ -98,6 +102,7 @@ class _Desk:
             measure=self._measure,
             budget=plan.budget,
             inheritance=plan.inheritance,
+            tuner=make_tuner(plan.tuning, config.seed),
             stopping=plan.stopping,
             archive=archive,
             stored=lambda trial: plan.stage.weights(trial).exists(),
@@ -138,3 +143,12 @@ class _Desk:
             model = build_model(architecture, self._around, seed=0)
             self._costs[architecture] = measure(model, self._corpus.bands, self._corpus.frames)
         return self._costs[architecture]
+
+
+def make_tuner(config: TuningConfig, seed: int) -> Tuner:
+    """The configured tuner."""
+    if config.name == "none":
+        return NoTuner()
+    from hpcnas.runtime.optuna_tuner import OptunaTuner  # Optuna takes a second to load: only where it is used
+
+    return OptunaTuner(config, seed)

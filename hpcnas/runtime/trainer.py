@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from hpcnas.core import metrics
 from hpcnas.core.errors import ArchitectureError, TrialError
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
+from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.cost import measure
 from hpcnas.nn.model import Model, Surroundings, build_model
 from hpcnas.nn.training import Trainer
@@ -26,6 +27,7 @@ class TrialRunner:
 
     Args:
         number: of the group.
+        augmentation: at full strength; the trainer's may be weaker.
         line: to the coordinator; the leader's only.
         splits: whose predictions are stored with the weights; the first is the validation split.
     """
@@ -35,6 +37,7 @@ class TrialRunner:
     line: LeaderChannel | LocalChannel | None
     trainer: Trainer
     around: Surroundings
+    augmentation: AugmentationConfig
     inheritance: object
     stage: Stage
     splits: Sequence[str] = ("validation",)
@@ -54,11 +57,12 @@ class TrialRunner:
         trial = assignment.trial
         cost, inherited, steps, curve = Cost(0, 0, 0), 0, 0, []
         try:
-            model = build_model(trial.architecture, self.around, trial.seed)
+            trainer, around = self._tuned(trial)
+            model = build_model(trial.architecture, around, trial.seed)
             cost = measure(model, self.trainer.corpus.bands, self.trainer.corpus.frames)
             inherited = self._inherit(model, assignment)
             state = TrialState.COMPLETED
-            for epoch, steps in enumerate(self.trainer.train(model, trial.seed), 1):  # noqa: B007 steps is wanted behind
+            for epoch, steps in enumerate(trainer.train(model, trial.seed), 1):  # noqa: B007 steps is wanted behind
                 logits = self.trainer.evaluate(model, self.trainer.corpus.validation)
                 curve.append(metrics.accuracy(logits, self.trainer.corpus.validation.labels))
                 if epoch == self.trainer.config.epochs:
@@ -78,6 +82,14 @@ class TrialRunner:
         return Result(
             trial.id, state, score, loss, cost, len(curve), steps, inherited, seconds, self.number, tuple(curve), error
         )
+
+    def _tuned(self, trial: Trial) -> tuple[Trainer, Surroundings]:
+        """The trainer and the surroundings with this trial's own settings."""
+        settings = dict(trial.proposal.settings)
+        strength = settings.pop("augmentation", None)
+        config = replace(self.trainer.config, **settings)
+        augmentation = self.trainer.augmentation if strength is None else self.augmentation.scaled(strength)
+        return self.trainer.with_settings(config, augmentation), replace(self.around, dropout=config.dropout)
 
     def _ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
         """The coordinator's answer to the leader's message, on every rank of the group."""

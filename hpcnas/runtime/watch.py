@@ -75,10 +75,11 @@ def describe(trial: Trial, result: Result) -> str:
     parent = trial.proposal.parent
     share = result.inherited / result.cost.params
     origin = f"parent={parent} ({trial.proposal.mutation})" if parent is not None else trial.proposal.mutation
+    settings = "".join(f"{name}={value:.3g} " for name, value in trial.proposal.settings)
     return (
         f"trial {trial.id} {result.state.value} accuracy={result.score:.4f} params={thousands(result.cost.params)} "
         f"depth={trial.architecture.depth} {origin} inherited={thousands(result.inherited)} ({share:.0%}) "
-        f"{result.seconds:.1f}s {trial.architecture}"
+        f"{result.seconds:.1f}s {settings}{trial.architecture}"
     )
 
 

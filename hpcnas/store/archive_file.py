@@ -28,6 +28,7 @@ def save(path: Path, archive: Archive) -> None:
         "depth": np.array([t.architecture.depth for t, _ in rows], np.int64),
         "seed": np.array([t.seed for t, _ in rows], np.int64),
         "attempt": np.array([t.attempt for t, _ in rows], np.int64),
+        "settings": [" ".join(f"{name}={value:.4g}" for name, value in t.proposal.settings) for t, _ in rows],
         "state": [r.state.value if r else "running" for _, r in rows],
         "error": [r.error if r else "" for _, r in rows],
         **{
