@@ -44,6 +44,18 @@ def test_search_ensemble_and_report_with_two_groups_of_two_and_an_idle_rank(mpir
     ).replace("http://creativecommons.org", "")
 
 
+def test_paused_trials_go_on_and_settings_are_tuned(mpirun, tiny, tmp_path):
+    run = tmp_path / "run"
+    asha = ["--set", "stopping.name=asha", "--set", "training.epochs=3", "--set", "tuning.name=tpe"]
+    done = mpirun(3, "hpcnas.search", *tiny, *asha, "--set", "search.max_trials=9", "--run", str(run))
+    assert done.returncode == 0, done.output
+    events = [r.event for r in replay(run / "journal.jsonl")]
+    reported = [e.trial for e in events if isinstance(e, Result)]
+    assert len(set(reported)) == 9 and len(reported) > 9, "some were paused and went on"
+    assert {len(r.curve) for r in results(run).values()} == {1, 3}
+    assert all(dict(e.proposal.settings)["learning_rate"] > 0 for e in events if isinstance(e, Trial))
+
+
 def test_one_seed_gives_the_same_trials_and_scores_twice(mpirun, tiny, tmp_path):
     scores = []
     for name in ("one", "two"):

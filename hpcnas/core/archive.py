@@ -31,6 +31,9 @@ class Archive:
             self._seen.add(event.architecture)
             self._next_id = max(self._next_id, event.id + 1)
             return
+        before = self.results.pop(event.trial, None)  # of a trial that was paused
+        if before is not None and before.state.has_score:
+            self._ranking.remove(before)
         self.results[event.trial] = event
         if event.state.has_score:
             insort(self._ranking, event, key=rank_key)

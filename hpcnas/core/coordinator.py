@@ -101,9 +101,10 @@ class Coordinator:
         if isinstance(message, Progress):
             if self.suspended:
                 trial = self._running[message.trial].trial
-                self._add(replace(trial, attempt=trial.attempt - 1))  # leaving in good order is no failed attempt
+                if trial.id not in self.archive.results:
+                    self._add(replace(trial, attempt=trial.attempt - 1))  # leaving in good order is no failed attempt
                 return Verdict.SUSPEND
-            return Verdict.CONTINUE if self.stopping.keep_going(self.archive, message) else Verdict.STOP
+            return self.stopping.judge(self.archive, message)
         if message.result is not None:
             self._take(message.result)
         return self._next()
@@ -118,13 +119,24 @@ class Coordinator:
     def _next(self) -> Assignment | Stop:
         if self.suspended:
             return Stop("suspended")
-        trial = self._begin_again() or self._begin()
-        if trial is None:
+        assignment = self._go_on() or self._start(self._begin_again() or self._begin())
+        if assignment is None:
             return Stop(self.ended)
-        donors = self.inheritance.donors(self.archive, trial)
-        assignment = Assignment(trial, tuple(donor for donor in donors if donor.trial.id in self._weights))
-        self._running[trial.id] = assignment
+        self._running[assignment.trial.id] = assignment
         return assignment
+
+    def _go_on(self) -> Assignment | None:
+        """A paused trial that the stopping rule wants to see more of."""
+        promoted = self.stopping.promote(self.archive, self._weights - self._running.keys())
+        if promoted is None:
+            return None
+        return Assignment(self.archive.trials[promoted], paused=self.archive.results[promoted])
+
+    def _start(self, trial: Trial | None) -> Assignment | None:
+        if trial is None:
+            return None
+        donors = self.inheritance.donors(self.archive, trial)
+        return Assignment(trial, tuple(donor for donor in donors if donor.trial.id in self._weights))
 
     def _begin_again(self) -> Trial | None:
         """A trial that was cut off, under its id and seed, unless it was so too often."""
@@ -206,6 +218,7 @@ class Coordinator:
         latest = islice((r for r in reversed(self.archive.results.values()) if r.state.has_score), keep)
         wanted.update(result.trial for result in latest)
         wanted.update(donor.trial.id for assignment in self._running.values() for donor in assignment.donors)
+        wanted.update(trial for trial, assignment in self._running.items() if assignment.paused)
         wanted.update(trial.proposal.parent for trial in self._again if trial.proposal.parent is not None)
         return wanted
 

@@ -40,13 +40,17 @@ class Assignment:
     """Coordinator to leader: train this, starting from the weights of these trials."""
 
     trial: Trial
-    donors: tuple[Donor, ...]
+    donors: tuple[Donor, ...] = ()
+    paused: Result | None = None
+    """What came of the trial so far: it goes on from its own weights, not from donors'."""
 
 
 class Verdict(Enum):
     """Coordinator to leader: what becomes of a trial after an epoch."""
 
     CONTINUE = "continue"
+    PAUSE = "pause"
+    """Report the result as it is; the trial may go on later."""
     STOP = "stop"
     """Hopeless by the stopping rule: report the result as it is."""
     SUSPEND = "suspend"

@@ -61,6 +61,8 @@ class TrialState(Enum):
     """Trained for all its epochs."""
     STOPPED = "stopped"
     """Ended early by the stopping rule; its score counts."""
+    PAUSED = "paused"
+    """Stopped for now by the stopping rule, which may let it go on from its weights; its score counts."""
     FAILED = "failed"
     """No score: it could not be built, its loss was not finite, or it broke its group too often."""
 

@@ -106,10 +106,11 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         return math.ceil(len(self.corpus.train.labels) / (self.config.batch_size * self.group.size))
 
-    def train(self, model: nn.Module, seed: int) -> Iterator[int]:
-        """Train for all epochs, yielding the number of steps done after each; raises TrialError on a loss that is not finite.
+    def train(self, model: nn.Module, seed: int, done: int = 0) -> Iterator[int]:
+        """Train for all epochs but the first ``done``, yielding the number of steps behind after each; raises TrialError on a
+        loss that is not finite.
 
-        The model must be equal on all ranks. Shuffling is by ``seed`` alone, dropout and augmentation by seed and rank.
+        The model must be equal on all ranks. Shuffling is by ``seed`` and epoch, dropout and augmentation also by rank.
         """
         config, group = self.config, self.group
         model.to(self.device).train()
@@ -118,13 +119,14 @@ class Trainer:
         )
         steps = config.epochs * self.steps_per_epoch
         peak = config.learning_rate * math.sqrt(group.size)
-        shuffling = np.random.default_rng([seed, 0])
-        augmentation = torch.Generator().manual_seed(seed * 65537 % 2**63 + group.rank)
-        step = 0
-        for epoch in range(config.epochs):
+        step = done * self.steps_per_epoch
+        for epoch in range(done, config.epochs):
+            shuffling = np.random.default_rng([seed, epoch])
+            own_seed, augmentation_seed = np.random.SeedSequence([seed, group.rank, epoch]).generate_state(2)
+            augmentation = torch.Generator().manual_seed(int(augmentation_seed))
             total = torch.zeros((), device=self.device)
             # The global generator (dropout) is seeded anew each epoch, so that whoever runs between epochs cannot matter.
-            with seeded(int(np.random.SeedSequence([seed, group.rank, epoch]).generate_state(1)[0])):
+            with seeded(int(own_seed)):
                 for rows in self._batches(shuffling):
                     optimizer.param_groups[0]["lr"] = peak * schedule(step / steps, config.warmup)
                     features, labels = self._training_batch(rows, augmentation)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from hpcnas.core import metrics
 from hpcnas.core.errors import ArchitectureError, TrialError
@@ -56,29 +57,34 @@ class TrialRunner:
         start = time.monotonic()
         trial = assignment.trial
         cost, inherited, steps, curve = Cost(0, 0, 0), 0, 0, []
+        before = assignment.paused
         try:
             trainer, around = self._tuned(trial)
             model = build_model(trial.architecture, around, trial.seed)
             cost = measure(model, self.trainer.corpus.bands, self.trainer.corpus.frames)
-            inherited = self._inherit(model, assignment)
+            if before:
+                self._load(model, trial)
+                inherited, curve = before.inherited, list(before.curve)
+            else:
+                inherited = self._inherit(model, assignment)
             state = TrialState.COMPLETED
-            for epoch, steps in enumerate(trainer.train(model, trial.seed), 1):  # noqa: B007 steps is wanted behind
+            for steps in trainer.train(model, trial.seed, done=len(curve)):  # noqa: B007 steps is wanted behind
                 logits = self.trainer.evaluate(model, self.trainer.corpus.validation)
                 curve.append(metrics.accuracy(logits, self.trainer.corpus.validation.labels))
-                if epoch == self.trainer.config.epochs:
+                if len(curve) == self.trainer.config.epochs:
                     break
                 verdict = self._ask(Progress(trial.id, tuple(curve)))
                 if verdict is Verdict.SUSPEND:
                     return None
-                if verdict is Verdict.STOP:
-                    state = TrialState.STOPPED
+                if verdict is not Verdict.CONTINUE:
+                    state = TrialState.PAUSED if verdict is Verdict.PAUSE else TrialState.STOPPED
                     break
             loss = metrics.cross_entropy(logits, self.trainer.corpus.validation.labels)
             self._store(trial, model, logits)
             score, error = curve[-1], ""
         except (ArchitectureError, TrialError) as reason:
             state, score, loss, error = TrialState.FAILED, float("nan"), float("nan"), str(reason)
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - start + (before.seconds if before else 0.0)
         return Result(
             trial.id, state, score, loss, cost, len(curve), steps, inherited, seconds, self.number, tuple(curve), error
         )
@@ -94,6 +100,13 @@ class TrialRunner:
     def _ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
         """The coordinator's answer to the leader's message, on every rank of the group."""
         return self.channel.tell(self.line.ask(message)) if self.channel.is_leader else self.channel.hear()
+
+    def _load(self, model: Model, trial: Trial) -> None:
+        """Give the model the arrays with which its own trial was paused. The optimiser starts anew."""
+        if self.channel.is_leader:
+            arrays = weights.load_arrays(self.stage.weights(trial.id))
+            model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+        self.trainer.group.share(model)
 
     def _inherit(self, model: Model, assignment: Assignment) -> int:
         """Give the model its donors' arrays; returns how many parameters started from them."""

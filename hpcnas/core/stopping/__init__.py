@@ -1,16 +1,19 @@
 """Stopping rules: is a running trial still worth its time.
 
-A rule is a frozen dataclass with ``keep_going(archive, progress) -> bool``.
+A rule is a frozen dataclass with ``judge(archive, progress) -> Verdict``, and ``promote(archive, candidates) -> int | None``:
+which of the paused trials, if any, goes on before a new one is begun.
 """
 
+from hpcnas.core.stopping.asha import Asha
 from hpcnas.core.stopping.median import Median
 from hpcnas.core.stopping.none import NeverStop
 from hpcnas.core.stopping.patience import Patience
 
 STOPPING = {
     "none": NeverStop,
+    "asha": Asha,
     "median": Median,
     "patience": Patience,
 }
 
-__all__ = ["STOPPING", "Median", "NeverStop", "Patience"]
+__all__ = ["STOPPING", "Asha", "Median", "NeverStop", "Patience"]

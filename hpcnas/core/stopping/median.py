@@ -12,10 +12,11 @@ from statistics import median
 from hpcnas.core.archive import Archive
 from hpcnas.core.checks import at_least
 from hpcnas.core.messages import Progress
+from hpcnas.core.stopping.rule import EndingRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class Median:
+class Median(EndingRule):
     min_trials: int = 5
     """Scored trials that must have reached the epoch."""
     grace: int = 1

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.messages import Progress
+from hpcnas.core.stopping.rule import EndingRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeverStop:
+class NeverStop(EndingRule):
     def keep_going(self, archive: Archive, progress: Progress) -> bool:
         return True

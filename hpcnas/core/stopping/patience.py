@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from hpcnas.core.archive import Archive
 from hpcnas.core.checks import at_least
 from hpcnas.core.messages import Progress
+from hpcnas.core.stopping.rule import EndingRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class Patience(EndingRule):
     epochs: int = 3
     """Epochs without a score above the trial's best by more than ``by``."""
     by: float = 0.0
