@@ -24,7 +24,8 @@ class DataConfig:
     keywords: tuple[str, ...] = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
     """Keywords of protocol ``12``."""
     unknown_percent: float = 10.0
-    """Examples of other words, as a share of the keywords' examples; 100 or more takes all there are."""
+    """Examples of other words, as a share of the keywords' examples; 100 or more takes all there are, as the built-in speech
+    always does."""
     silence_percent: float = 10.0
     """Stretches of background noise, likewise."""
     window_s: float = 1.0

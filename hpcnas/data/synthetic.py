@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -26,6 +27,8 @@ from hpcnas.data import speech_commands
 from hpcnas.data.audio import RATE, fitted
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
+
+logger = logging.getLogger(__name__)
 
 VERSION = 1
 """Raised when the same seed gives another corpus."""
@@ -57,8 +60,10 @@ class Size:
 
 def index(config: DataConfig, seed: int) -> CorpusIndex:
     """The built-in corpus, made first if need be; the same for everyone, whatever the run's seed."""
-    root = Path(config.path).expanduser() if config.path else cache_folder(config.cache) / f"builtin-kws-v{VERSION}"
+    words = "" if config.keywords == DataConfig().keywords else "-" + "-".join(config.keywords)
+    root = Path(config.path).expanduser() if config.path else cache_folder(config.cache) / f"builtin-kws-v{VERSION}{words}"
     if not root.is_dir():
+        logger.info("built-in speech: synthesising into %s, once", root)
         synthesise(root, config.keywords)
     # All of the other words: the corpus was made with their share in mind.
     return speech_commands.index(replace(config, path=str(root), unknown_percent=100.0), seed)

@@ -47,8 +47,6 @@ def load_corpus(world: MPI.Comm, config: Config) -> Corpus:
 
 
 def _look_up(config: Config) -> tuple[CorpusIndex, object, bool]:
-    if config.data.name.startswith("builtin"):
-        logger.info("built-in speech: made once (about 10 s), then kept in %s", cache_folder(config.data.cache))
     index = DATASETS[config.data.name].index(config.data, config.seed)
     folder = cache_folder(config.data.cache) / "features"
     folder.mkdir(parents=True, exist_ok=True)
