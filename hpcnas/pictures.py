@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.pareto import pareto_front
+from hpcnas.core.units import thousands
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
+TRIALS_A_ROW = 9
+"""Columns of the lineage before it goes on below."""
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 10,
@@ -68,6 +71,9 @@ def accuracy_against_params(archive: Archive) -> Figure:
     front = pareto_front(results)
     axes.step([r.cost.params for r in front], [r.score for r in front], where="post", color=RED, lw=1.5, label="Pareto front")
     axes.set(xscale="log", xlabel="parameters", ylabel="validation accuracy")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: thousands(round(x)).replace(".0k", "k")))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(loc="lower right")
     bar = figure.colorbar(
@@ -81,22 +87,25 @@ def lineage(archive: Archive, winner: int) -> Figure:
     """The winner's ancestors from the first architecture on: one column a trial, one box a block, new ones marked."""
     line = archive.lineage(winner)
     depth = max(trial.architecture.depth for trial in line)
-    figure, axes = _figure(max(3.0, 1.35 * len(line) + 0.5), 0.52 * depth + 1.3)
-    for x, trial in enumerate(line):
-        blocks = trial.architecture.blocks
-        before = line[x - 1].architecture.blocks if x else ()
-        for y, block in enumerate(blocks):
+    rows, height = -(-len(line) // TRIALS_A_ROW), depth + 1.3
+    columns = min(len(line), TRIALS_A_ROW)
+    figure, axes = _figure(1.2 * columns + 0.4, 0.5 * rows * height)
+    for place, trial in enumerate(line):
+        row, x = divmod(place, TRIALS_A_ROW)
+        bottom = (rows - 1 - row) * height
+        before = line[place - 1].architecture.blocks if place else ()
+        for y, block in enumerate(trial.architecture.blocks):
             is_new = y >= len(before) or before[y] != block
             axes.add_patch(matplotlib.patches.FancyBboxPatch(
-                (x - 0.44, y + 0.1), 0.88, 0.8, boxstyle="round,pad=0,rounding_size=0.08", linewidth=1,
+                (x - 0.44, bottom + y + 0.1), 0.88, 0.8, boxstyle="round,pad=0,rounding_size=0.08", linewidth=1,
                 facecolor="#fdebc8" if is_new else "#e8f1f8", edgecolor=ORANGE if is_new else BLUE,
             ))  # fmt: skip
             settings = " ".join(f"{name[0]}{value}" for name, value in block.settings)
-            axes.text(x, y + 0.62, block.kind, ha="center", va="center", fontsize=8, fontweight="bold")
-            axes.text(x, y + 0.3, settings, ha="center", va="center", fontsize=6.5, color="#444a55")
+            axes.text(x, bottom + y + 0.62, block.kind, ha="center", va="center", fontsize=8, fontweight="bold")
+            axes.text(x, bottom + y + 0.3, settings, ha="center", va="center", fontsize=6.5, color="#444a55")
         score = archive.results[trial.id].score
-        axes.text(x, -0.12, f"trial {trial.id}\n{score:.1%}", ha="center", va="top", fontsize=8)
-    axes.set(xlim=(-0.6, len(line) - 0.4), ylim=(-0.9, depth + 0.1))
+        axes.text(x, bottom - 0.08, f"trial {trial.id}\n{score:.1%}", ha="center", va="top", fontsize=8)
+    axes.set(xlim=(-0.6, columns - 0.4), ylim=(-0.95, rows * height - 0.9))
     axes.axis("off")
     return figure
 

@@ -169,7 +169,9 @@ def _print(console: Console, models: Sequence[ModelRow], top: Sequence[dict], ca
             table.add_row(m.name, m.params, m.macs, f"{m.validation:.2%}", f"{m.test:.2%}", f"{100 * m.error:.2f}")
         console.print(table)
     table = Table(
-        *(_right(n) for n in ("trial", "validation", "parameters", "inherited", "parent")), "architecture", title="Best trials"
+        *(_right(n) for n in ("trial", "validation", "parameters", "inherited", "parent")),
+        Column("architecture", overflow="fold"),
+        title="Best trials",
     )
     for t in top:
         table.add_row(
