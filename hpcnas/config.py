@@ -106,15 +106,17 @@ class SpaceConfig:
 class EnsembleConfig:
     """The final stage: the best architecture, retrained from scratch."""
 
+    finalists: int = 3
+    """So many of the search's best are trained from scratch; the best of them on validation data makes the ensemble."""
     members: int = 2
-    """p of the paper's Algorithm 3."""
+    """p of the paper's Algorithm 3; the finals' winner is the first."""
     epochs: int = 40
     """Of each member: longer than a trial's."""
     baseline: str = TC_RESNET8
     """A hand-designed architecture, trained as one member is and reported beside them; empty: none."""
 
     def __post_init__(self) -> None:
-        at_least(1, "ensemble", members=self.members, epochs=self.epochs)
+        at_least(1, "ensemble", finalists=self.finalists, members=self.members, epochs=self.epochs)
         if self.baseline:
             try:
                 spell(self.baseline, BLOCK_TYPES)

@@ -2,8 +2,9 @@
 
     mpirun -np 3 python -m hpcnas.ensemble RUN [--set ensemble.key=value ...]
 
-Algorithm 3 of Mazzawi et al., Interspeech 2019: p members differ in shuffling and initialisation, groups work on them side by
-side. A hand-designed baseline is trained in the same way beside them. Interrupted, it resumes at the first unfinished member.
+The search's best few are trained from scratch, validation picks one, and that one is trained again for every further member:
+Algorithm 3 of Mazzawi et al., Interspeech 2019, whose p members differ in shuffling and initialisation. Groups work side by
+side; a hand-designed baseline is trained in the same way. Interrupted, it resumes at the first unfinished training.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.space import spell
 from hpcnas.core.stopping import NeverStop
-from hpcnas.core.strategies import Repeat
-from hpcnas.core.trial import Proposal
+from hpcnas.core.strategies import Finals
+from hpcnas.core.trial import Proposal, Trial
 from hpcnas.core.tuning import Settings, TuningConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.training import Corpus
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Train and combine the members; returns the exit status."""
-    run, config, proposals = on_first_rank(world, lambda: prepare(argv))
+    run, config, finals = on_first_rank(world, lambda: prepare(argv))
     roles = Roles(world.size, config.search.group_size)
     set_up_logging(run, world.rank, leads=world.rank in {0, *map(roles.leader, range(roles.groups))})
     if run.ensemble.complete.exists() and run.ensemble_file.exists():
@@ -64,11 +65,11 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
     corpus = load_corpus(world, config)
     plan = Plan(
         stage=run.ensemble,
-        strategy=Repeat(proposals),
+        strategy=finals,
         inheritance=NoInheritance(),
         stopping=NeverStop(),
         tuning=TuningConfig(),
-        search=replace(config.search, max_trials=len(proposals), time_limit=0.0, keep_weights=len(proposals)),
+        search=replace(config.search, max_trials=finals.trials, time_limit=0.0, keep_weights=finals.trials, suggestions=()),
         training=replace(config.training, epochs=config.ensemble.epochs),
         augmentation=config.augmentation,
         budget=Budget(),
@@ -76,11 +77,11 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
     )
     status = conduct(world, config, corpus, roles, plan)
     if status == 0:
-        on_first_rank(world, lambda: combine(run, config, corpus))
+        on_first_rank(world, lambda: combine(run, config, corpus, finals))
     return status
 
 
-def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, tuple[Proposal, ...]]:
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals]:
     """Run directory, configuration, and what is to be trained."""
     arguments = _parser().parse_args(argv)
     run = RunDir(arguments.run)
@@ -93,18 +94,23 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, tuple[Proposal, ...]]:
     archive = Archive(record.event for record in replay(run.search.journal))
     if not archive.ranking:
         raise RunError(f"{run.root}: no trial has a score yet; search first")
-    best = archive.best()[0]
-    proposals = [Proposal(best.architecture, best.id, "copy", _lasting(best.proposal.settings))] * config.ensemble.members
-    if config.ensemble.baseline:
-        proposals.append(Proposal(spell(config.ensemble.baseline, BLOCK_TYPES), None, "baseline"))
-    for record in replay(run.ensemble.journal):
-        trial = record.event
-        if hasattr(trial, "proposal") and (trial.id >= len(proposals) or trial.proposal != proposals[trial.id]):
+    baseline = Proposal(spell(config.ensemble.baseline, BLOCK_TYPES), None, "baseline") if config.ensemble.baseline else None
+    finals = Finals(
+        tuple(
+            Proposal(trial.architecture, trial.id, "copy", _lasting(trial.proposal.settings))
+            for trial in archive.best(config.ensemble.finalists)
+        ),
+        config.ensemble.members,
+        baseline,
+    )
+    for trial in (record.event for record in replay(run.ensemble.journal) if isinstance(record.event, Trial)):
+        expected = finals.given[trial.id : trial.id + 1] or finals.finalists
+        if trial.id >= finals.trials or trial.proposal not in expected:
             raise RunError(
                 f"{run.ensemble.root}: was begun for other members (trial {trial.id}: {trial.architecture}); "
                 "remove it to begin anew"
             )
-    return run, config, tuple(proposals)
+    return run, config, finals
 
 
 def _lasting(settings: Settings) -> Settings:
@@ -112,10 +118,10 @@ def _lasting(settings: Settings) -> Settings:
     return tuple((name, value) for name, value in settings if name != "augmentation")
 
 
-def combine(run: RunDir, config: Config, corpus: Corpus) -> None:
+def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals) -> None:
     """Average the members' logits, store the ensemble, and say what it is worth."""
     archive = Archive(record.event for record in replay(run.ensemble.journal))
-    members = [t.id for t in archive.trials.values() if t.proposal.mutation == "copy" and archive.results[t.id].state.has_score]
+    members = [trial.id for trial in finals.ensemble(archive)]
     if not members:
         raise RunError(f"{run.ensemble.root}: every member failed; see {run.ensemble.journal}")
     logits = {s: np.stack([weights.load_logits(run.ensemble.weights(m), s) for m in members]) for s in SPLITS}

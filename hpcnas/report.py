@@ -114,7 +114,12 @@ def _models(run: RunDir) -> tuple[list[ModelRow], tuple[np.ndarray, Sequence[str
         if result is None or not result.state.has_score:
             continue
         logits = {split: weights.load_logits(run.ensemble.weights(trial.id), split) for split in ensemble.logits}
-        name = "hand-designed baseline" if trial.proposal.mutation == "baseline" else f"member {trial.id}"
+        if trial.proposal.mutation == "baseline":
+            name = "hand-designed baseline"
+        elif trial.id in ensemble.members:
+            name = f"member {ensemble.members.index(trial.id)}"
+        else:
+            name = f"finalist {trial.id}"
         rows.append(row(name, result.cost.params, result.cost.macs, logits))
     return rows, (metrics.confusion(ensemble.logits["test"], ensemble.labels["test"]), ensemble.class_names)
 

@@ -9,9 +9,9 @@ from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import MAX_ATTEMPTS, Coordinator, SearchConfig
 from hpcnas.core.errors import ArchitectureError, ConfigError
 from hpcnas.core.inheritance import Parent
-from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.stopping import Median
-from hpcnas.core.strategies import Incremental, RandomSearch, Repeat
+from hpcnas.core.strategies import Finals, Incremental, RandomSearch
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 
 
@@ -173,10 +173,25 @@ def test_parents_of_running_trials_keep_their_weights():
 
 
 def test_given_architectures_may_repeat():
-    proposals = tuple(Proposal(Architecture.parse("dense:units=8"), 7, "copy") for _ in range(3))
-    coordinator = make([], strategy=Repeat(proposals), max_trials=3)
-    trials = [coordinator.handle(Ready(g)).trial for g in range(3)]
+    finals = Finals((Proposal(Architecture.parse("dense:units=8"), 7, "copy"),), members=3)
+    coordinator = make([], strategy=finals, max_trials=finals.trials)
+    trials = [coordinator.handle(Ready(0)).trial]
+    trials += [coordinator.handle(Ready(g, completed(0, 0.5) if not g else None)).trial for g in range(2)]
     assert len({t.seed for t in trials}) == 3 and len({t.architecture for t in trials}) == 1
+
+
+def test_members_wait_for_the_finals_and_are_the_winner():
+    given = [Proposal(Architecture.parse(f"dense:units={n}"), n, "copy") for n in (8, 16, 32)]
+    finals = Finals(tuple(given[:2]), members=2, baseline=given[2])
+    coordinator = make([], strategy=finals, max_trials=finals.trials)
+    assert [coordinator.handle(Ready(g)).trial.proposal for g in range(3)] == given
+    assert isinstance(coordinator.handle(Ready(3)), Wait)
+    assert isinstance(coordinator.handle(Ready(2, completed(2, 0.9))), Wait), "the baseline does not decide"
+    assert isinstance(coordinator.handle(Ready(0, completed(0, 0.5))), Wait)
+    last = coordinator.handle(Ready(1, completed(1, 0.6)))
+    assert last.trial.proposal == given[1] and isinstance(coordinator.handle(Ready(2)), Stop)
+    coordinator.handle(Ready(1, completed(3, 0.4)))
+    assert coordinator.finished and [t.id for t in finals.ensemble(coordinator.archive)] == [1, 3]
 
 
 @pytest.mark.parametrize("key", ["max_trials", "group_size", "keep_weights"])

@@ -18,7 +18,7 @@ from hpcnas.core.budget import Budget
 from hpcnas.core.checks import at_least
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.inheritance import NoInheritance
-from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping import NeverStop
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
@@ -96,7 +96,7 @@ class Coordinator:
         """Whether the search is over for good: nothing running and nothing left to begin."""
         return bool(self.ended) and not self.suspended and not self._running and not self._again
 
-    def handle(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
+    def handle(self, message: Ready | Progress) -> Assignment | Wait | Stop | Verdict:
         """The reply to ``message``."""
         if isinstance(message, Progress):
             if self.suspended:
@@ -116,12 +116,12 @@ class Coordinator:
             self._weights.add(result.trial)
             self._discard_weights()
 
-    def _next(self) -> Assignment | Stop:
+    def _next(self) -> Assignment | Wait | Stop:
         if self.suspended:
             return Stop("suspended")
         assignment = self._go_on() or self._start(self._begin_again() or self._begin())
         if assignment is None:
-            return Stop(self.ended)
+            return Stop(self.ended) if self.ended else Wait()
         self._running[assignment.trial.id] = assignment
         return assignment
 
@@ -150,7 +150,7 @@ class Coordinator:
         return None
 
     def _begin(self) -> Trial | None:
-        """The next new trial; None, with a reason in ``ended``, if the search is over."""
+        """The next new trial; None if it is not known yet or, with a reason in ``ended``, if the search is over."""
         while not self.ended:
             id_ = self.archive.next_id
             if id_ >= self.config.max_trials:
@@ -158,7 +158,7 @@ class Coordinator:
             elif 0 < self.config.time_limit <= self.elapsed():
                 self.ended = f"time limit of {self.config.time_limit:g} s reached"
             elif (proposal := self._suggestion(id_) or self._proposal(id_)) is None:
-                self.ended = f"no new architecture within the budget in {MAX_PROPOSALS} proposals"
+                return None
             else:
                 proposal = replace(proposal, settings=proposal.settings or self.tuner.suggest(id_))
                 trial = Trial(id_, proposal, seed=int(np.random.SeedSequence([self.seed, id_]).generate_state(1)[0]))
@@ -179,10 +179,11 @@ class Coordinator:
         rng = np.random.default_rng([self.seed, id_])
         for refused in range(MAX_PROPOSALS):
             proposal = self.strategy.propose(self.archive, self.space, rng, refused)
-            if self.strategy.may_repeat:
+            if proposal is None or self.strategy.may_repeat:
                 return proposal
             if not self.archive.seen(proposal.architecture) and self._objection(proposal.architecture) != OVER_BUDGET:
                 return proposal
+        self.ended = f"no new architecture within the budget in {MAX_PROPOSALS} proposals"
         return None
 
     def _objection(self, architecture: Architecture) -> str:

@@ -10,7 +10,7 @@ from hpcnas.core.trial import Donor, Result, Trial
 
 @dataclass(frozen=True)
 class Ready:
-    """Leader to coordinator: idle, and here is the last result; answered by ``Assignment`` or ``Stop``."""
+    """Leader to coordinator: idle, and here is the last result; answered by ``Assignment``, ``Wait`` or ``Stop``."""
 
     group: int
     result: Result | None = None
@@ -62,3 +62,8 @@ class Stop:
     """Coordinator to leader: no more work; the group leaves."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Coordinator to leader: what comes next depends on a trial that is still running; ask again soon."""

@@ -8,7 +8,7 @@ from typing import Any
 from mpi4py import MPI
 
 from hpcnas.core.coordinator import Coordinator
-from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
 
 _REQUEST, _REPLY, _ORDER = 1, 2, 3
 
@@ -49,7 +49,7 @@ class LeaderChannel:
     def __init__(self, world: MPI.Comm) -> None:
         self._world = world
 
-    def ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
+    def ask(self, message: Ready | Progress) -> Assignment | Wait | Stop | Verdict:
         self._world.send(message, dest=0, tag=_REQUEST)
         return receive(self._world, 0, _REPLY)
 
@@ -60,7 +60,7 @@ class LocalChannel:
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
 
-    def ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
+    def ask(self, message: Ready | Progress) -> Assignment | Wait | Stop | Verdict:
         return self._coordinator.handle(message)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from hpcnas.core import metrics
 from hpcnas.core.errors import ArchitectureError, TrialError
-from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.cost import measure
@@ -20,6 +20,9 @@ from hpcnas.nn.training import Trainer
 from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel
 from hpcnas.store import weights
 from hpcnas.store.run_dir import Stage
+
+_WAIT_S = 0.5
+"""Between two questions of a group for which there is no work yet."""
 
 
 @dataclass
@@ -50,7 +53,11 @@ class TrialRunner:
             order = self._ask(Ready(self.number, result))
             if isinstance(order, Stop):
                 return
-            result = self.run(order)
+            if isinstance(order, Wait):
+                time.sleep(_WAIT_S)
+                result = None
+            else:
+                result = self.run(order)
 
     def run(self, assignment: Assignment) -> Result | None:
         """The result of a trial; None if it was suspended. Its weights are on disk before it is returned."""
@@ -97,7 +104,7 @@ class TrialRunner:
         augmentation = self.trainer.augmentation if strength is None else self.augmentation.scaled(strength)
         return self.trainer.with_settings(config, augmentation), replace(self.around, dropout=config.dropout)
 
-    def _ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
+    def _ask(self, message: Ready | Progress) -> Assignment | Wait | Stop | Verdict:
         """The coordinator's answer to the leader's message, on every rank of the group."""
         return self.channel.tell(self.line.ask(message)) if self.channel.is_leader else self.channel.hear()
 

@@ -2,15 +2,16 @@
 
 A strategy is a frozen dataclass whose fields are its configuration, with ``propose(archive, space, rng, refused) ->
 Proposal``; all its chance comes from ``rng``, and ``refused`` counts the proposals for this trial that were known already or
-over the budget. ``may_repeat`` says whether an architecture may be tried more than once.
+over the budget. None means that nothing can be said before a running trial is back. ``may_repeat`` says whether an
+architecture may be tried more than once.
 """
 
 from hpcnas.core.strategies.constrained import Constrained
+from hpcnas.core.strategies.finals import Finals
 from hpcnas.core.strategies.incremental import Incremental
 from hpcnas.core.strategies.pareto import Pareto
 from hpcnas.core.strategies.random_search import RandomSearch
 from hpcnas.core.strategies.regularized_evolution import RegularizedEvolution
-from hpcnas.core.strategies.repeat import Repeat
 from hpcnas.core.strategies.replay import Replay
 from hpcnas.core.strategies.surrogate import Harmonica, LinearModel
 
@@ -25,4 +26,4 @@ STRATEGIES = {
     "replay": Replay,
 }
 
-__all__ = ["STRATEGIES", "Incremental", "RandomSearch", "Repeat"]
+__all__ = ["STRATEGIES", "Finals", "Incremental", "RandomSearch"]
