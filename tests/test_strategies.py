@@ -49,7 +49,7 @@ def paper(scored: int, depth: int, **changes) -> list:
     ("scored", "depth", "grows"), [(1, 1, False), (9, 1, False), (10, 1, True), (14, 2, False), (15, 2, True), (99, 4, False)]
 )
 def test_depth_grows_while_below_the_floor_of_candidates_over_m_and_below_k(scored, depth, grows):
-    proposals = paper(scored, depth)
+    proposals = paper(scored, depth, trials_per_block=5)
     assert {p.mutation.split()[0] for p in proposals} == {"grow" if grows else "swap"}
     assert {p.architecture.depth for p in proposals} == {depth + grows}
     assert {p.parent for p in proposals} == {0}, "the best candidate is the one that is mutated"

@@ -35,7 +35,7 @@ OVER_BUDGET = "over the budget"
 class SearchConfig:
     """How long a search goes on, and over which groups."""
 
-    max_trials: int = 70
+    max_trials: int = 40
     """Trials in all, failed ones included."""
     suggestions: tuple[str, ...] = ()
     """Architectures that are tried first, whether the space has them or not, such as ``"gru:units=64/dense:units=64"``."""

@@ -25,7 +25,7 @@ from hpcnas.nn.model import seeded
 class TrainingConfig:
     """How one trial is trained."""
 
-    epochs: int = 4
+    epochs: int = 8
     batch_size: int = 32
     """Examples per rank and step; a group's batch is ``batch_size * group_size``."""
     learning_rate: float = 1e-2
