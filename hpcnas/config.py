@@ -32,7 +32,7 @@ from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.heads import HEADS
 from hpcnas.nn.model import Surroundings
-from hpcnas.nn.training import TrainingConfig
+from hpcnas.nn.recipe import TrainingConfig
 
 TC_RESNET8 = (
     "tdnn:channels=16,dilation=1,kernel=3/tcres:channels=24,kernel=9,stride=2"

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -5,11 +7,12 @@ import torch
 from hpcnas.core import metrics
 from hpcnas.core.errors import ConfigError, TrialError
 from hpcnas.core.space import spell
-from hpcnas.nn.augmentation import AugmentationConfig, augment, mask
+from hpcnas.nn.augmentation import AugmentationConfig, augment, mask, mix_up
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.model import Surroundings, build_model
-from hpcnas.nn.training import Corpus, Split, Trainer, TrainingConfig, schedule
+from hpcnas.nn.recipe import TrainingConfig
+from hpcnas.nn.training import Corpus, Split, Trainer
 
 OFF = AugmentationConfig(shift=0, tempo=0, warp=0, noise_probability=0, frequency_masks=0, time_masks=0)
 
@@ -95,10 +98,34 @@ def test_ranks_of_a_group_see_all_examples_in_as_many_batches(size):
     assert {row for b in batches for rows in b for row in rows.tolist()} == set(range(len(CORPUS.train.labels)))
 
 
-def test_the_schedule_rises_to_the_peak_and_falls_to_zero():
-    values = [schedule(d, 0.1) for d in np.linspace(0, 1, 101)]
-    assert values[10] == max(values) == 1 and values[0] < 0.02 and values[-1] == pytest.approx(0)
-    assert values[:11] == sorted(values[:11]) and values[10:] == sorted(values[10:], reverse=True)
+@pytest.mark.parametrize(("schedule", "end"), [("cosine", 0.0), ("exponential", 0.01), ("step", 0.01), ("constant", 1.0)])
+def test_schedules_rise_to_the_peak_and_fall_to_their_end(schedule, end):
+    config = TrainingConfig(schedule=schedule, warmup=0.1, learning_rate=1.0)
+    rates = [config.rate(done, 1) for done in np.linspace(0, 1, 101)]
+    assert rates[0] < 0.02 and max(rates) == 1.0 and rates[-1] == pytest.approx(end, abs=1e-6)
+    assert all(a >= b - 1e-9 for a, b in pairwise(rates[10:]))
+
+
+def test_larger_groups_learn_faster_by_the_optimisers_own_rule():
+    assert TrainingConfig(learning_rate=1.0).peak_rate(4) == 2.0
+    assert TrainingConfig(learning_rate=1.0, optimizer="sgd").peak_rate(4) == 4.0
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_every_optimizer_learns_with_examples_mixed_up(optimizer):
+    model = build_model(spell("dense:units=8", BLOCK_TYPES), Surroundings(CORPUS.bands, 3), 0)
+    config = TrainingConfig(epochs=6, batch_size=8, optimizer=optimizer, weight_decay=0.0)
+    trainer = Trainer(CORPUS, SoloGroup(), config, AugmentationConfig(mixup=0.4))
+    before = metrics.accuracy(trainer.evaluate(model, CORPUS.train), CORPUS.train.labels)
+    list(trainer.train(model, seed=0))
+    assert metrics.accuracy(trainer.evaluate(model, CORPUS.train), CORPUS.train.labels) > max(0.6, before)
+
+
+def test_mixing_up_keeps_shares_of_classes_that_sum_to_one():
+    x, labels = torch.randn(16, 4, 5), torch.arange(16) % 3
+    mixed, targets = mix_up(x, labels, 3, 0.4, torch.Generator().manual_seed(0))
+    assert mixed.shape == x.shape and torch.allclose(targets.sum(1), torch.ones(16))
+    assert (targets.gather(1, labels.unsqueeze(1)) >= 0.6).all()
 
 
 def batch() -> torch.Tensor:

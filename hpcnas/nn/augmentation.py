@@ -38,6 +38,9 @@ class AugmentationConfig:
     time_masks: int = 2
     time_mask_width: int = 8
     """Frames."""
+    mixup: float = 0.0
+    """Largest share of another example that is mixed into one (Zhang et al., ICLR 2018, arXiv:1710.09412; here the share is
+    uniform up to this)."""
     in_trials: float = 0.3
     """Share of all this that the search's short trials get: in a few epochs strong variation costs more than it brings."""
 
@@ -51,6 +54,7 @@ class AugmentationConfig:
             warp=self.warp,
             noise_probability=self.noise_probability,
             in_trials=self.in_trials,
+            mixup=self.mixup,
         )
         for name in ("frequency_masks", "frequency_mask_width", "time_masks", "time_mask_width"):
             if getattr(self, name) < 0:
@@ -65,6 +69,7 @@ class AugmentationConfig:
             shift=self.shift * share,
             tempo=self.tempo * share,
             warp=self.warp * share,
+            mixup=self.mixup * share,
             noise_probability=self.noise_probability * share,
             frequency_mask_width=round(self.frequency_mask_width * share),
             time_mask_width=round(self.time_mask_width * share),
@@ -99,6 +104,15 @@ def mask(normalised_BFT: Tensor, config: AugmentationConfig, rng: torch.Generato
             starts = (torch.rand(batch, 1, 1, generator=rng) * (length - widths + 1)).floor()
             keep &= (position < starts) | (position >= starts + widths)
     return normalised_BFT * keep.to(normalised_BFT.device)
+
+
+def mix_up(x: Tensor, labels: Tensor, classes: int, largest: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Each example with a share of another one of the batch, and the (B, classes) shares of their classes."""
+    other = torch.randperm(len(x), generator=rng)
+    share = largest * torch.rand(len(x), 1, generator=rng)
+    target = functional.one_hot(labels.long(), classes).float()
+    mixed = (1 - share).unsqueeze(-1) * x + share.unsqueeze(-1) * x[other]
+    return mixed, (1 - share) * target + share * target[other]
 
 
 def _uniform(rng: torch.Generator, batch: int, limit: float) -> Tensor:

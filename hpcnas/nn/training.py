@@ -14,39 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hpcnas.core.checks import at_least
-from hpcnas.core.errors import ConfigError, TrialError
-from hpcnas.nn.augmentation import AugmentationConfig, augment, mask
+from hpcnas.core.errors import TrialError
+from hpcnas.nn.augmentation import AugmentationConfig, augment, mask, mix_up
 from hpcnas.nn.group import Group
 from hpcnas.nn.model import seeded
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How one trial is trained."""
-
-    epochs: int = 8
-    batch_size: int = 32
-    """Examples per rank and step; a group's batch is ``batch_size * group_size``."""
-    learning_rate: float = 1e-2
-    """Peak of the schedule, for a group of one; scaled by the square root of the group's size, as suits Adam
-    (Malladi et al., NeurIPS 2022)."""
-    warmup: float = 0.1
-    """Share of the steps with rising learning rate; then it falls to zero along a cosine."""
-    weight_decay: float = 0.02
-    label_smoothing: float = 0.1
-    dropout: float = 0.1
-    clip: float = 5.0
-    """Largest norm of a gradient; 0: any."""
-
-    def __post_init__(self) -> None:
-        at_least(1, "training", epochs=self.epochs, batch_size=self.batch_size)
-        at_least(0, "training", weight_decay=self.weight_decay, clip=self.clip)
-        if not self.learning_rate > 0:
-            raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be positive")
-        for name in ("warmup", "label_smoothing", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least 0 and below 1")
+from hpcnas.nn.recipe import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -114,11 +86,8 @@ class Trainer:
         """
         config, group = self.config, self.group
         model.to(self.device).train()
-        optimizer = group.wrap(
-            torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay), model
-        )
+        optimizer = group.wrap(config.make_optimizer(model.parameters()), model)
         steps = config.epochs * self.steps_per_epoch
-        peak = config.learning_rate * math.sqrt(group.size)
         step = done * self.steps_per_epoch
         for epoch in range(done, config.epochs):
             shuffling = np.random.default_rng([seed, epoch])
@@ -128,10 +97,12 @@ class Trainer:
             # The global generator (dropout) is seeded anew each epoch, so that whoever runs between epochs cannot matter.
             with seeded(int(own_seed)):
                 for rows in self._batches(shuffling):
-                    optimizer.param_groups[0]["lr"] = peak * schedule(step / steps, config.warmup)
-                    features, labels = self._training_batch(rows, augmentation)
+                    optimizer.param_groups[0]["lr"] = config.rate(step / steps, group.size)
+                    features, targets = self._training_batch(rows, augmentation)
                     optimizer.zero_grad()
-                    loss = functional.cross_entropy(model(features), labels, label_smoothing=config.label_smoothing)
+                    with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
+                        logits = model(features)
+                    loss = functional.cross_entropy(logits.float(), targets, label_smoothing=config.label_smoothing)
                     loss.backward()
                     group.step(optimizer, model, config.clip)
                     total += loss.detach()
@@ -167,18 +138,15 @@ class Trainer:
             yield np.sort(own[start : start + self.config.batch_size])
 
     def _training_batch(self, rows: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Varied features, and their classes or, mixed up, shares of classes."""
         train = self.corpus.train
         features = torch.as_tensor(train.features[rows], dtype=torch.float32)
+        targets = torch.as_tensor(train.labels[rows])
         features = self._normalise(augment(features, self._noise, self.augmentation, rng))
         features = mask(features, self.augmentation, rng)
-        return features.to(self.device), torch.as_tensor(train.labels[rows]).to(self.device)
+        if self.augmentation.mixup:
+            features, targets = mix_up(features, targets, len(self.corpus.class_names), self.augmentation.mixup, rng)
+        return features.to(self.device), targets.to(self.device)
 
     def _normalise(self, log_mel_BFT: Tensor) -> Tensor:
         return (log_mel_BFT - self._mean) * self._scale
-
-
-def schedule(done: float, warmup: float) -> float:
-    """Learning rate as a share of its peak, ``done`` being the share of the steps behind."""
-    if done < warmup:
-        return (done + 1e-3) / (warmup + 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))

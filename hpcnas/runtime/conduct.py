@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from mpi4py import MPI
 
 from hpcnas.config import Config
@@ -14,15 +15,17 @@ from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import Coordinator, SearchConfig
+from hpcnas.core.errors import ConfigError
 from hpcnas.core.trial import Cost, Result, Trial
 from hpcnas.core.tuning import NoTuner, Tuner, TuningConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.cost import measure
 from hpcnas.nn.model import build_model
-from hpcnas.nn.training import Corpus, Trainer, TrainingConfig
+from hpcnas.nn.recipe import TrainingConfig
+from hpcnas.nn.training import Corpus, Trainer
 from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel, meet, serve
 from hpcnas.runtime.groups import HorovodGroup, choose_device
-from hpcnas.runtime.launch import EXIT_SUSPENDED, on_first_rank, stop_on_signal
+from hpcnas.runtime.launch import EXIT_SUSPENDED, on_every_rank, on_first_rank, stop_on_signal
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.trainer import TrialRunner
 from hpcnas.runtime.watch import Watch
@@ -57,6 +60,7 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, roles: Roles, plan:
     """Run a stage; collective over ``world``. Returns the exit status, 0 or EXIT_SUSPENDED, on every rank."""
     trainers = world.Split(0 if roles.group(world.rank) is not None else MPI.UNDEFINED, world.rank)
     device = choose_device(trainers) if trainers != MPI.COMM_NULL else None
+    on_every_rank(world, lambda: check_precision(plan.training, device))
     number = roles.group(world.rank)
     comm = world.Split(MPI.UNDEFINED if number is None else number, world.rank)
     desk = _Desk(config, corpus, roles, plan) if world.rank == 0 else None
@@ -78,6 +82,12 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, roles: Roles, plan:
         serve(desk.coordinator, world, roles.groups)
     meet(world)
     return on_first_rank(world, desk.close if desk else lambda: 0)
+
+
+def check_precision(training: TrainingConfig, device: torch.device | None) -> None:
+    """Refuse mixed precision where it would not make anything faster."""
+    if training.mixed_precision and device is not None and device.type == "cpu":
+        raise ConfigError("training.mixed_precision = true needs a GPU, and there is none; set it to false")
 
 
 class _Desk:

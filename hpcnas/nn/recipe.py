@@ -1,0 +1,81 @@
+"""How a model is trained: the settings, the optimisers and schedules that they name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from hpcnas.core.checks import at_least
+from hpcnas.core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How one trial is trained."""
+
+    epochs: int = 8
+    batch_size: int = 32
+    """Examples per rank and step; a group's batch is ``batch_size * group_size``."""
+    optimizer: str = "adamw"
+    """``adamw``, ``adam``, or ``sgd`` with Nesterov momentum 0.9."""
+    learning_rate: float = 1e-2
+    """Peak of the schedule, for a group of one; see ``peak_rate`` for larger ones."""
+    schedule: str = "cosine"
+    """After the warm-up: ``cosine`` to zero, ``exponential`` to a hundredth, ``step``: a tenth in each third, ``constant``."""
+    warmup: float = 0.1
+    """Share of the steps with rising learning rate."""
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.1
+    dropout: float = 0.1
+    clip: float = 5.0
+    """Largest norm of a gradient; 0: any."""
+    mixed_precision: bool = False
+    """Forward pass in bfloat16; on a GPU only."""
+
+    def __post_init__(self) -> None:
+        at_least(1, "training", epochs=self.epochs, batch_size=self.batch_size)
+        at_least(0, "training", weight_decay=self.weight_decay, clip=self.clip)
+        if not self.learning_rate > 0:
+            raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be positive")
+        for name in ("warmup", "label_smoothing", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least 0 and below 1")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f'training.{name} = "{getattr(self, name)}": unknown; known: {", ".join(known)}')
+
+    def peak_rate(self, group_size: int) -> float:
+        """Learning rate at the top of the schedule for a group of that size, whose batch is as many times larger: times its
+        square root for Adam (Malladi et al., NeurIPS 2022, arXiv:2205.10287), times the size for SGD (Goyal et al., 2017,
+        arXiv:1706.02677)."""
+        return self.learning_rate * (group_size if self.optimizer == "sgd" else math.sqrt(group_size))
+
+    def rate(self, done: float, group_size: int) -> float:
+        """Learning rate when the share ``done`` of the steps is behind."""
+        if done < self.warmup:
+            return self.peak_rate(group_size) * (done + 1e-3) / (self.warmup + 1e-3)
+        return self.peak_rate(group_size) * SCHEDULES[self.schedule]((done - self.warmup) / (1 - self.warmup))
+
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return OPTIMIZERS[self.optimizer](parameters, self)
+
+
+OPTIMIZERS = {
+    "adamw": lambda parameters, c: torch.optim.AdamW(parameters, lr=c.learning_rate, weight_decay=c.weight_decay),
+    "adam": lambda parameters, c: torch.optim.Adam(parameters, lr=c.learning_rate, weight_decay=c.weight_decay),
+    "sgd": lambda parameters, c: torch.optim.SGD(
+        parameters, lr=c.learning_rate, weight_decay=c.weight_decay, momentum=0.9, nesterov=True
+    ),
+}
+
+SCHEDULES = {
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+    "exponential": lambda done: 0.01**done,
+    "step": lambda done: 0.1 ** min(2, math.floor(3 * done)),
+    "constant": lambda done: 1.0,
+}
+"""Share of the peak rate, by the share of the steps behind the warm-up that are done."""
