@@ -35,6 +35,7 @@ setup(
         "console_scripts": [
             "hpcnas-search = hpcnas.search:main",
             "hpcnas-ensemble = hpcnas.ensemble:main",
+            "hpcnas-distil = hpcnas.distil:main",
             "hpcnas-report = hpcnas.report:main",
         ]
     },

@@ -15,7 +15,7 @@ from typing import Any
 import toml
 
 from hpcnas.core.architecture import Block
-from hpcnas.core.budget import Budget
+from hpcnas.core.budget import LIMITS, Budget
 from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import COMBINERS, Average
 from hpcnas.core.coordinator import SearchConfig
@@ -31,6 +31,7 @@ from hpcnas.data.features import FeatureConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.heads import HEADS
+from hpcnas.nn.losses import DistillationConfig
 from hpcnas.nn.model import Surroundings
 from hpcnas.nn.recipe import TrainingConfig
 
@@ -55,6 +56,9 @@ class SpaceConfig:
     """Multiply-accumulates per example; 0: no limit."""
     max_activations: int = 30_000
     """Elements of all layers' outputs per example; keeps planes at full resolution, which train slowly, out; 0: no limit."""
+    max_latency_ms: float = 0.0
+    """Time of one example on the device that trains, measured before training (so that a search with this limit does not repeat
+    exactly); 0: no limit."""
     tail: str = ""
     """Blocks behind the searched ones, always there and never mutated, such as the paper's decoder of three
     ``"svdf:filters=32,memory=32"``; joined by ``/``. They count towards the limits, not towards the depth."""
@@ -87,7 +91,7 @@ class SpaceConfig:
 
     @property
     def budget(self) -> Budget:
-        return Budget(max_params=self.max_params, max_macs=self.max_macs, max_activations=self.max_activations)
+        return Budget(**{limit: getattr(self, limit) for limit in LIMITS})
 
     @property
     def tail_blocks(self) -> tuple[Block, ...]:
@@ -106,8 +110,8 @@ class SpaceConfig:
 class EnsembleConfig:
     """The final stage: the best architecture, retrained from scratch."""
 
-    finalists: int = 3
-    """So many of the search's best are trained from scratch; the best of them on validation data makes the ensemble."""
+    finalists: int = 4
+    """So many of the search's best are trained from scratch; the one with the lowest validation loss makes the ensemble."""
     members: int = 2
     """p of the paper's Algorithm 3; the finals' winner is the first."""
     epochs: int = 40
@@ -141,6 +145,7 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -159,7 +164,7 @@ class Config:
             raise ConfigError(f'data.name = "{self.data.name}": unknown data set; known: {", ".join(sorted(DATASETS))}')
 
 
-MAY_CHANGE = ("search", "ensemble", "combiner")
+MAY_CHANGE = ("search", "ensemble", "combiner", "distillation")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
 
 

@@ -4,7 +4,8 @@
 
 The search's best few are trained from scratch, validation picks one, and that one is trained again for every further member:
 Algorithm 3 of Mazzawi et al., Interspeech 2019, whose p members differ in shuffling and initialisation. Groups work side by
-side; a hand-designed baseline is trained in the same way. Interrupted, it resumes at the first unfinished training.
+side; a hand-designed baseline is trained in the same way. Where the search looked for ensembles (``combiner.name``), its best
+trial and that trial's team are trained instead. Interrupted, the stage resumes at the first unfinished training.
 """
 
 from __future__ import annotations
@@ -23,22 +24,25 @@ from hpcnas.config import Config
 from hpcnas.core import metrics
 from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
+from hpcnas.core.combiners import Average
 from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.space import spell
 from hpcnas.core.stopping import NeverStop
-from hpcnas.core.strategies import Finals
+from hpcnas.core.strategies import Finals, Lineup
 from hpcnas.core.trial import Proposal, Trial
 from hpcnas.core.tuning import Settings, TuningConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
-from hpcnas.nn.training import Corpus
+from hpcnas.nn.group import SoloGroup
+from hpcnas.nn.training import Corpus, Trainer
 from hpcnas.runtime.conduct import Plan, conduct
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.groups import check_horovod, set_threads
 from hpcnas.runtime.launch import on_every_rank, on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.models import labels_alone, labels_together, stored_logits
 from hpcnas.runtime.roles import Roles
 from hpcnas.store import ensemble_file, weights
-from hpcnas.store.ensemble_file import EnsembleFile
+from hpcnas.store.ensemble_file import EnsembleFile, Member
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
 
@@ -58,7 +62,11 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
     set_up_logging(run, world.rank, leads=world.rank in {0, *map(roles.leader, range(roles.groups))})
     if run.ensemble.complete.exists() and run.ensemble_file.exists():
         if world.rank == 0:
-            logger.info("%s: the ensemble is complete already; remove %s to train another", run.root, run.ensemble.root)
+            logger.info(
+                "%s: the ensemble is complete already; remove %s to combine its members anew, its folder to train others",
+                run.root,
+                run.ensemble_file,
+            )
         return 0
     on_every_rank(world, check_horovod)
     set_threads(world)
@@ -69,11 +77,13 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
         inheritance=NoInheritance(),
         stopping=NeverStop(),
         tuning=TuningConfig(),
+        combiner=Average(),
         search=replace(config.search, max_trials=finals.trials, time_limit=0.0, keep_weights=finals.trials, suggestions=()),
         training=replace(config.training, epochs=config.ensemble.epochs),
         augmentation=config.augmentation,
         budget=Budget(),
         splits=SPLITS,
+        objective=labels_together if config.combiner.trained_together else labels_alone,
     )
     status = conduct(world, config, corpus, roles, plan)
     if status == 0:
@@ -81,7 +91,7 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
     return status
 
 
-def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals]:
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup]:
     """Run directory, configuration, and what is to be trained."""
     arguments = _parser().parse_args(argv)
     run = RunDir(arguments.run)
@@ -89,22 +99,16 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals]:
     begun = configuration.load(run.config)
     config = configuration.load(run.config, arguments.set)
     if changed := configuration.differences(begun, config):
-        raise ConfigError(f"--set {'; '.join(changed)}: the ensemble stage may change ensemble.* and search.group_size only")
+        raise ConfigError(
+            f"--set {'; '.join(changed)}: the ensemble stage may change ensemble.*, combiner.* and search.group_size"
+        )
     run.create()
     archive = Archive(record.event for record in replay(run.search.journal))
     if not archive.ranking:
         raise RunError(f"{run.root}: no trial has a score yet; search first")
-    baseline = Proposal(spell(config.ensemble.baseline, BLOCK_TYPES), None, "baseline") if config.ensemble.baseline else None
-    finals = Finals(
-        tuple(
-            Proposal(trial.architecture, trial.id, "copy", _lasting(trial.proposal.settings))
-            for trial in archive.best(config.ensemble.finalists)
-        ),
-        config.ensemble.members,
-        baseline,
-    )
+    finals = to_train(config, archive)
     for trial in (record.event for record in replay(run.ensemble.journal) if isinstance(record.event, Trial)):
-        expected = finals.given[trial.id : trial.id + 1] or finals.finalists
+        expected = finals.given[trial.id : trial.id + 1] or finals.given
         if trial.id >= finals.trials or trial.proposal not in expected:
             raise RunError(
                 f"{run.ensemble.root}: was begun for other members (trial {trial.id}: {trial.architecture}); "
@@ -113,23 +117,48 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals]:
     return run, config, finals
 
 
+def to_train(config: Config, archive: Archive) -> Finals | Lineup:
+    """What the stage trains, given the search's archive."""
+    baseline = Proposal(spell(config.ensemble.baseline, BLOCK_TYPES), None, "baseline") if config.ensemble.baseline else None
+    if not config.combiner.has_teams:
+        return Finals(tuple(map(_copy, archive.best(config.ensemble.finalists))), config.ensemble.members, baseline)
+    (best,) = archive.best()
+    members = [_copy(archive.trials[id_]) for id_ in (*best.proposal.team, best.id)]
+    if config.combiner.trained_together:
+        members = [replace(member, team=tuple(range(place))) for place, member in enumerate(members)]
+    return Lineup(tuple(members), (baseline,) if baseline else ())
+
+
+def _copy(trial: Trial) -> Proposal:
+    return Proposal(trial.architecture, trial.id, "copy", _lasting(trial.proposal.settings))
+
+
 def _lasting(settings: Settings) -> Settings:
     """Tuned settings that hold for long training too: all but the strength of augmentation."""
     return tuple((name, value) for name, value in settings if name != "augmentation")
 
 
-def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals) -> None:
+def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals | Lineup) -> None:
     """Average the members' logits, store the ensemble, and say what it is worth."""
     archive = Archive(record.event for record in replay(run.ensemble.journal))
-    members = [trial.id for trial in finals.ensemble(archive)]
-    if not members:
+    trained = finals.ensemble(archive)
+    if not trained:
         raise RunError(f"{run.ensemble.root}: every member failed; see {run.ensemble.journal}")
-    logits = {s: np.stack([weights.load_logits(run.ensemble.weights(m), s) for m in members]) for s in SPLITS}
+    candidates = [("ensemble", trial.id) for trial in trained]
+    if config.combiner.from_archive:
+        others = [result.trial for result in archive.ranking if archive.trials[result.trial].proposal.mutation != "baseline"]
+        candidates += [("ensemble", id_) for id_ in others if ("ensemble", id_) not in candidates]
+        searched = Archive(record.event for record in replay(run.search.journal))
+        candidates += [("search", trial.id) for trial in searched.best(config.combiner.from_archive)]
+    around = config.space.surroundings(corpus.bands, len(corpus.class_names))
+    trainer = Trainer(corpus, SoloGroup(), config.training)
+    logits = [stored_logits(run.stage(stage).weights(id_), SPLITS, around, trainer) for stage, id_ in candidates]
     labels = {split: getattr(corpus, split).labels for split in SPLITS}
-    shares = config.combiner.combine(logits["validation"], labels["validation"])
-    combined = {split: np.tensordot(shares, logits[split], 1) for split in SPLITS}
-    ensemble_file.save(run.ensemble_file, EnsembleFile(members, shares, combined, labels, corpus.class_names))
-    alone = [metrics.accuracy(member, labels["test"]) for member in logits["test"]]
+    shares = config.combiner.combine(np.stack([of["validation"] for of in logits]), labels["validation"])
+    combined = {split: sum(share * of[split] for share, of in zip(shares, logits)) for split in SPLITS}
+    members = [Member(*candidate, float(share)) for candidate, share in zip(candidates, shares) if share > 0]
+    ensemble_file.save(run.ensemble_file, EnsembleFile(members, combined, labels, corpus.class_names))
+    alone = [metrics.accuracy(of["test"], labels["test"]) for of, share in zip(logits, shares) if share > 0]
     together = metrics.accuracy(combined["test"], labels["test"])
     logger.info("members: test accuracy %s, mean %.4f", ", ".join(f"{a:.4f}" for a in alone), np.mean(alone))
     for trial in archive.trials.values():

@@ -28,6 +28,13 @@ from hpcnas.store.files import replacing
 from hpcnas.store.journal import Record, replay
 from hpcnas.store.run_dir import RunDir
 
+NAMES = {
+    "baseline": "hand-designed baseline",
+    "student": "student of the ensemble",
+    "control": "the same without teachers",
+}
+"""What models beside the members are called, by their proposal's mutation."""
+
 
 @dataclass(frozen=True)
 class ModelRow:
@@ -99,7 +106,8 @@ def _models(run: RunDir) -> tuple[list[ModelRow], tuple[np.ndarray, Sequence[str
         return [], None
     ensemble = ensemble_file.load(run.ensemble_file)
     archive = Archive(record.event for record in replay(run.ensemble.journal))
-    costs = [archive.results[member].cost for member in ensemble.members]
+    archives = {"ensemble": archive, "search": Archive(record.event for record in replay(run.search.journal))}
+    costs = [archives[member.stage].results[member.trial].cost for member in ensemble.members]
 
     def row(name: str, params: int, macs: int, logits: dict[str, np.ndarray]) -> ModelRow:
         labels, test = ensemble.labels, metrics.accuracy(logits["test"], ensemble.labels["test"])
@@ -109,18 +117,19 @@ def _models(run: RunDir) -> tuple[list[ModelRow], tuple[np.ndarray, Sequence[str
         )  # fmt: skip
 
     rows = [row(f"ensemble of {len(costs)}", sum(c.params for c in costs), sum(c.macs for c in costs), dict(ensemble.logits))]
-    for trial in archive.trials.values():
-        result = archive.results.get(trial.id)
-        if result is None or not result.state.has_score:
-            continue
-        logits = {split: weights.load_logits(run.ensemble.weights(trial.id), split) for split in ensemble.logits}
-        if trial.proposal.mutation == "baseline":
-            name = "hand-designed baseline"
-        elif trial.id in ensemble.members:
-            name = f"member {ensemble.members.index(trial.id)}"
-        else:
-            name = f"finalist {trial.id}"
-        rows.append(row(name, result.cost.params, result.cost.macs, logits))
+    places = {member.trial: place for place, member in enumerate(ensemble.members) if member.stage == "ensemble"}
+    students = Archive(record.event for record in replay(run.student.journal))
+    for stage, trained in ((run.ensemble, archive), (run.student, students)):
+        for trial in trained.trials.values():
+            result = trained.results.get(trial.id)
+            if result is None or not result.state.has_score:
+                continue
+            if trial.proposal.mutation in NAMES:
+                name = NAMES[trial.proposal.mutation]
+            else:
+                name = f"member {places[trial.id]}" if trial.id in places else f"finalist {trial.id}"
+            logits = {split: weights.load_logits(stage.weights(trial.id), split) for split in ensemble.logits}
+            rows.append(row(name, result.cost.params, result.cost.macs, logits))
     return rows, (metrics.confusion(ensemble.logits["test"], ensemble.labels["test"]), ensemble.class_names)
 
 

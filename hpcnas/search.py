@@ -22,6 +22,7 @@ from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.groups import check_horovod, set_threads
 from hpcnas.runtime.launch import on_every_rank, on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.models import labels_alone, labels_together
 from hpcnas.runtime.roles import Roles
 from hpcnas.store import archive_file
 from hpcnas.store.files import replacing
@@ -53,10 +54,12 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
         inheritance=config.inheritance,
         stopping=config.stopping,
         tuning=config.tuning,
+        combiner=config.combiner,
         search=config.search,
         training=config.training,
         augmentation=config.augmentation.scaled(config.augmentation.in_trials),
         budget=config.space.budget,
+        objective=labels_together if config.combiner.trained_together else labels_alone,
         refresh=lambda archive: archive_file.save(run.archive, archive),
     )
     return conduct(world, config, corpus, roles, plan)

@@ -3,9 +3,9 @@ from dataclasses import replace
 from helpers import completed, trial
 
 from hpcnas.core.archive import Archive
-from hpcnas.core.coordinator import failed
+from hpcnas.core.coordinator import unscored
 from hpcnas.core.pareto import pareto_front
-from hpcnas.core.trial import Cost
+from hpcnas.core.trial import Cost, TrialState
 
 
 def test_a_trial_runs_until_it_has_a_result():
@@ -22,7 +22,7 @@ def test_the_best_has_the_highest_score_then_the_lowest_loss_then_the_lowest_num
 
 def test_a_failed_trial_is_never_best_but_counts_as_seen():
     only = trial(0)
-    archive = Archive([only, failed(only, Cost(1, 1, 1), "no")])
+    archive = Archive([only, unscored(only, TrialState.FAILED, Cost(1, 1, 1), "no")])
     assert archive.best() == [] and archive.seen(only.architecture) and not archive.running
 
 

@@ -86,7 +86,7 @@ def test_suggestions_come_first_unless_they_are_over_the_budget():
     trials = [coordinator.handle(Ready(g)).trial for g in range(4)]
     assert [t.id for t in trials] == [0, 2, 3, 4]
     assert [str(t.architecture) for t in trials[:2]] == ["dense:units=9", "dense:units=7"]
-    assert coordinator.archive.results[1].error == "over the budget"
+    assert coordinator.archive.results[1].error == "params = 99, over max_params = 16"
 
 
 def test_a_space_without_anything_new_ends_the_search_with_a_reason():
@@ -187,9 +187,10 @@ def test_members_wait_for_the_finals_and_are_the_winner():
     assert [coordinator.handle(Ready(g)).trial.proposal for g in range(3)] == given
     assert isinstance(coordinator.handle(Ready(3)), Wait)
     assert isinstance(coordinator.handle(Ready(2, completed(2, 0.9))), Wait), "the baseline does not decide"
-    assert isinstance(coordinator.handle(Ready(0, completed(0, 0.5))), Wait)
-    last = coordinator.handle(Ready(1, completed(1, 0.6)))
-    assert last.trial.proposal == given[1] and isinstance(coordinator.handle(Ready(2)), Stop)
+    assert isinstance(coordinator.handle(Ready(0, completed(0, 0.7, loss=0.9))), Wait)
+    last = coordinator.handle(Ready(1, completed(1, 0.6, loss=0.8)))
+    assert last.trial.proposal == given[1], "the one with the lower loss"
+    assert isinstance(coordinator.handle(Ready(2)), Stop)
     coordinator.handle(Ready(1, completed(3, 0.4)))
     assert coordinator.finished and [t.id for t in finals.ensemble(coordinator.archive)] == [1, 3]
 

@@ -19,10 +19,11 @@ ALLOWED = {
     "pictures": {"core"},
     "search": {"core", "data", "nn", "store", "runtime", "config"},
     "ensemble": {"core", "data", "nn", "store", "runtime", "config"},
+    "distil": {"core", "data", "nn", "store", "runtime", "config"},
 }
 ONLY_IN = {
     "torch": {"nn", "runtime"},
-    "mpi4py": {"runtime", "search", "ensemble"},
+    "mpi4py": {"runtime", "search", "ensemble", "distil"},
     "horovod": {"runtime/groups.py"},
     "h5py": {"data", "store"},
 }

@@ -2,9 +2,9 @@ import pytest
 from helpers import completed, trial
 
 from hpcnas import config as configuration
-from hpcnas.core.coordinator import failed
+from hpcnas.core.coordinator import unscored
 from hpcnas.core.errors import ConfigError, LaunchError, RunError
-from hpcnas.core.trial import Cost
+from hpcnas.core.trial import Cost, TrialState
 from hpcnas.runtime.roles import Roles
 from hpcnas.store.files import replacing
 from hpcnas.store.journal import Journal, decode, encode, replay
@@ -36,7 +36,7 @@ def test_one_run_has_one_writer(tmp_path):
 
 
 def test_a_failed_result_survives_the_journal():
-    result = decode(encode(failed(trial(0), Cost(1, 2, 3), "no")))
+    result = decode(encode(unscored(trial(0), TrialState.FAILED, Cost(1, 2, 3), "no")))
     assert result.error == "no" and result.score != result.score
 
 

@@ -40,7 +40,7 @@ CORPUS = made_up_corpus()
 def trained(epochs: int = 5, seed: int = 1, augmentation: AugmentationConfig = OFF, **config):
     trainer = Trainer(CORPUS, SoloGroup(), TrainingConfig(epochs=epochs, batch_size=8, **config), augmentation)
     model = build_model(spell("dense:units=8", BLOCK_TYPES), Surroundings(CORPUS.bands, 3, dropout=0.2), seed)
-    steps = list(trainer.train(model, seed))
+    steps = list(trainer.train(model, trainer.optimizer_for(model), seed))
     return trainer, model, steps
 
 
@@ -55,7 +55,7 @@ def test_one_seed_gives_one_result_whatever_happens_between_epochs():
     def weights(disturb: bool) -> torch.Tensor:
         trainer = Trainer(CORPUS, SoloGroup(), TrainingConfig(epochs=2, batch_size=8, dropout=0.2))
         model = build_model(spell("dense:units=8", BLOCK_TYPES), Surroundings(CORPUS.bands, 3, dropout=0.2), 1)
-        for _ in trainer.train(model, 1):
+        for _ in trainer.train(model, trainer.optimizer_for(model), 1):
             if disturb:
                 torch.rand(100)
                 trainer.evaluate(model, CORPUS.test)
@@ -117,7 +117,7 @@ def test_every_optimizer_learns_with_examples_mixed_up(optimizer):
     config = TrainingConfig(epochs=6, batch_size=8, optimizer=optimizer, weight_decay=0.0)
     trainer = Trainer(CORPUS, SoloGroup(), config, AugmentationConfig(mixup=0.4))
     before = metrics.accuracy(trainer.evaluate(model, CORPUS.train), CORPUS.train.labels)
-    list(trainer.train(model, seed=0))
+    list(trainer.train(model, trainer.optimizer_for(model), seed=0))
     assert metrics.accuracy(trainer.evaluate(model, CORPUS.train), CORPUS.train.labels) > max(0.6, before)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.trial import Cost
 
-LIMITS = {"max_params": "params", "max_macs": "macs", "max_activations": "activations"}
+LIMITS = {"max_params": "params", "max_macs": "macs", "max_activations": "activations", "max_latency_ms": "latency_ms"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +17,17 @@ class Budget:
     max_params: int = 0
     max_macs: int = 0
     max_activations: int = 0
+    max_latency_ms: float = 0.0
+    """Of one example, on the device; known only to the group that is about to train."""
 
     def __post_init__(self) -> None:
         for name in LIMITS:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be positive, or 0 for no limit")
 
-    def allows(self, cost: Cost) -> bool:
-        return not any(0 < getattr(self, limit) < getattr(cost, figure) for limit, figure in LIMITS.items())
+    def objection(self, cost: Cost) -> str:
+        """The first limit that ``cost`` is over, in words; empty if it is within all of them."""
+        for limit, figure in LIMITS.items():
+            if 0 < getattr(self, limit) < getattr(cost, figure):
+                return f"{figure} = {getattr(cost, figure):g}, over {limit} = {getattr(self, limit):g}"
+        return ""

@@ -16,6 +16,7 @@ from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
 from hpcnas.core.checks import at_least
+from hpcnas.core.combiners import Average
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
@@ -28,7 +29,6 @@ MAX_ATTEMPTS = 3
 """A trial that was handed out so often without a result is given up as failed."""
 MAX_PROPOSALS = 500
 """Proposals drawn for one trial before the space within the budget counts as exhausted."""
-OVER_BUDGET = "over the budget"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,7 @@ class Coordinator:
     Args:
         archive: what is known so far; trials in it without a result are handed out first, under their ids.
         tuner: chooses training settings beside the strategy's architectures; told of all results.
+        combiner: says which earlier trials a new one forms an ensemble with, if any.
         measure: cost of an architecture; raises ArchitectureError if it cannot be built.
         record: makes an event permanent. A trial is recorded before it is sent, a result before it counts.
         discard: told of a trial whose weights nobody needs any more.
@@ -74,6 +75,7 @@ class Coordinator:
     inheritance: object = field(default_factory=NoInheritance)
     tuner: Tuner = field(default_factory=NoTuner)
     stopping: object = field(default_factory=NeverStop)
+    combiner: object = field(default_factory=Average)
     archive: Archive = field(default_factory=Archive)
     stored: Callable[[int], bool] = lambda trial: True
     """Whether the weights of an earlier trial are there."""
@@ -146,7 +148,8 @@ class Coordinator:
                 trial = replace(trial, attempt=trial.attempt + 1)
                 self._add(trial)
                 return trial
-            self._add(failed(trial, self._cost(trial.architecture), f"cut off {MAX_ATTEMPTS} times"))
+            error = f"cut off {MAX_ATTEMPTS} times"
+            self._add(self._refusal(trial) or unscored(trial, TrialState.FAILED, self.measure(trial.architecture), error))
         return None
 
     def _begin(self) -> Trial | None:
@@ -160,12 +163,16 @@ class Coordinator:
             elif (proposal := self._suggestion(id_) or self._proposal(id_)) is None:
                 return None
             else:
-                proposal = replace(proposal, settings=proposal.settings or self.tuner.suggest(id_))
+                proposal = replace(
+                    proposal,
+                    settings=proposal.settings or self.tuner.suggest(id_),
+                    team=proposal.team or self.combiner.team(self.archive, id_),
+                )
                 trial = Trial(id_, proposal, seed=int(np.random.SeedSequence([self.seed, id_]).generate_state(1)[0]))
                 self._add(trial)
-                if not (objection := self._objection(proposal.architecture)):
+                if (refusal := self._refusal(trial)) is None:
                     return trial
-                self._add(failed(trial, self._cost(proposal.architecture), objection))
+                self._add(refusal)
         return None
 
     def _suggestion(self, id_: int) -> Proposal | None:
@@ -181,24 +188,26 @@ class Coordinator:
             proposal = self.strategy.propose(self.archive, self.space, rng, refused)
             if proposal is None or self.strategy.may_repeat:
                 return proposal
-            if not self.archive.seen(proposal.architecture) and self._objection(proposal.architecture) != OVER_BUDGET:
+            if not self.archive.seen(proposal.architecture) and not self._over_budget(proposal.architecture):
                 return proposal
         self.ended = f"no new architecture within the budget in {MAX_PROPOSALS} proposals"
         return None
 
-    def _objection(self, architecture: Architecture) -> str:
-        """Why no training must be spent on it; empty if nothing is against it."""
+    def _over_budget(self, architecture: Architecture) -> bool:
+        """False too for what cannot be built: that is for its trial to say."""
         try:
-            cost = self.measure(architecture)
-        except ArchitectureError as error:
-            return str(error)
-        return "" if self.budget.allows(cost) else OVER_BUDGET
-
-    def _cost(self, architecture: Architecture) -> Cost:
-        try:
-            return self.measure(architecture)
+            return bool(self.budget.objection(self.measure(architecture)))
         except ArchitectureError:
-            return Cost(0, 0, 0)
+            return False
+
+    def _refusal(self, trial: Trial) -> Result | None:
+        """The result of a trial on which no training must be spent."""
+        try:
+            cost = self.measure(trial.architecture)
+        except ArchitectureError as error:
+            return unscored(trial, TrialState.FAILED, Cost(0, 0, 0), str(error))
+        objection = self.budget.objection(cost)
+        return unscored(trial, TrialState.INFEASIBLE, cost, objection) if objection else None
 
     def _add(self, event: Trial | Result) -> None:
         self.record(event)
@@ -221,10 +230,12 @@ class Coordinator:
         wanted.update(donor.trial.id for assignment in self._running.values() for donor in assignment.donors)
         wanted.update(trial for trial, assignment in self._running.items() if assignment.paused)
         wanted.update(trial.proposal.parent for trial in self._again if trial.proposal.parent is not None)
+        wanted.update(mate for a in self._running.values() for mate in a.trial.proposal.team)
+        wanted.update(mate for trial in self._again for mate in trial.proposal.team)
+        wanted.update(self.combiner.pool(self.archive))
         return wanted
 
 
-def failed(trial: Trial, cost: Cost, error: str, **rest: float) -> Result:
-    """The result of a trial that has no score."""
-    figures = {"epochs": 0, "steps": 0, "inherited": 0, "seconds": 0.0, "group": 0, **rest}
-    return Result(trial.id, TrialState.FAILED, float("nan"), float("nan"), cost, error=error, **figures)
+def unscored(trial: Trial, state: TrialState, cost: Cost, error: str) -> Result:
+    """The result of a trial that was not trained."""
+    return Result(trial.id, state, float("nan"), float("nan"), cost, 0, 0, 0, 0.0, 0, error=error)

@@ -19,6 +19,8 @@ class Proposal:
     """``start``, ``grow``, ``swap 2`` (the block counted from 0), ``copy``, ``baseline`` and the like."""
     settings: tuple[tuple[str, float], ...] = ()
     """Training settings that differ from the run's, by name, sorted."""
+    team: tuple[int, ...] = ()
+    """Earlier trials that it forms an ensemble with: its score is that of the mean of all their logits."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Cost:
     macs: int
     activations: int
     """Elements of the outputs of all layers with weights; memory traffic, and so training time on a CPU, goes with them."""
+    latency_ms: float = 0.0
+    """Of one example on the device that trained it; 0: not measured."""
 
 
 class TrialState(Enum):
@@ -63,12 +67,14 @@ class TrialState(Enum):
     """Ended early by the stopping rule; its score counts."""
     PAUSED = "paused"
     """Stopped for now by the stopping rule, which may let it go on from its weights; its score counts."""
+    INFEASIBLE = "infeasible"
+    """No score, and nothing was trained: over a limit of the budget."""
     FAILED = "failed"
     """No score: it could not be built, its loss was not finite, or it broke its group too often."""
 
     @property
     def has_score(self) -> bool:
-        return self is not TrialState.FAILED
+        return self not in (TrialState.FAILED, TrialState.INFEASIBLE)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Result:
     """What came of a trial.
 
     ``score`` is the search metric on the validation split, higher is better; ``loss`` the cross entropy there in nats.
-    Both are NaN for a failed trial, whose ``error`` says why.
+    Both are NaN for a trial without a score, whose ``error`` says why.
     """
 
     trial: int

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from statistics import median
+
 import torch
 from torch import Tensor, nn
 
@@ -41,3 +44,24 @@ def measure(model: nn.Module, bands: int, frames: int) -> Cost:
     for hook in hooks:
         hook.remove()
     return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), macs, activations)
+
+
+def latency_ms(model: nn.Module, bands: int, frames: int, device: torch.device, repeats: int = 20) -> float:
+    """Median time of one example through ``model``, which is on ``device`` already, after three to warm up."""
+
+    def finished_s() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    was_training = model.training
+    model.eval()
+    example = torch.zeros(1, bands, frames, device=device)
+    took = []
+    with torch.no_grad():
+        for _ in range(repeats + 3):
+            start = finished_s()
+            model(example)
+            took.append(finished_s() - start)
+    model.train(was_training)
+    return 1000 * median(took[3:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -20,6 +20,8 @@ class TrainingConfig:
     epochs: int = 8
     batch_size: int = 32
     """Examples per rank and step; a group's batch is ``batch_size * group_size``."""
+    epochs_per_100k: float = 0.0
+    """Epochs more for every 100,000 parameters that a model has."""
     optimizer: str = "adamw"
     """``adamw``, ``adam``, or ``sgd`` with Nesterov momentum 0.9."""
     learning_rate: float = 1e-2
@@ -35,10 +37,16 @@ class TrainingConfig:
     """Largest norm of a gradient; 0: any."""
     mixed_precision: bool = False
     """Forward pass in bfloat16; on a GPU only."""
+    checkpoint_s: float = 600.0
+    """Seconds after which the end of an epoch is a point to go on from, should the job die; asked to end, it leaves one anyway.
+    0: only then."""
 
     def __post_init__(self) -> None:
         at_least(1, "training", epochs=self.epochs, batch_size=self.batch_size)
-        at_least(0, "training", weight_decay=self.weight_decay, clip=self.clip)
+        at_least(
+            0, "training", weight_decay=self.weight_decay, clip=self.clip,
+            epochs_per_100k=self.epochs_per_100k, checkpoint_s=self.checkpoint_s,
+        )  # fmt: skip
         if not self.learning_rate > 0:
             raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be positive")
         for name in ("warmup", "label_smoothing", "dropout"):
@@ -47,6 +55,10 @@ class TrainingConfig:
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise ConfigError(f'training.{name} = "{getattr(self, name)}": unknown; known: {", ".join(known)}')
+
+    def for_size(self, params: int) -> TrainingConfig:
+        """The same with the epochs that a model of so many parameters gets."""
+        return replace(self, epochs=self.epochs + round(self.epochs_per_100k * params / 100_000), epochs_per_100k=0.0)
 
     def peak_rate(self, group_size: int) -> float:
         """Learning rate at the top of the schedule for a group of that size, whose batch is as many times larger: times its

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hpcnas.core.errors import TrialError
 from hpcnas.nn.augmentation import AugmentationConfig, augment, mask, mix_up
 from hpcnas.nn.group import Group
+from hpcnas.nn.losses import LabelLoss, Objective
 from hpcnas.nn.model import seeded
 from hpcnas.nn.recipe import TrainingConfig
 
@@ -78,15 +78,28 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         return math.ceil(len(self.corpus.train.labels) / (self.config.batch_size * self.group.size))
 
-    def train(self, model: nn.Module, seed: int, done: int = 0) -> Iterator[int]:
+    def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser that ``train`` is to use; moves the model to the device."""
+        model.to(self.device)
+        return self.group.wrap(self.config.make_optimizer(model.parameters()), model)
+
+    def train(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        seed: int,
+        done: int = 0,
+        objective: Objective | None = None,
+    ) -> Iterator[int]:
         """Train for all epochs but the first ``done``, yielding the number of steps behind after each; raises TrialError on a
         loss that is not finite.
 
         The model must be equal on all ranks. Shuffling is by ``seed`` and epoch, dropout and augmentation also by rank.
+        ``objective``: the loss, of the labels alone if it is not given.
         """
         config, group = self.config, self.group
-        model.to(self.device).train()
-        optimizer = group.wrap(config.make_optimizer(model.parameters()), model)
+        objective = objective or LabelLoss(config.label_smoothing)
+        model.train()
         steps = config.epochs * self.steps_per_epoch
         step = done * self.steps_per_epoch
         for epoch in range(done, config.epochs):
@@ -102,7 +115,7 @@ class Trainer:
                     optimizer.zero_grad()
                     with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
                         logits = model(features)
-                    loss = functional.cross_entropy(logits.float(), targets, label_smoothing=config.label_smoothing)
+                    loss = objective(logits.float(), features, targets)
                     loss.backward()
                     group.step(optimizer, model, config.clip)
                     total += loss.detach()

@@ -20,12 +20,14 @@ from hpcnas.core.trial import Cost, Result, Trial
 from hpcnas.core.tuning import NoTuner, Tuner, TuningConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.cost import measure
+from hpcnas.nn.losses import Objective
 from hpcnas.nn.model import build_model
 from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.nn.training import Corpus, Trainer
 from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel, meet, serve
 from hpcnas.runtime.groups import HorovodGroup, choose_device
 from hpcnas.runtime.launch import EXIT_SUSPENDED, on_every_rank, on_first_rank, stop_on_signal
+from hpcnas.runtime.models import Library, labels_alone
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.trainer import TrialRunner
 from hpcnas.runtime.watch import Watch
@@ -44,11 +46,13 @@ class Plan:
     inheritance: object
     stopping: object
     tuning: TuningConfig
+    combiner: object
     search: SearchConfig
     training: TrainingConfig
     augmentation: AugmentationConfig
     budget: Budget
     splits: Sequence[str] = ("validation",)
+    objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
     refresh: Callable[[Archive], None] = lambda archive: None
     """Called on rank 0 now and then, and at the end."""
 
@@ -74,8 +78,9 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, roles: Roles, plan:
         trainer = Trainer(corpus, group, plan.training, plan.augmentation, device)
         around = config.space.surroundings(corpus.bands, len(corpus.class_names), plan.training.dropout)
         runner = TrialRunner(
-            number, GroupChannel(comm), line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.splits
-        )
+            number, GroupChannel(comm), line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.budget,
+            plan.splits, plan.objective,
+        )  # fmt: skip
         runner.work()
         group.close()
     elif desk is not None:
@@ -114,6 +119,7 @@ class _Desk:
             inheritance=plan.inheritance,
             tuner=make_tuner(plan.tuning, config.seed),
             stopping=plan.stopping,
+            combiner=plan.combiner,
             archive=archive,
             stored=lambda trial: plan.stage.weights(trial).exists(),
             discard=lambda trial: plan.stage.weights(trial).unlink(missing_ok=True),

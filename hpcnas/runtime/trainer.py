@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from hpcnas.core import metrics
+from hpcnas.core.budget import Budget
+from hpcnas.core.coordinator import unscored
 from hpcnas.core.errors import ArchitectureError, TrialError
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
 from hpcnas.nn.augmentation import AugmentationConfig
-from hpcnas.nn.cost import measure
+from hpcnas.nn.cost import latency_ms, measure
+from hpcnas.nn.losses import Objective
 from hpcnas.nn.model import Model, Surroundings, build_model
 from hpcnas.nn.training import Trainer
+from hpcnas.runtime import checkpoint
 from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel
+from hpcnas.runtime.checkpoint import SoFar
+from hpcnas.runtime.models import Library, labels_alone
 from hpcnas.store import weights
 from hpcnas.store.run_dir import Stage
 
@@ -33,7 +39,9 @@ class TrialRunner:
         number: of the group.
         augmentation: at full strength; the trainer's may be weaker.
         line: to the coordinator; the leader's only.
+        budget: its limit on latency is checked here.
         splits: whose predictions are stored with the weights; the first is the validation split.
+        objective: what a trial's training minimises.
     """
 
     number: int
@@ -44,7 +52,9 @@ class TrialRunner:
     augmentation: AugmentationConfig
     inheritance: object
     stage: Stage
+    budget: Budget
     splits: Sequence[str] = ("validation",)
+    objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
 
     def work(self) -> None:
         """Ask for trials and run them until the coordinator says stop."""
@@ -63,37 +73,61 @@ class TrialRunner:
         """The result of a trial; None if it was suspended. Its weights are on disk before it is returned."""
         start = time.monotonic()
         trial = assignment.trial
-        cost, inherited, steps, curve = Cost(0, 0, 0), 0, 0, []
-        before = assignment.paused
+        cost, steps, so_far = Cost(0, 0, 0), 0, SoFar()
+        score = loss = float("nan")
+        error = ""
         try:
             trainer, around = self._tuned(trial)
             model = build_model(trial.architecture, around, trial.seed)
-            cost = measure(model, self.trainer.corpus.bands, self.trainer.corpus.frames)
-            if before:
-                self._load(model, trial)
-                inherited, curve = before.inherited, list(before.curve)
-            else:
-                inherited = self._inherit(model, assignment)
+            cost = self._measure(model)
+            if objection := self.budget.objection(cost):
+                return unscored(trial, TrialState.INFEASIBLE, cost, objection)
+            trainer = trainer.with_settings(trainer.config.for_size(cost.params), trainer.augmentation)
+            optimizer = trainer.optimizer_for(model)
+            so_far = self._starting_point(assignment, model, optimizer)
+            start -= so_far.seconds
+            saved = time.monotonic()
+            mates = self._logits_of_mates(trial)
+            library = Library(self.channel, self.around, trainer.device)
+            objective = self.objective(trial, trainer.config.label_smoothing, self.stage, library)
+            labels = trainer.corpus.validation.labels
             state = TrialState.COMPLETED
-            for steps in trainer.train(model, trial.seed, done=len(curve)):  # noqa: B007 steps is wanted behind
-                logits = self.trainer.evaluate(model, self.trainer.corpus.validation)
-                curve.append(metrics.accuracy(logits, self.trainer.corpus.validation.labels))
-                if len(curve) == self.trainer.config.epochs:
+            for steps in trainer.train(model, optimizer, trial.seed, len(so_far.curve), objective):  # noqa: B007 wanted behind
+                logits = trainer.evaluate(model, trainer.corpus.validation)
+                together = (logits + mates.sum(0)) / (1 + len(mates))
+                curve = (*so_far.curve, metrics.accuracy(together, labels))
+                so_far = replace(so_far, curve=curve, seconds=time.monotonic() - start)
+                if len(curve) == trainer.config.epochs:
                     break
-                verdict = self._ask(Progress(trial.id, tuple(curve)))
+                verdict = self._ask(Progress(trial.id, curve))
+                is_due = 0 < trainer.config.checkpoint_s <= time.monotonic() - saved
+                if self.channel.is_leader and (verdict is Verdict.SUSPEND or is_due):
+                    checkpoint.save(self.stage.checkpoint(trial.id), model, optimizer, so_far)
+                    saved = time.monotonic()
                 if verdict is Verdict.SUSPEND:
                     return None
                 if verdict is not Verdict.CONTINUE:
                     state = TrialState.PAUSED if verdict is Verdict.PAUSE else TrialState.STOPPED
                     break
-            loss = metrics.cross_entropy(logits, self.trainer.corpus.validation.labels)
             self._store(trial, model, logits)
-            score, error = curve[-1], ""
+            score, loss = so_far.curve[-1], metrics.cross_entropy(together, labels)
         except (ArchitectureError, TrialError) as reason:
-            state, score, loss, error = TrialState.FAILED, float("nan"), float("nan"), str(reason)
-        seconds = time.monotonic() - start + (before.seconds if before else 0.0)
+            state, error = TrialState.FAILED, str(reason)
+        if self.channel.is_leader:
+            self.stage.checkpoint(trial.id).unlink(missing_ok=True)
         return Result(
-            trial.id, state, score, loss, cost, len(curve), steps, inherited, seconds, self.number, tuple(curve), error
+            trial=trial.id,
+            state=state,
+            score=score,
+            loss=loss,
+            cost=cost,
+            epochs=len(so_far.curve),
+            steps=steps,
+            inherited=so_far.inherited,
+            seconds=time.monotonic() - start,
+            group=self.number,
+            curve=so_far.curve,
+            error=error,
         )
 
     def _tuned(self, trial: Trial) -> tuple[Trainer, Surroundings]:
@@ -108,8 +142,29 @@ class TrialRunner:
         """The coordinator's answer to the leader's message, on every rank of the group."""
         return self.channel.tell(self.line.ask(message)) if self.channel.is_leader else self.channel.hear()
 
+    def _measure(self, model: Model) -> Cost:
+        """What the model costs; its latency, which differs from one measurement to the next, by the leader's."""
+        bands, frames, device = self.trainer.corpus.bands, self.trainer.corpus.frames, self.trainer.device
+        cost = measure(model, bands, frames)
+        if not self.budget.max_latency_ms:
+            return cost
+        own = latency_ms(model.to(device), bands, frames, device) if self.channel.is_leader else 0.0
+        return replace(cost, latency_ms=float(self.trainer.group.sum(np.array([own]))[0]))
+
+    def _starting_point(self, assignment: Assignment, model: Model, optimizer: torch.optim.Optimizer) -> SoFar:
+        """Give the model what the trial has learnt already, or else what it inherits.
+
+        A trial that was cut off goes on with its optimiser's state; one that was paused begins with a fresh one.
+        """
+        trial, before = assignment.trial, assignment.paused
+        so_far = checkpoint.restore(self.stage.checkpoint(trial.id), model, optimizer, self.channel)
+        if so_far is None and before:
+            self._load(model, trial)
+            so_far = SoFar(before.inherited, before.curve, before.seconds)
+        return so_far or SoFar(self._inherit(model, assignment))
+
     def _load(self, model: Model, trial: Trial) -> None:
-        """Give the model the arrays with which its own trial was paused. The optimiser starts anew."""
+        """Give the model the arrays that its own trial left."""
         if self.channel.is_leader:
             arrays = weights.load_arrays(self.stage.weights(trial.id))
             model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
@@ -133,6 +188,15 @@ class TrialRunner:
             inherited = sum(array.size for name, array in merged.items() if name in trainable)
         self.trainer.group.share(model)
         return inherited
+
+    def _logits_of_mates(self, trial: Trial) -> np.ndarray:
+        """(M, N, K) validation logits of the trial's team."""
+        if not self.channel.is_leader:
+            return self.channel.hear()
+        validation = self.trainer.corpus.validation
+        logits = [weights.load_logits(self.stage.weights(mate), "validation") for mate in trial.proposal.team]
+        none = np.zeros((0, len(validation.labels), len(self.trainer.corpus.class_names)), np.float32)
+        return self.channel.tell(np.stack(logits) if logits else none)
 
     def _store(self, trial: Trial, model: Model, validation_logits: np.ndarray) -> None:
         corpus = self.trainer.corpus

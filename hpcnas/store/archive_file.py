@@ -14,7 +14,13 @@ from hpcnas.core.archive import Archive
 from hpcnas.store.files import replacing
 
 FORMAT = 1
-UNITS = {"seconds": "s", "macs": "multiply-accumulates per example", "loss": "nat", "steps": "optimiser steps"}
+UNITS = {
+    "seconds": "s",
+    "latency_ms": "ms",
+    "macs": "multiply-accumulates per example",
+    "loss": "nat",
+    "steps": "optimiser steps",
+}
 
 
 def save(path: Path, archive: Archive) -> None:
@@ -29,11 +35,13 @@ def save(path: Path, archive: Archive) -> None:
         "seed": np.array([t.seed for t, _ in rows], np.int64),
         "attempt": np.array([t.attempt for t, _ in rows], np.int64),
         "settings": [" ".join(f"{name}={value:.4g}" for name, value in t.proposal.settings) for t, _ in rows],
+        "team": [" ".join(map(str, t.proposal.team)) for t, _ in rows],
         "state": [r.state.value if r else "running" for _, r in rows],
         "error": [r.error if r else "" for _, r in rows],
         **{
             n: np.array([getattr(r.cost, n) if r else -1 for _, r in rows], np.int64) for n in ("params", "macs", "activations")
         },
+        "latency_ms": np.array([r.cost.latency_ms if r and r.cost.latency_ms else np.nan for _, r in rows], np.float64),
         **{n: np.array([getattr(r, n) if r else np.nan for _, r in rows], np.float64) for n in ("score", "loss", "seconds")},
         **{
             n: np.array([getattr(r, n) if r else -1 for _, r in rows], np.int64)

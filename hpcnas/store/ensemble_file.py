@@ -9,9 +9,25 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from hpcnas.core.errors import RunError
 from hpcnas.store.files import replacing
 
-FORMAT = 1
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Member:
+    """A stored model that an ensemble is made of."""
+
+    stage: str
+    """``ensemble``: trained from scratch; ``search``: as the search left it."""
+    trial: int
+    weight: float
+    """Of its logits."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.stage}/{self.trial}"
 
 
 @dataclass(frozen=True)
@@ -19,14 +35,12 @@ class EnsembleFile:
     """Contents of the file.
 
     Args:
-        members: trial numbers of the ensemble stage, whose files are ``member-<number>.h5``.
-        weights: (M,), of their logits.
+        members: those that count, their weights summing to one.
         logits: (N, K) of the ensemble, per split.
         labels: (N,) per split.
     """
 
-    members: Sequence[int]
-    weights: np.ndarray
+    members: Sequence[Member]
     logits: Mapping[str, np.ndarray]
     labels: Mapping[str, np.ndarray]
     class_names: Sequence[str]
@@ -36,18 +50,24 @@ def save(path: Path, ensemble: EnsembleFile) -> None:
     with replacing(path) as part, h5py.File(part, "w", locking=False) as file:
         file.attrs["format"] = FORMAT
         file.attrs["class_names"] = list(ensemble.class_names)
-        file["members"] = np.array(ensemble.members, np.int64)
-        file["weights"] = ensemble.weights
+        file["members"] = [member.label for member in ensemble.members]
+        file["weights"] = [member.weight for member in ensemble.members]
         for split, logits in ensemble.logits.items():
             file[f"logits/{split}"] = logits
             file[f"labels/{split}"] = ensemble.labels[split]
 
 
 def load(path: Path) -> EnsembleFile:
+    """Raises RunError for a file of another format."""
     with h5py.File(path, "r", locking=False) as file:
+        if file.attrs["format"] != FORMAT:
+            raise RunError(
+                f"{path}: has format {file.attrs['format']}, not {FORMAT}; remove it and run hpcnas.ensemble again, "
+                "which combines the members anew"
+            )
+        labels = [label.rpartition("/") for label in file["members"].asstr()[:]]
         return EnsembleFile(
-            members=file["members"][:].tolist(),
-            weights=file["weights"][:],
+            members=[Member(stage, int(trial), float(w)) for (stage, _, trial), w in zip(labels, file["weights"][:])],
             logits={split: file["logits"][split][:] for split in file["logits"]},
             labels={split: file["labels"][split][:] for split in file["labels"]},
             class_names=tuple(map(str, file.attrs["class_names"])),

@@ -68,6 +68,7 @@ def encode(event: Trial | Result) -> dict[str, Any]:
     if isinstance(event, Trial):
         proposal = {**asdict(event.proposal), "architecture": str(event.architecture)}
         proposal["settings"] = dict(event.proposal.settings)
+        proposal["team"] = list(event.proposal.team)
         return {"event": "trial", "id": event.id, **proposal, "seed": event.seed, "attempt": event.attempt}
     fields = {**asdict(event), "state": event.state.value}
     # JSON has no NaN: a failed trial has no score.
@@ -78,8 +79,8 @@ def decode(fields: Mapping[str, Any]) -> Trial | Result:
     """The inverse of ``encode``."""
     f = dict(fields)
     if f.pop("event") == "trial":
-        settings = tuple(sorted(f.pop("settings", {}).items()))
-        proposal = Proposal(Architecture.parse(f.pop("architecture")), f.pop("parent"), f.pop("mutation"), settings)
+        settings, team = tuple(sorted(f.pop("settings", {}).items())), tuple(f.pop("team", ()))
+        proposal = Proposal(Architecture.parse(f.pop("architecture")), f.pop("parent"), f.pop("mutation"), settings, team)
         return Trial(proposal=proposal, **f)
     f.update(state=TrialState(f["state"]), cost=Cost(**f["cost"]), curve=tuple(f["curve"]))
     f.update({k: float("nan") for k in ("score", "loss") if f[k] is None})

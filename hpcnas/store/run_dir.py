@@ -26,6 +26,10 @@ class Stage:
         """Marker: this stage is done. An exit status alone can lie: a lost node can end mpirun with 0."""
         return self.root / "complete"
 
+    def checkpoint(self, trial: int) -> Path:
+        """Of a trial that was cut off, gone when it has a result."""
+        return self.root / "checkpoints" / f"{trial:06d}.pt"
+
     def weights(self, trial: int) -> Path:
         return self.root / self.weights_name.format(folder=trial // 1000, trial=trial)
 
@@ -55,6 +59,14 @@ class RunDir:
     @property
     def ensemble(self) -> Stage:
         return Stage(self.root / "ensemble", "member-{trial}.h5")
+
+    def stage(self, name: str) -> Stage:
+        """By the name that an ensemble's members go by."""
+        return {"search": self.search, "ensemble": self.ensemble}[name]
+
+    @property
+    def student(self) -> Stage:
+        return Stage(self.root / "student", "student-{trial}.h5")
 
     @property
     def ensemble_file(self) -> Path:

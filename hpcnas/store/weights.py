@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from hpcnas.core.architecture import Architecture
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Trial
 from hpcnas.store.files import replacing
@@ -39,6 +40,18 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         group = file["arrays"]
         group.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
         return arrays
+
+
+def load_architecture(path: Path) -> Architecture:
+    """Of the stored model; raises RunError if the file is missing or damaged."""
+    with _open(path) as file:
+        return Architecture.parse(str(file.attrs["architecture"]))
+
+
+def splits(path: Path) -> tuple[str, ...]:
+    """Whose logits are stored; raises RunError if the file is missing or damaged."""
+    with _open(path) as file:
+        return tuple(file["logits"])
 
 
 def load_logits(path: Path, split: str) -> np.ndarray:

@@ -1,16 +1,21 @@
-"""Combiners: how much each ensemble member's logits count.
+"""Ensembles: who their members are, and how much each member's logits count.
 
-A combiner is a frozen dataclass with ``combine(predictions (M, N, K), labels (N,)) -> weights (M,)``, fitted on the
-validation split; weights are not negative and sum to one.
+A combiner is a frozen dataclass whose fields are its configuration, with ``combine(predictions (M, N, K), labels (N,)) ->
+weights (M,)`` on validation data; the weights are not negative and sum to one. Most leave the search to look for single
+models; those with a ``team`` make it look for the next member, given others.
 """
 
 from hpcnas.core.combiners.average import Average
 from hpcnas.core.combiners.greedy import Greedy
+from hpcnas.core.combiners.teams import Adaptive, Intermixed, Residual
 from hpcnas.core.combiners.weighted import Weighted
 
 COMBINERS = {
     "average": Average,
+    "adaptive": Adaptive,
     "greedy": Greedy,
+    "intermixed": Intermixed,
+    "residual": Residual,
     "weighted": Weighted,
 }
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcnas.core.checks import at_least
+from hpcnas.core.combiners.average import Average
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weighted:
+class Weighted(Average):
     """Exponentiated gradient (Kivinen & Warmuth, 1997, doi:10.1006/inco.1996.2612) keeps the weights on the simplex."""
 
     rounds: int = 300

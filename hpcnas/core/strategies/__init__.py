@@ -9,6 +9,7 @@ architecture may be tried more than once.
 from hpcnas.core.strategies.constrained import Constrained
 from hpcnas.core.strategies.finals import Finals
 from hpcnas.core.strategies.incremental import Incremental
+from hpcnas.core.strategies.lineup import Lineup
 from hpcnas.core.strategies.pareto import Pareto
 from hpcnas.core.strategies.random_search import RandomSearch
 from hpcnas.core.strategies.regularized_evolution import RegularizedEvolution
@@ -26,4 +27,4 @@ STRATEGIES = {
     "replay": Replay,
 }
 
-__all__ = ["STRATEGIES", "Finals", "Incremental", "RandomSearch"]
+__all__ = ["STRATEGIES", "Finals", "Incremental", "Lineup", "RandomSearch"]

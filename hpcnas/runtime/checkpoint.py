@@ -1,0 +1,46 @@
+"""Where a trial stood at the end of an epoch, so that it goes on as if it had never been cut off."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hpcnas.core.errors import RunError
+from hpcnas.runtime.channel import GroupChannel
+from hpcnas.store.files import replacing
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """What a trial has behind it."""
+
+    inherited: int = 0
+    curve: tuple[float, ...] = ()
+    seconds: float = 0.0
+
+
+def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, so_far: SoFar) -> None:
+    """Write model, optimiser and progress."""
+    with replacing(path) as part:
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "so_far": asdict(so_far)}, part)
+
+
+def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, channel: GroupChannel) -> SoFar | None:
+    """Bring model and optimiser to where ``save`` left them, on every rank of the group; None if there is no checkpoint.
+
+    The leader alone looks at the file system, which other nodes may see later. Raises RunError for a damaged file.
+    """
+    content = channel.tell(path.read_bytes() if path.exists() else b"") if channel.is_leader else channel.hear()
+    if not content:
+        return None
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        return SoFar(**{**state["so_far"], "curve": tuple(state["so_far"]["curve"])})
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise RunError(f"{path}: cannot be read as a checkpoint ({error}); remove it, and the trial begins anew") from error

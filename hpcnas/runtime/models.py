@@ -1,0 +1,57 @@
+"""Finished models for a whole group: read by its leader alone, built on every rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hpcnas.core.trial import Trial
+from hpcnas.nn.losses import LabelLoss, Objective, TeamLoss
+from hpcnas.nn.model import Model, Surroundings, build_model
+from hpcnas.nn.training import Trainer
+from hpcnas.runtime.channel import GroupChannel
+from hpcnas.store import weights
+from hpcnas.store.run_dir import Stage
+
+
+class Library:
+    """Lends the stored models of a run for predictions; every rank of the group asks for the same ones in the same order."""
+
+    def __init__(self, channel: GroupChannel, around: Surroundings, device: torch.device) -> None:
+        self._channel, self._around, self._device = channel, around, device
+
+    def lend(self, stage: Stage, trial: int) -> Model:
+        """The model that ``trial`` left; raises RunError if its file is missing or damaged."""
+        if self._channel.is_leader:
+            path = stage.weights(trial)
+            architecture, arrays = self._channel.tell((weights.load_architecture(path), weights.load_arrays(path)))
+        else:
+            architecture, arrays = self._channel.hear()
+        model = build_model(architecture, self._around, seed=0)
+        model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+        return model.to(self._device).eval().requires_grad_(False)
+
+
+def labels_alone(trial: Trial, smoothing: float, stage: Stage, library: Library) -> Objective:
+    """Every trial learns from the labels."""
+    return LabelLoss(smoothing)
+
+
+def labels_together(trial: Trial, smoothing: float, stage: Stage, library: Library) -> Objective:
+    """A trial with a team learns what its team still gets wrong."""
+    return TeamLoss([library.lend(stage, mate) for mate in trial.proposal.team], smoothing)
+
+
+def stored_logits(path: Path, splits: Sequence[str], around: Surroundings, trainer: Trainer) -> dict[str, np.ndarray]:
+    """(N, K) logits per split of a stored model; those that were not stored with it are computed."""
+    stored = weights.splits(path)
+    logits = {split: weights.load_logits(path, split) for split in splits if split in stored}
+    if len(logits) < len(splits):
+        model = build_model(weights.load_architecture(path), around, seed=0)
+        model.load_state_dict({name: torch.as_tensor(array) for name, array in weights.load_arrays(path).items()})
+        model.to(trainer.device)
+        logits.update({s: trainer.evaluate(model, getattr(trainer.corpus, s)) for s in splits if s not in logits})
+    return logits
