@@ -48,6 +48,7 @@ VARIANTS = {
         "evolution, inheritance": EVOLUTION,
         "incremental, none": OFF,
         "incremental, inheritance": [],
+        "incremental + asha, inheritance": ["stopping.name=asha", "stopping.first=2"],
     },
 }
 

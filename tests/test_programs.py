@@ -44,6 +44,23 @@ def test_search_ensemble_and_report_with_two_groups_of_two_and_an_idle_rank(mpir
     ).replace("http://creativecommons.org", "")
 
 
+@pytest.mark.parametrize("combiner", ["residual", "greedy"])
+def test_ensembles_that_the_search_looked_for_and_a_student_of_theirs(mpirun, tiny, tmp_path, combiner):
+    run = tmp_path / "run"
+    rounds = ["--set", "combiner.trials_per_member=2"] if combiner == "residual" else []
+    done = mpirun(3, "hpcnas.search", *tiny, "--set", f"combiner.name={combiner}", *rounds, "--run", str(run))
+    assert done.returncode == 0, done.output
+    done = mpirun(3, "hpcnas.ensemble", str(run))
+    assert done.returncode == 0 and "ensemble of " in done.output, done.output
+    if combiner == "residual":
+        teams = [r.event.proposal.team for r in replay(run / "ensemble" / "journal.jsonl") if isinstance(r.event, Trial)]
+        assert teams == [(), (0,), ()], "two members in turn, and the baseline"
+    done = mpirun(3, "hpcnas.distil", str(run), "--set", "distillation.epochs=2", "--set", "distillation.student=dense:units=8")
+    assert done.returncode == 0 and "student: test accuracy" in done.output and "control: test" in done.output, done.output
+    done = mpirun(1, "hpcnas.report", str(run))
+    assert done.returncode == 0 and "student of the ensemble" in done.output, done.output
+
+
 def test_paused_trials_go_on_and_settings_are_tuned(mpirun, tiny, tmp_path):
     run = tmp_path / "run"
     asha = ["--set", "stopping.name=asha", "--set", "training.epochs=3", "--set", "tuning.name=tpe"]
