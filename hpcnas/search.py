@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mpi4py import MPI
 
 from hpcnas import config as configuration
 from hpcnas.config import Config
+from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import RunError
 from hpcnas.runtime.conduct import Plan, conduct
 from hpcnas.runtime.environment import record_environment
@@ -42,7 +44,9 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
     set_up_logging(run, world.rank, leads=world.rank in {0, *map(roles.leader, range(roles.groups))})
     if complete:
         if world.rank == 0:
-            logger.info("%s: the search is complete already; a larger search.max_trials would go on with it", run.root)
+            logger.info(
+                "%s: the search is complete already; a larger search.max_trials (or other limit) would go on with it", run.root
+            )
         return 0
     on_every_rank(world, check_horovod)
     set_threads(world)
@@ -81,8 +85,14 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool]:
     if changed := configuration.differences(begun, config):
         raise RunError(f"{run.root}: belongs to another configuration ({'; '.join(changed)}); --run DIR begins another run")
     run.create()
-    complete = run.search.complete.exists() and config.search.max_trials <= begun.search.max_trials
+    complete = run.search.complete.exists() and not _goes_further(config.search, begun.search)
     return run, config, complete
+
+
+def _goes_further(now: SearchConfig, before: SearchConfig) -> bool:
+    """Whether a limit was raised or lifted."""
+    limits = ((now.max_trials, before.max_trials), (now.max_steps, before.max_steps), (now.time_limit, before.time_limit))
+    return any((new or math.inf) > (old or math.inf) for new, old in limits)
 
 
 def begin(run: RunDir, config: Config, roles: Roles) -> None:

@@ -95,6 +95,14 @@ def test_a_space_without_anything_new_ends_the_search_with_a_reason():
     assert isinstance(reply, Stop) and "no new architecture" in reply.reason
 
 
+def test_a_budget_of_training_steps_ends_the_search_when_it_is_spent():
+    coordinator = make([], config=SearchConfig(max_trials=50, max_steps=45))
+    reply = coordinator.handle(Ready(0))
+    while isinstance(reply, Assignment):
+        reply = coordinator.handle(Ready(0, completed(reply.trial.id, 0.5)))  # of 20 steps
+    assert len(coordinator.archive.results) == 3 and reply.reason == "60 training steps done, of 45"
+
+
 def test_the_time_limit_counts_what_earlier_parts_of_the_run_took():
     coordinator = make([], time_limit=10.0, elapsed=itertools.count(8).__next__)
     assert isinstance(coordinator.handle(Ready(0)), Assignment)

@@ -21,6 +21,7 @@ class Archive:
         self._seen: set[Architecture] = set()
         self._next_id = 0
         self._ranking: list[Result] = []
+        self._steps = 0
         for event in events:
             self.add(event)
 
@@ -34,6 +35,7 @@ class Archive:
         before = self.results.pop(event.trial, None)  # of a trial that was paused
         if before is not None and before.state.has_score:
             self._ranking.remove(before)
+        self._steps += event.steps - (before.steps if before else 0)
         self.results[event.trial] = event
         if event.state.has_score:
             insort(self._ranking, event, key=rank_key)
@@ -47,6 +49,11 @@ class Archive:
     def ranking(self) -> list[Result]:
         """Scored results, best first."""
         return self._ranking
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all results."""
+        return self._steps
 
     @property
     def next_id(self) -> int:

@@ -39,6 +39,8 @@ class SearchConfig:
     """Trials in all, failed ones included."""
     suggestions: tuple[str, ...] = ()
     """Architectures that are tried first, whether the space has them or not, such as ``"gru:units=64/dense:units=64"``."""
+    max_steps: int = 0
+    """Optimiser steps of all finished trials together, after which no trial is begun; 0: no limit."""
     time_limit: float = 0.0
     """Seconds of search in all, resumed parts added up, after which no trial is begun; 0: none."""
     group_size: int = 1
@@ -48,7 +50,7 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "search", max_trials=self.max_trials, group_size=self.group_size, keep_weights=self.keep_weights)
-        at_least(0, "search", time_limit=self.time_limit)
+        at_least(0, "search", max_steps=self.max_steps, time_limit=self.time_limit)
 
 
 @dataclass
@@ -158,6 +160,8 @@ class Coordinator:
             id_ = self.archive.next_id
             if id_ >= self.config.max_trials:
                 self.ended = f"all {self.config.max_trials} trials begun"
+            elif 0 < self.config.max_steps <= self.archive.steps:
+                self.ended = f"{self.archive.steps} training steps done, of {self.config.max_steps}"
             elif 0 < self.config.time_limit <= self.elapsed():
                 self.ended = f"time limit of {self.config.time_limit:g} s reached"
             elif (proposal := self._suggestion(id_) or self._proposal(id_)) is None:
