@@ -25,6 +25,7 @@ from mpi4py import MPI
 from hpcnas import config as configuration
 from hpcnas.core import metrics
 from hpcnas.core.archive import Archive
+from hpcnas.core.trial import Result
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.model import build_model
 from hpcnas.nn.training import Trainer
@@ -96,9 +97,12 @@ def search(config: Path, run: Path, changes: list[str]) -> None:
 
 
 def measure(run: RunDir) -> Figures:
-    records = [r.event for r in replay(run.search.journal)]
-    archive = Archive(records)
-    results = [e for e in archive.results.values() if e.state.has_score]
+    archive, steps, scores = Archive(), [], []
+    for event in (record.event for record in replay(run.search.journal)):
+        archive.add(event)
+        if isinstance(event, Result) and event.state.has_score:
+            steps.append(archive.steps)
+            scores.append(archive.ranking[0].score)
     best = archive.ranking[0]
     config = configuration.load(run.config)
     corpus = load_corpus(MPI.COMM_SELF, config)
@@ -108,8 +112,8 @@ def measure(run: RunDir) -> Figures:
     model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
     logits = Trainer(corpus, SoloGroup(), config.training).evaluate(model, corpus.test)
     return Figures(
-        steps=np.cumsum([r.steps for r in results]),
-        best=np.maximum.accumulate([r.score for r in results]),
+        steps=np.array(steps),
+        best=np.maximum.accumulate(scores),
         test=metrics.accuracy(logits, corpus.test.labels),
         params=best.cost.params,
     )
