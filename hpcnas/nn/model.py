@@ -5,10 +5,11 @@ Shape letters: ``B`` batch, ``C`` channels, ``F`` bands, ``T`` frames, ``K`` cla
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -76,6 +77,19 @@ class Model(nn.Module):
             after.append(block_state)
         pooled, of_head = self.head.stream(_merged(x), of_head)
         return self.classifier(self.dropout(pooled)), (after, of_head)
+
+    def inherit(self, arrays: Mapping[str, np.ndarray], near_identity: bool) -> int:
+        """Take over ``arrays``, named as here; returns how many parameters that were.
+
+        With ``near_identity`` a block that inherits nothing starts as the identity, if its type can.
+        """
+        state = self.state_dict()
+        for name, array in arrays.items():
+            state[name].copy_(state[name].new_tensor(array))
+        for index in range(len(self.blocks)) if near_identity else ():
+            if not any(name.startswith(f"blocks.{index}.") for name in arrays):
+                self.near_identity(index)
+        return sum(arrays[name].size for name, _ in self.named_parameters() if name in arrays)
 
     def near_identity(self, index: int) -> None:
         """Make block ``index`` start as the identity, if its type can."""

@@ -174,18 +174,10 @@ class TrialRunner:
         """Give the model its donors' arrays; returns how many parameters started from them."""
         inherited = 0
         if self.channel.is_leader and assignment.donors:
-            state = model.state_dict()
-            shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+            shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
             donors = [(d, weights.load_arrays(self.stage.weights(d.trial.id))) for d in assignment.donors]
             merged = self.inheritance.merge(assignment.trial, shapes, donors)
-            for name, array in merged.items():
-                state[name].copy_(state[name].new_tensor(array))
-            if self.inheritance.near_identity:
-                for index in range(len(model.blocks)):
-                    if not any(name.startswith(f"blocks.{index}.") for name in merged):
-                        model.near_identity(index)
-            trainable = {name for name, _ in model.named_parameters()}
-            inherited = sum(array.size for name, array in merged.items() if name in trainable)
+            inherited = model.inherit(merged, self.inheritance.near_identity)
         self.trainer.group.share(model)
         return inherited
 
