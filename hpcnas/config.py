@@ -166,6 +166,8 @@ class Config:
 
 MAY_CHANGE = ("search", "ensemble", "combiner", "distillation")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
+MAY_NOT = ("search.objective", "search.suggestions")
+"""Keys of those tables that do."""
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -205,7 +207,7 @@ def differences(old: Config, new: Config) -> list[str]:
     return [
         f"{key} = {before.get(key)!r}, now {after.get(key)!r}"
         for key in sorted({*before, *after})
-        if key.partition(".")[0] not in MAY_CHANGE and before.get(key) != after.get(key)
+        if (key.partition(".")[0] not in MAY_CHANGE or key in MAY_NOT) and before.get(key) != after.get(key)
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
@@ -40,7 +41,12 @@ def to_svg(figure: Figure) -> str:
     return buffer.getvalue()[buffer.getvalue().index("<svg") :]
 
 
-def progress(archive: Archive, finished_s: dict[int, float]) -> Figure:
+def as_text(score: float, objective: str) -> str:
+    """A score as people read it: shares in percent."""
+    return f"{score:.3f}" if objective == "cross_entropy" else f"{score:.1%}"
+
+
+def progress(archive: Archive, finished_s: dict[int, float], objective: str) -> Figure:
     """Every trial's score, and the best so far, over search time and over training steps."""
     results = [archive.results[i] for i in sorted(finished_s, key=finished_s.get) if archive.results[i].state.has_score]
     scores = np.array([r.score for r in results])
@@ -52,15 +58,15 @@ def progress(archive: Archive, finished_s: dict[int, float]) -> Figure:
     ):
         axes.scatter(x, scores, s=14, color=GREY, alpha=0.7, label="trial", linewidths=0)
         axes.step(x, np.maximum.accumulate(scores), where="post", color=BLUE, lw=2, label="best so far")
-        axes.set(xlabel=label, ylabel="validation accuracy")
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set(xlabel=label)
+        _score_axis(axes, objective)
         axes.set_xlim(left=0)
     by_steps.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if x else "0"))
     by_time.legend(loc="lower right")
     return figure
 
 
-def accuracy_against_params(archive: Archive) -> Figure:
+def score_against_params(archive: Archive, objective: str) -> Figure:
     """Score against size of every trial, with the Pareto front."""
     figure, axes = _figure(5.2, 3.8)
     results = archive.ranking
@@ -70,11 +76,11 @@ def accuracy_against_params(archive: Archive) -> Figure:
     )  # fmt: skip
     front = pareto_front(results)
     axes.step([r.cost.params for r in front], [r.score for r in front], where="post", color=RED, lw=1.5, label="Pareto front")
-    axes.set(xscale="log", xlabel="parameters", ylabel="validation accuracy")
+    axes.set(xscale="log", xlabel="parameters")
+    _score_axis(axes, objective)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: thousands(round(x)).replace(".0k", "k")))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(loc="lower right")
     bar = figure.colorbar(
         points, ax=axes, label="depth", ticks=sorted({archive.trials[r.trial].architecture.depth for r in results})
@@ -83,7 +89,7 @@ def accuracy_against_params(archive: Archive) -> Figure:
     return figure
 
 
-def lineage(archive: Archive, winner: int) -> Figure:
+def lineage(archive: Archive, winner: int, objective: str) -> Figure:
     """The winner's ancestors from the first architecture on: one column a trial, one box a block, new ones marked."""
     line = archive.lineage(winner)
     depth = max(trial.architecture.depth for trial in line)
@@ -103,24 +109,25 @@ def lineage(archive: Archive, winner: int) -> Figure:
             settings = " ".join(f"{name[0]}{value}" for name, value in block.settings)
             axes.text(x, bottom + y + 0.62, block.kind, ha="center", va="center", fontsize=8, fontweight="bold")
             axes.text(x, bottom + y + 0.3, settings, ha="center", va="center", fontsize=6.5, color="#444a55")
-        score = archive.results[trial.id].score
-        axes.text(x, bottom - 0.08, f"trial {trial.id}\n{score:.1%}", ha="center", va="top", fontsize=8)
+        score = as_text(archive.results[trial.id].score, objective)
+        axes.text(x, bottom - 0.08, f"trial {trial.id}\n{score}", ha="center", va="top", fontsize=8)
     axes.set(xlim=(-0.6, columns - 0.4), ylim=(-0.95, rows * height - 0.9))
     axes.axis("off")
     return figure
 
 
-def ensemble_gain(names: Sequence[str], accuracies: Sequence[float], errors: Sequence[float]) -> Figure:
-    """Test accuracy with one standard error: baseline, members, ensemble, from bottom to top."""
+def ensemble_gain(names: Sequence[str], accuracies: Sequence[float], intervals: Sequence[tuple[float, float]]) -> Figure:
+    """Test accuracy with its interval, from top to bottom."""
     figure, axes = _figure(5.2, 0.5 * len(names) + 0.9)
     colours = [RED if n.startswith("hand") else BLUE if n.startswith("ensemble") else GREY for n in names]
     rows = np.arange(len(names))[::-1]
-    axes.barh(rows, accuracies, xerr=errors, color=colours, height=0.62, error_kw={"lw": 1, "capsize": 3, "ecolor": "#333"})
-    for row, value, error in zip(rows, accuracies, errors):
+    errors = np.abs(np.array(intervals) - np.array(accuracies)[:, None])
+    axes.barh(rows, accuracies, xerr=errors.T, color=colours, height=0.62, error_kw={"lw": 1, "capsize": 3, "ecolor": "#333"})
+    for row, value, (_, error) in zip(rows, accuracies, errors):
         axes.text(value + error + 0.004, row, f"{value:.1%}", va="center", fontsize=9)
     axes.set_yticks(rows, names)
-    low, high = min(accuracies) - 3 * max(errors), max(accuracies) + 4 * max(errors)
-    axes.set(xlim=(max(0, low - 0.02), min(1.05, high + 0.02)), xlabel="test accuracy, with one standard error")
+    low, high = min(low for low, _ in intervals), max(high for _, high in intervals)
+    axes.set(xlim=(max(0, low - 0.05), min(1.08, high + 0.05)), xlabel="test accuracy, with 95 % interval")
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.grid(axis="y", visible=False)
     return figure
@@ -142,6 +149,12 @@ def confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     axes.set(xlabel="recognised as", ylabel="spoken")
     axes.grid(visible=False)
     return figure
+
+
+def _score_axis(axes: Axes, objective: str) -> None:
+    axes.set_ylabel(f"validation {objective.replace('_', ' ')}")
+    if objective != "cross_entropy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from hpcnas import pictures
 from hpcnas.core import metrics
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import HpcnasError, RunError
+from hpcnas.core.significance import bootstrap_interval, mcnemar
 from hpcnas.core.trial import Result
 from hpcnas.core.units import thousands
 from hpcnas.store import ensemble_file, weights
@@ -45,9 +46,12 @@ class ModelRow:
     macs: str
     validation: float
     test: float
-    error: float
-    """Standard error of ``test``."""
-    balanced: float
+    interval: tuple[float, float]
+    """Of ``test``: 95 %, bootstrap over examples."""
+    p: float
+    """McNemar's, of being as often right as the ensemble; NaN for the ensemble itself."""
+    macro_f1: float
+    eer: float
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -68,24 +72,28 @@ def report(run: RunDir, console: Console) -> None:
     if not archive.ranking:
         raise RunError(f"{run.root}: no trial has a score yet; search first")
     models, confusion = _models(run)
-    top = [_top_row(archive, result) for result in archive.ranking[:10]]
     best = archive.ranking[0]
-    cards = _cards(archive, records, models)
+    config = run.config.read_text(encoding="utf-8")
+    objective = toml.loads(config)["search"]["objective"]
+    top = [_top_row(archive, result, objective) for result in archive.ranking[:10]]
+    cards = _cards(archive, records, models, objective)
     figures = {
-        "progress": pictures.progress(archive, _finishing_times(records)),
-        "params": pictures.accuracy_against_params(archive),
-        "lineage": pictures.lineage(archive, best.trial),
+        "progress": pictures.progress(archive, _finishing_times(records), objective),
+        "params": pictures.score_against_params(archive, objective),
+        "lineage": pictures.lineage(archive, best.trial, objective),
     }
     if models:
         order = sorted(models, key=lambda m: m.name.startswith("ensemble"))
-        figures["ensemble"] = pictures.ensemble_gain([m.name for m in order], [m.test for m in order], [m.error for m in order])
+        figures["ensemble"] = pictures.ensemble_gain(
+            [m.name for m in order], [m.test for m in order], [m.interval for m in order]
+        )
         figures["confusion"] = pictures.confusion(*confusion)
     page = jinja2.Environment(autoescape=True, undefined=jinja2.ChainableUndefined).from_string(
         (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     )
-    config = run.config.read_text(encoding="utf-8")
     text = page.render(
         title=f"Search {run.root.resolve().name}",
+        objective=objective,
         subtitle=f"{toml.loads(config)['data']['name']}: best architecture {archive.trials[best.trial].architecture}",
         cards=cards,
         models=models,
@@ -109,14 +117,22 @@ def _models(run: RunDir) -> tuple[list[ModelRow], tuple[np.ndarray, Sequence[str
     archives = {"ensemble": archive, "search": Archive(record.event for record in replay(run.search.journal))}
     costs = [archives[member.stage].results[member.trial].cost for member in ensemble.members]
 
-    def row(name: str, params: int, macs: int, logits: dict[str, np.ndarray]) -> ModelRow:
-        labels, test = ensemble.labels, metrics.accuracy(logits["test"], ensemble.labels["test"])
+    def row(name: str, params: int, macs: int, logits: Mapping[str, np.ndarray]) -> ModelRow:
+        test, labels = logits["test"], ensemble.labels["test"]
+        is_right, ensemble_is_right = (of.argmax(1) == labels for of in (test, ensemble.logits["test"]))
         return ModelRow(
-            name, thousands(params), thousands(macs), metrics.accuracy(logits["validation"], labels["validation"]), test,
-            metrics.standard_error(test, len(labels["test"])), metrics.balanced_accuracy(logits["test"], labels["test"]),
-        )  # fmt: skip
+            name,
+            thousands(params),
+            thousands(macs),
+            validation=metrics.accuracy(logits["validation"], ensemble.labels["validation"]),
+            test=metrics.accuracy(test, labels),
+            interval=bootstrap_interval(metrics.accuracy, test, labels),
+            p=float("nan") if logits is ensemble.logits else mcnemar(is_right, ensemble_is_right),
+            macro_f1=metrics.macro_f1(test, labels),
+            eer=metrics.eer(test, labels),
+        )
 
-    rows = [row(f"ensemble of {len(costs)}", sum(c.params for c in costs), sum(c.macs for c in costs), dict(ensemble.logits))]
+    rows = [row(f"ensemble of {len(costs)}", sum(c.params for c in costs), sum(c.macs for c in costs), ensemble.logits)]
     places = {member.trial: place for place, member in enumerate(ensemble.members) if member.stage == "ensemble"}
     students = Archive(record.event for record in replay(run.student.journal))
     for stage, trained in ((run.ensemble, archive), (run.student, students)):
@@ -130,14 +146,15 @@ def _models(run: RunDir) -> tuple[list[ModelRow], tuple[np.ndarray, Sequence[str
                 name = f"member {places[trial.id]}" if trial.id in places else f"finalist {trial.id}"
             logits = {split: weights.load_logits(stage.weights(trial.id), split) for split in ensemble.logits}
             rows.append(row(name, result.cost.params, result.cost.macs, logits))
+    rows[1:] = sorted(rows[1:], key=lambda row: not row.name.startswith("member"))
     return rows, (metrics.confusion(ensemble.logits["test"], ensemble.labels["test"]), ensemble.class_names)
 
 
-def _top_row(archive: Archive, result: Result) -> dict[str, object]:
+def _top_row(archive: Archive, result: Result, objective: str) -> dict[str, object]:
     trial = archive.trials[result.trial]
     return {
         "id": trial.id,
-        "score": result.score,
+        "score": pictures.as_text(result.score, objective),
         "loss": result.loss,
         "params": thousands(result.cost.params),
         "macs": thousands(result.cost.macs),
@@ -152,14 +169,14 @@ def _finishing_times(records: Sequence[Record]) -> dict[int, float]:
     return {r.event.trial: r.elapsed for r in records if isinstance(r.event, Result)}
 
 
-def _cards(archive: Archive, records: Sequence[Record], models: Sequence[ModelRow]) -> list[tuple[str, str]]:
+def _cards(archive: Archive, records: Sequence[Record], models: Sequence[ModelRow], objective: str) -> list[tuple[str, str]]:
     """Headline figures: value and label."""
     results = archive.results.values()
     best = archive.ranking[0]
     cards = [
         (f"{len(results)}", f"trials, {sum(not r.state.has_score for r in results)} failed"),
         (f"{records[-1].elapsed / 60:.1f} min", f"of search, {thousands(sum(r.steps for r in results))} training steps"),
-        (f"{best.score:.1%}", f"best validation accuracy (trial {best.trial})"),
+        (pictures.as_text(best.score, objective), f"best validation {objective} (trial {best.trial})"),
         (thousands(best.cost.params), "parameters of the best architecture"),
     ]
     if models:
@@ -178,9 +195,16 @@ def _print(console: Console, models: Sequence[ModelRow], top: Sequence[dict], ca
     for value, label in cards:
         console.print(f"{value:>12}  {label}", highlight=False)
     if models:
-        table = Table("model", *(_right(n) for n in ("parameters", "MACs", "validation", "test", "± s.e.")), title="Models")
+        names = ("params", "MACs", "valid.", "test", "95 %", "p")
+        table = Table(
+            Column("model", no_wrap=True),
+            *map(_right, names),
+            title="Models",
+            caption="accuracies; p: McNemar's test against the ensemble",
+        )
         for m in models:
-            table.add_row(m.name, m.params, m.macs, f"{m.validation:.2%}", f"{m.test:.2%}", f"{100 * m.error:.2f}")
+            interval, p = f"{100 * m.interval[0]:.1f}-{100 * m.interval[1]:.1f}", "" if m.p != m.p else f"{m.p:.3f}"
+            table.add_row(m.name, m.params, m.macs, f"{m.validation:.1%}", f"{m.test:.1%}", interval, p)
         console.print(table)
     table = Table(
         *(_right(n) for n in ("trial", "validation", "parameters", "inherited", "parent")),
@@ -190,7 +214,7 @@ def _print(console: Console, models: Sequence[ModelRow], top: Sequence[dict], ca
     for t in top:
         table.add_row(
             str(t["id"]),
-            f"{t['score']:.2%}",
+            t["score"],
             t["params"],
             t["inherited"],
             str(t["parent"]),

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from hpcnas.core import metrics
+from hpcnas.core import detection, metrics
 from hpcnas.core.units import thousands
 
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 2.0], [5.0, 0.0, 0.0]])
@@ -24,3 +25,39 @@ def test_the_standard_error_matches_the_known_one_of_real_speech():
 
 def test_counts_are_written_as_people_do():
     assert [thousands(n) for n in (940, 65_180, 1_536_000)] == ["940", "65.2k", "1.5M"]
+
+
+def test_macro_f1_by_hand():
+    # class 0: 2 right of 2 said, 2 there; class 1: 1 of 1 said, 2 there; class 2: said once, wrongly
+    assert np.isclose(metrics.macro_f1(LOGITS, LABELS), (1 + 2 / 3 + 0) / 3)
+
+
+RNG = np.random.default_rng(0)
+NOISY = RNG.standard_normal((300, 4)) + 2 * np.eye(4)[np.arange(300) % 4]
+CLASSES = np.arange(300) % 4
+
+
+@pytest.mark.parametrize("name", metrics.OBJECTIVES)
+def test_every_objective_is_highest_for_perfect_scores_and_prefers_good_ones(name):
+    objective = metrics.OBJECTIVES[name]
+    perfect, guesses = objective(100 * np.eye(4)[CLASSES], CLASSES), objective(RNG.standard_normal((300, 4)), CLASSES)
+    assert perfect == pytest.approx(0 if name == "cross_entropy" else 1, abs=1e-6)
+    assert perfect > objective(NOISY, CLASSES) > guesses
+
+
+def test_cavg_by_hand():
+    # Two languages: the one with the higher posterior is accepted. One of two misses, and is the other's false alarm.
+    logits, labels = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]), np.array([0, 0, 1, 1])
+    assert metrics.cavg(logits, labels) == pytest.approx((0.5 * 0.5 + 0.5 * 0.0 + 0.5 * 0.0 + 0.5 * 0.5) / 2)
+    # A high prior of non-targets makes it accept sure ones only: everything is missed, nothing falsely accepted.
+    assert metrics.cavg(logits, labels, p_target=0.1) == pytest.approx(0.1)
+    assert metrics.cavg(np.zeros((3, 2)), np.zeros(3, int)) == 0.0, "one language alone cannot be mistaken"
+
+
+def test_pairwise_eer_compares_two_classes_at_a_time():
+    rates = metrics.pairwise_eer(NOISY, CLASSES)
+    assert np.isnan(rates.diagonal()).all() and np.allclose(rates, rates.T, equal_nan=True)
+    rows = CLASSES < 2
+    expected = detection.equal_error_rate(NOISY[rows, 1] - NOISY[rows, 0], CLASSES[rows] == 1)
+    assert rates[0, 1] == expected and 0 < expected < 0.3
+    assert np.isnan(metrics.pairwise_eer(NOISY, np.zeros(300, int))).all()

@@ -17,9 +17,10 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
 from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import Average
-from hpcnas.core.errors import ArchitectureError
+from hpcnas.core.errors import ArchitectureError, ConfigError
 from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
+from hpcnas.core.metrics import OBJECTIVES
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping import NeverStop
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
@@ -35,6 +36,9 @@ MAX_PROPOSALS = 500
 class SearchConfig:
     """How long a search goes on, and over which groups."""
 
+    objective: str = "accuracy"
+    """What the score is, on the validation split: ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``cross_entropy``
+    (negative), or one minus ``eer`` or ``cavg``."""
     max_trials: int = 40
     """Trials in all, failed ones included."""
     suggestions: tuple[str, ...] = ()
@@ -49,6 +53,8 @@ class SearchConfig:
     """Weights of so many best trials, and of as many latest ones, stay on disk; donors of running trials always do."""
 
     def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(f'search.objective = "{self.objective}": unknown; known: {", ".join(OBJECTIVES)}')
         at_least(1, "search", max_trials=self.max_trials, group_size=self.group_size, keep_weights=self.keep_weights)
         at_least(0, "search", max_steps=self.max_steps, time_limit=self.time_limit)
 

@@ -27,3 +27,7 @@ class LaunchError(HpcnasError, RuntimeError):
 
 class TrialError(HpcnasError, RuntimeError):
     """A trial that cannot be completed, for a reason all ranks of its group see alike."""
+
+
+class MetricError(HpcnasError, ValueError):
+    """A figure that is not defined on the given examples."""

@@ -1,8 +1,10 @@
-"""Figures on predictions. ``N`` examples, ``K`` classes."""
+"""Figures on the predictions of a classifier. ``N`` examples, ``K`` classes."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from hpcnas.core import detection
 
 
 def accuracy(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
@@ -23,12 +25,82 @@ def balanced_accuracy(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
     return float((counts.diagonal()[occurring] / counts.sum(1)[occurring]).mean())
 
 
+def macro_f1(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
+    """Mean over the classes that occur, as label or as prediction, of the harmonic mean of precision and recall, in [0, 1]."""
+    counts = confusion(logits_NK, labels_N)
+    spoken_or_heard = counts.sum(0) + counts.sum(1)
+    occurring = spoken_or_heard > 0
+    return float((2 * counts.diagonal()[occurring] / spoken_or_heard[occurring]).mean())
+
+
 def cross_entropy(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
     """Mean negative log likelihood of the labels, in nats."""
+    return float(-log_posteriors(logits_NK)[np.arange(len(labels_N)), labels_N].mean())
+
+
+def log_posteriors(logits_NK: np.ndarray) -> np.ndarray:
+    """(N, K) logarithms of the softmax."""
     shifted = logits_NK.astype(np.float64) - logits_NK.max(1, keepdims=True)
-    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels_N)), labels_N]).mean())
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
 def standard_error(share: float, n: int) -> float:
     """Standard error of a share that was observed on ``n`` examples (binomial)."""
     return float(np.sqrt(share * (1 - share) / n))
+
+
+def eer(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
+    """Equal error rate of detecting each class against all others, all decisions pooled, in [0, 1]."""
+    scores = detection.log_odds(log_posteriors(logits_NK))
+    return detection.equal_error_rate(scores.ravel(), (np.arange(scores.shape[1]) == labels_N[:, None]).ravel())
+
+
+def cavg(logits_NK: np.ndarray, labels_N: np.ndarray, p_target: float = 0.5) -> float:
+    """Average detection cost of a language recogniser, in [0, 1]: NIST LRE 2015 plan, section 4 (closed set, unit costs).
+
+    For every pair of target and other language the costs of misses and false alarms at the threshold that is optimal for
+    calibrated scores, averaged over the others and then over the targets. Languages that do not occur are left out.
+
+    Args:
+        p_target: prior of the target. LRE 2007 to 2015 use 0.5; LRE 2017 and 2022 the mean of the costs at 0.5 and 0.1.
+    """
+    posteriors = log_posteriors(logits_NK)
+    languages = np.unique(labels_N)
+    if len(languages) < 2:
+        return 0.0
+    costs = []
+    # The log likelihood ratio of a language to the mean of the others decides; flat priors cancel in it.
+    ratios = detection.log_odds(posteriors) + np.log(posteriors.shape[1] - 1)
+    threshold = np.log((1 - p_target) / p_target)
+    for target in languages:
+        accepted = ratios[:, target] > threshold
+        miss = 1 - accepted[labels_N == target].mean()
+        false_alarm = np.mean([accepted[labels_N == other].mean() for other in languages if other != target])
+        costs.append(p_target * miss + (1 - p_target) * false_alarm)
+    return float(np.mean(costs))
+
+
+def pairwise_eer(logits_NK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+    """(K, K) symmetric equal error rates of telling two classes apart by the difference of their logits; NaN on the diagonal
+    and where one of the two does not occur."""
+    classes = logits_NK.shape[1]
+    rates = np.full((classes, classes), np.nan)
+    for one in range(classes):
+        for other in range(one):
+            rows = (labels_N == one) | (labels_N == other)
+            is_one = labels_N[rows] == one
+            if is_one.any() and not is_one.all():
+                difference = logits_NK[rows, one] - logits_NK[rows, other]
+                rates[one, other] = rates[other, one] = detection.equal_error_rate(difference, is_one)
+    return rates
+
+
+OBJECTIVES = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "macro_f1": macro_f1,
+    "cross_entropy": lambda logits, labels: -cross_entropy(logits, labels),
+    "eer": lambda logits, labels: 1 - eer(logits, labels),
+    "cavg": lambda logits, labels: 1 - cavg(logits, labels),
+}
+"""What a search may maximise on the validation split; costs are turned round."""

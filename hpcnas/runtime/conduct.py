@@ -11,6 +11,7 @@ import torch
 from mpi4py import MPI
 
 from hpcnas.config import Config
+from hpcnas.core import metrics
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
@@ -79,7 +80,7 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, roles: Roles, plan:
         around = config.space.surroundings(corpus.bands, len(corpus.class_names), plan.training.dropout)
         runner = TrialRunner(
             number, GroupChannel(comm), line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.budget,
-            plan.splits, plan.objective,
+            metrics.OBJECTIVES[config.search.objective], plan.splits, plan.objective,
         )  # fmt: skip
         runner.work()
         group.close()
@@ -107,7 +108,7 @@ class _Desk:
         self._before = records[-1].elapsed if records else 0.0
         self._start = self._refreshed = time.monotonic()
         self._costs: dict[Architecture, Cost] = {}
-        self._watch = Watch(archive, plan.search.max_trials, roles.groups, self._elapsed)
+        self._watch = Watch(archive, plan.search.max_trials, roles.groups, self._elapsed, plan.search.objective)
         self.coordinator = Coordinator(
             strategy=plan.strategy,
             space=config.space.build(),

@@ -40,6 +40,7 @@ class TrialRunner:
         augmentation: at full strength; the trainer's may be weaker.
         line: to the coordinator; the leader's only.
         budget: its limit on latency is checked here.
+        metric: the score of logits against labels, higher is better.
         splits: whose predictions are stored with the weights; the first is the validation split.
         objective: what a trial's training minimises.
     """
@@ -53,6 +54,7 @@ class TrialRunner:
     inheritance: object
     stage: Stage
     budget: Budget
+    metric: Callable[[np.ndarray, np.ndarray], float] = metrics.accuracy
     splits: Sequence[str] = ("validation",)
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
 
@@ -95,7 +97,7 @@ class TrialRunner:
             for steps in trainer.train(model, optimizer, trial.seed, len(so_far.curve), objective):  # noqa: B007 wanted behind
                 logits = trainer.evaluate(model, trainer.corpus.validation)
                 together = (logits + mates.sum(0)) / (1 + len(mates))
-                curve = (*so_far.curve, metrics.accuracy(together, labels))
+                curve = (*so_far.curve, self.metric(together, labels))
                 so_far = replace(so_far, curve=curve, seconds=time.monotonic() - start)
                 if len(curve) == trainer.config.epochs:
                     break

@@ -26,9 +26,11 @@ class Watch:
         total: trials that the stage will have.
         groups: how many work at a time.
         elapsed: seconds that the stage has taken.
+        objective: name of the score.
     """
 
-    def __init__(self, archive: Archive, total: int, groups: int, elapsed: Callable[[], float]) -> None:
+    def __init__(self, archive: Archive, total: int, groups: int, elapsed: Callable[[], float], objective: str) -> None:
+        self._objective = objective
         self._archive, self._groups, self._elapsed = archive, groups, elapsed
         self._start, self._busy = time.monotonic(), 0.0
         self._last_line = 0.0
@@ -48,7 +50,7 @@ class Watch:
         if isinstance(event, Trial):
             return
         self._busy += event.seconds
-        logger.info("%s", describe(self._archive.trials[event.trial], event))
+        logger.info("%s", describe(self._archive.trials[event.trial], event, self._objective))
         scores = [r.score for r in (*self._archive.ranking[:1], event) if r.state.has_score]
         best = f"best={max(scores):.4f}" if scores else "best=none"
         self._bar.set_postfix_str(f"{best} busy={self.busy_share:.0%}", refresh=False)
@@ -68,16 +70,16 @@ class Watch:
         self._bar.close()
 
 
-def describe(trial: Trial, result: Result) -> str:
+def describe(trial: Trial, result: Result, objective: str) -> str:
     """One line about a finished trial."""
     if not result.state.has_score:
-        return f"trial {trial.id} failed: {result.error} {trial.architecture}"
+        return f"trial {trial.id} {result.state.value}: {result.error} {trial.architecture}"
     parent = trial.proposal.parent
     share = result.inherited / result.cost.params
     origin = f"parent={parent} ({trial.proposal.mutation})" if parent is not None else trial.proposal.mutation
     settings = "".join(f"{name}={value:.3g} " for name, value in trial.proposal.settings)
     return (
-        f"trial {trial.id} {result.state.value} accuracy={result.score:.4f} params={thousands(result.cost.params)} "
+        f"trial {trial.id} {result.state.value} {objective}={result.score:.4f} params={thousands(result.cost.params)} "
         f"depth={trial.architecture.depth} {origin} inherited={thousands(result.inherited)} ({share:.0%}) "
         f"{result.seconds:.1f}s {settings}{trial.architecture}"
     )
