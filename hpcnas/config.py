@@ -27,9 +27,10 @@ from hpcnas.core.strategies import STRATEGIES, Incremental
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.data import DATASETS
 from hpcnas.data.corpus import DataConfig
-from hpcnas.data.features import FeatureConfig
+from hpcnas.data.features import FilterBank
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.nn.front_end import FrontEndConfig
 from hpcnas.nn.heads import HEADS
 from hpcnas.nn.losses import DistillationConfig
 from hpcnas.nn.model import Surroundings
@@ -40,6 +41,23 @@ TC_RESNET8 = (
     "/tcres:channels=32,kernel=9,stride=2/tcres:channels=48,kernel=9,stride=2"
 )
 """TC-ResNet8, Choi et al., Interspeech 2019 (doi:10.21437/Interspeech.2019-1363), in our blocks: 65k parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig(FrontEndConfig, FilterBank):
+    """The filter bank, computed once and cached, and what is made of it on the fly."""
+
+    def __post_init__(self) -> None:
+        FilterBank.__post_init__(self)
+        FrontEndConfig.__post_init__(self)
+
+    @property
+    def bank(self) -> FilterBank:
+        return _part(FilterBank, self)
+
+    @property
+    def front_end(self) -> FrontEndConfig:
+        return _part(FrontEndConfig, self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +249,11 @@ def _override(table: dict[str, Any], text: str) -> None:
         table[last] = toml.loads(f"value = {value}")["value"]
     except (toml.TomlDecodeError, IndexError, ValueError):
         table[last] = value.strip()
+
+
+def _part(kind: type, whole: Any) -> Any:
+    """The fields of ``whole`` that the dataclass ``kind`` has."""
+    return kind(**{entry.name: getattr(whole, entry.name) for entry in fields(kind)})
 
 
 def _build(kind: type, table: Any, where: str) -> Any:

@@ -31,8 +31,8 @@ from hpcnas.core.strategies import Lineup
 from hpcnas.core.trial import Proposal, Trial
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.losses import Distillation, LabelLoss, Objective
-from hpcnas.nn.training import Corpus
 from hpcnas.runtime.conduct import Plan, conduct
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.groups import check_horovod, set_threads

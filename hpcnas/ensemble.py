@@ -33,8 +33,9 @@ from hpcnas.core.strategies import Finals, Lineup
 from hpcnas.core.trial import Proposal, Trial
 from hpcnas.core.tuning import Settings, TuningConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.group import SoloGroup
-from hpcnas.nn.training import Corpus, Trainer
+from hpcnas.nn.training import Trainer
 from hpcnas.runtime.conduct import Plan, conduct
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.groups import check_horovod, set_threads

@@ -9,7 +9,7 @@ import soundfile
 from hpcnas.core.errors import DataError
 from hpcnas.data import audio, features, speech_commands, synthetic
 from hpcnas.data.corpus import SPLITS, DataConfig
-from hpcnas.data.features import FeatureConfig, log_mel
+from hpcnas.data.features import FilterBank, log_mel
 
 KEYWORDS = ("low", "mid", "high")
 ARSC12 = Path(__file__).parent.parent.parent / "shared" / "data" / "arsc12"
@@ -101,36 +101,52 @@ def test_other_rates_channels_and_formats_sound_the_same(tmp_path, rate, channel
 
 def test_log_mel_finds_a_tone_in_its_band():
     tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(audio.RATE) / audio.RATE).astype(np.float32)
-    mel = log_mel(tone, FeatureConfig())
-    assert mel.shape == (40, 100) and mel.dtype == np.float32 and np.isfinite(log_mel(0 * tone, FeatureConfig())).all()
+    mel = log_mel(tone, FilterBank())
+    assert mel.shape == (40, 100) and mel.dtype == np.float32 and np.isfinite(log_mel(0 * tone, FilterBank())).all()
     mels = 1127 * np.log(1 + np.array([20, 1000, 7600]) / 700)
     assert abs(mel[:, 10:90].mean(1).argmax() + 0.5 - 40 * (mels[1] - mels[0]) / (mels[2] - mels[0])) < 1
 
 
 def extract(path: Path, data: DataConfig, parts: int) -> features.Features:
     index = speech_commands.index(data, seed=0)
-    features.create(path, index, data, FeatureConfig())
-    done = sum(features.fill(path, index, data, FeatureConfig(), part, parts) for part in range(parts))
-    features.finish(path)
-    assert done == len(index.examples) + 1, "every example and noise stretch once"
+    features.create(path, index, data, FilterBank())
+    bad = [one for part in range(parts) for one in features.fill(path, index, data, FilterBank(), part, parts)]
+    features.finish(path, bad)
     return features.load(path)
 
 
 def test_features_made_by_many_ranks_equal_those_made_by_one(tones, tmp_path):
     one, many = (extract(tmp_path / f"{parts}.h5", config(tones), parts) for parts in (1, 5))
-    for split in SPLITS:
-        np.testing.assert_array_equal(one.features[split], many.features[split])
-        np.testing.assert_array_equal(one.labels[split], many.labels[split])
-        assert np.asarray(many.features[split]).any(axis=(1, 2)).all(), "no row was left out"
-    assert isinstance(one.features["train"], np.memmap), "mapped, not copied"
-    normalised = (one.features["train"].astype(np.float32) - one.mean[:, None]) / one.std[:, None]
-    assert abs(normalised.mean()) < 0.01 and normalised.std() == pytest.approx(1, abs=0.01)
+    for name, recordings in one.parts.items():
+        np.testing.assert_array_equal(recordings.frames, many.parts[name].frames)
+        np.testing.assert_array_equal(recordings.labels, many.parts[name].labels)
+        assert np.asarray(many.parts[name].frames).any(axis=1).all(), "no row was left out"
+    train = one.parts["train"]
+    assert isinstance(train.frames, np.memmap), "mapped, not copied"
+    assert set(train.lengths) == {100} and train.starts.tolist() == list(range(0, 100 * len(train.labels), 100))
+
+
+def test_recordings_that_cannot_be_read_are_counted_by_reason_and_left_out(copy, tmp_path):
+    (copy / "low" / "s00_nohash_0.wav").write_bytes(b"no audio")
+    (copy / "mid" / "s01_nohash_0.wav").write_bytes(b"no audio")
+    soundfile.write(copy / "high" / "s00_nohash_0.wav", np.full(16000, np.nan), 16000, subtype="FLOAT")
+    data, path = config(copy), tmp_path / "f.h5"
+    index = speech_commands.index(data, seed=0)
+    features.create(path, index, data, FilterBank())
+    bad = features.fill(path, index, data, FilterBank(), 0, 1)
+    text = features.summary(bad)
+    assert "3 recording(s)" in text and "2 cannot be read as audio" in text and "1 holds samples that are not finite" in text
+    assert str(copy / "mid" / "s01_nohash_0.wav") in text
+    features.finish(path, bad)
+    train = features.load(path).parts["train"]
+    assert len(train.labels) == len(index.splits["train"]) - 3 == len(train.starts)
+    assert train.starts[0] == 100, "the first one was left out"
 
 
 def test_the_fingerprint_changes_with_files_and_settings(copy):
     def fingerprint(**changes) -> str:
         data = config(copy)
-        return features.fingerprint(speech_commands.index(data, 0), data, FeatureConfig(**changes))
+        return features.fingerprint(speech_commands.index(data, 0), data, FilterBank(**changes))
 
     first = fingerprint()
     assert fingerprint() == first and fingerprint(bands=20) != first

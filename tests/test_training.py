@@ -9,10 +9,12 @@ from hpcnas.core.errors import ConfigError, TrialError
 from hpcnas.core.space import spell
 from hpcnas.nn.augmentation import AugmentationConfig, augment, mask, mix_up
 from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.nn.corpus import Corpus, Split, sampled
+from hpcnas.nn.front_end import FrontEndConfig, fitted
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.model import Surroundings, build_model
 from hpcnas.nn.recipe import TrainingConfig
-from hpcnas.nn.training import Corpus, Split, Trainer
+from hpcnas.nn.training import Trainer
 
 OFF = AugmentationConfig(shift=0, tempo=0, warp=0, noise_probability=0, frequency_masks=0, time_masks=0)
 
@@ -26,12 +28,13 @@ def made_up_corpus(n: int = 60) -> Corpus:
         features = rng.standard_normal((count, 9, 20)) - 8
         for i, label in enumerate(labels):
             features[i, 3 * label : 3 * label + 3] += 2
-        return Split(features.astype(np.float16), labels.astype(np.int64))
+        frames = features.transpose(0, 2, 1).reshape(-1, 9).astype(np.float16)
+        return Split(frames, 20 * np.arange(count), np.full(count, 20), labels.astype(np.int64))
 
     train = split(n)
-    mean, std = train.features.astype(np.float32).mean((0, 2)), train.features.astype(np.float32).std((0, 2))
-    noise = rng.standard_normal((2, 9, 50)).astype(np.float16)
-    return Corpus(train, split(31), split(17), mean, std, noise, ("a", "b", "c"))
+    front_end = fitted(FrontEndConfig(), sampled(train, 20))
+    noise = torch.from_numpy(rng.standard_normal((2, 9, 50)).astype(np.float32))
+    return Corpus(train, split(31), split(17), 20, noise, front_end, ("a", "b", "c"))
 
 
 CORPUS = made_up_corpus()

@@ -25,6 +25,8 @@ def read(path: Path, start_s: float = 0.0, length_s: float | None = None) -> np.
             samples = file.read(-1 if length_s is None else round(length_s * rate), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise DataError(f"{path}: cannot be read as audio ({error.error_string.strip()}); replace or remove it") from error
+    if not np.isfinite(samples).all():
+        raise DataError(f"{path}: holds samples that are not finite; replace or remove it")
     mono = samples.mean(axis=1)
     return mono if rate == RATE else soxr.resample(mono, rate, RATE).astype(np.float32)
 

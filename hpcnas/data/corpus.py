@@ -30,6 +30,8 @@ class DataConfig:
     """Stretches of background noise, likewise."""
     window_s: float = 1.0
     """Length of an example; recordings are cut or padded at their end."""
+    on_bad_file: str = "fail"
+    """``fail``: a recording that cannot be read ends the program, with a summary of all of them; ``skip``: it is left out."""
     cache: str = ""
     """Folder for synthesised speech and features; empty: ``$HPCNAS_CACHE`` or ``~/.cache/hpcnas``."""
 
@@ -41,17 +43,21 @@ class DataConfig:
         for name in ("unknown_percent", "silence_percent"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"data.{name} = {getattr(self, name)}: must not be negative")
+        if self.on_bad_file not in ("fail", "skip"):
+            raise ConfigError(f'data.on_bad_file = "{self.on_bad_file}": must be "fail" or "skip"')
         if not 0.1 <= self.window_s <= 60:
             raise ConfigError(f"data.window_s = {self.window_s}: must lie between 0.1 and 60")
 
 
 @dataclass(frozen=True)
 class Example:
-    """A labelled stretch of a recording, one window long."""
+    """A labelled stretch of a recording."""
 
     path: Path
     label: int
     start_s: float = 0.0
+    length_s: float = 0.0
+    """0: one window. Shorter recordings are padded at their end."""
     gain: float = 1.0
 
 

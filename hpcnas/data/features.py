@@ -1,8 +1,9 @@
 """Log-mel features: computed once per corpus, by all ranks, into one file that the ranks of a node map instead of copying.
 
-The file is HDF5 with contiguous datasets: ``<split>/features`` (N, F, T) float16, raw log-mel; ``<split>/labels`` (N,);
-``noise`` (M, F, T); ``mean`` and ``std`` (F,) of the training split; attributes ``format``, ``class_names``, ``config``.
-Shape letters: ``N`` examples, ``M`` noise stretches, ``F`` mel bands, ``T`` frames.
+The file is HDF5 with contiguous datasets: ``<split>/frames`` (T, F) float16, raw log-mel of all examples one after the other;
+``<split>/starts`` and ``lengths`` (N,), where in them each example lies; ``<split>/labels`` (N,); ``<split>/usable`` (N,),
+false for examples that could not be read; ``noise/...`` likewise; attributes ``format``, ``class_names``, ``config``.
+Shape letters: ``N`` examples, ``F`` mel bands, ``T`` frames.
 """
 
 from __future__ import annotations
@@ -17,20 +18,22 @@ import h5py
 import kaldi_native_fbank as knf
 import numpy as np
 
-from hpcnas.core.errors import ConfigError
+from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data import audio
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
 
-FORMAT = 1
+FORMAT = 2
+NOISE = "noise"
 NOISE_STRETCH_S = 10.0
 """Noise recordings are kept as stretches of so many seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureConfig:
+class FilterBank:
     """Kaldi-compatible log-mel filter bank energies."""
 
     bands: int = 40
+    """Of the mel filter bank."""
     window_ms: float = 25.0
     hop_ms: float = 10.0
     low_hz: float = 20.0
@@ -46,7 +49,7 @@ class FeatureConfig:
             raise ConfigError(f"features.low_hz, high_hz = {self.low_hz}, {self.high_hz}: must ascend up to {audio.RATE // 2}")
 
 
-def log_mel(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
+def log_mel(samples: np.ndarray, config: FilterBank) -> np.ndarray:
     """(F, T) natural log of mel band energies of samples at ``audio.RATE``; T = duration / hop, rounded."""
     options = knf.FbankOptions()
     options.frame_opts.samp_freq = audio.RATE
@@ -63,91 +66,133 @@ def log_mel(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
     return np.stack([bank.get_frame(t) for t in range(bank.num_frames_ready)], axis=1)
 
 
-def fingerprint(index: CorpusIndex, data: DataConfig, config: FeatureConfig) -> str:
+def frames_of(length_s: float, config: FilterBank) -> int:
+    """T of so many seconds of audio."""
+    hop = round(config.hop_ms / 1000 * audio.RATE)
+    return (round(length_s * audio.RATE) + hop // 2) // hop
+
+
+def fingerprint(index: CorpusIndex, data: DataConfig, config: FilterBank) -> str:
     """Name of the feature file: changes with the configuration, the examples, and the files' sizes and times."""
-    digest = hashlib.sha256(json.dumps([FORMAT, data.window_s, asdict(config), index.class_names]).encode())
+    settings = [FORMAT, data.window_s, data.on_bad_file, asdict(config), index.class_names]
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for example in (*index.examples, *(Example(path, -1) for path in index.noise)):
         stat = example.path.stat()
         digest.update(f"{example}{stat.st_size}{stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
 
 
-def create(path: Path, index: CorpusIndex, data: DataConfig, config: FeatureConfig) -> None:
+def create(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank) -> None:
     """Lay out the file with everything but the features: one process, before ``fill``."""
-    frames = log_mel(np.zeros(round(data.window_s * audio.RATE), np.float32), config).shape[1]
-    stretches = _noise_stretches(index)
     with h5py.File(path, "w") as file:
-        for split in SPLITS:
-            group = file.create_group(split)
-            _allocate(group, "features", (len(index.splits[split]), config.bands, frames))
-            group["labels"] = np.array([example.label for example in index.splits[split]], np.int64)
-        noise_frames = log_mel(np.zeros(round(NOISE_STRETCH_S * audio.RATE), np.float32), config).shape[1]
-        _allocate(file, "noise", (len(stretches), config.bands, noise_frames))
+        for name, examples in _parts(index).items():
+            lengths = np.array([frames_of(example.length_s or data.window_s, config) for example in examples], np.int64)
+            group = file.create_group(name)
+            _allocate(group, "frames", (int(lengths.sum()), config.bands))
+            group["lengths"], group["starts"] = lengths, np.cumsum(lengths) - lengths
+            group["labels"] = np.array([example.label for example in examples], np.int64)
         file.attrs["format"] = FORMAT
         file.attrs["class_names"] = list(index.class_names)
         file.attrs["config"] = json.dumps(asdict(config))
 
 
-def fill(path: Path, index: CorpusIndex, data: DataConfig, config: FeatureConfig, part: int, parts: int) -> int:
-    """Compute this process's share, ``part`` of ``parts``, and write it in place; returns the number of examples.
+@dataclass(frozen=True)
+class BadFile:
+    """An example that cannot be used."""
 
-    Raises:
-        DataError: for a file that is no audio.
-    """
-    done = 0
-    jobs = [(f"{split}/features", index.splits[split], data.window_s) for split in SPLITS]
-    jobs.append(("noise", _noise_stretches(index), NOISE_STRETCH_S))
+    part: str
+    row: int
+    path: Path
+    reason: str
+
+
+def fill(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, part: int, parts: int) -> list[BadFile]:
+    """Compute this process's share, ``part`` of ``parts``, and write it in place; returns what could not be read."""
+    bad = []
     with open(path, "r+b") as raw:
-        for name, examples, length_s in jobs:
-            offset, shape = _location(path, name)
-            row_bytes = 2 * shape[1] * shape[2]
+        for name, examples in _parts(index).items():
+            offset, _ = _location(path, f"{name}/frames")
+            with h5py.File(path, "r", locking=False) as file:
+                starts = file[name]["starts"][:]
             first, last = (len(examples) * (part + i) // parts for i in (0, 1))
-            raw.seek(offset + first * row_bytes)
-            for example in examples[first:last]:
-                samples = audio.read(example.path, example.start_s, length_s) * np.float32(example.gain)
-                if name == "noise":  # a shorter one is repeated: no silence between
+            for row in range(first, last):
+                example = examples[row]
+                length_s = example.length_s or data.window_s
+                try:
+                    samples = audio.read(example.path, example.start_s, length_s) * np.float32(example.gain)
+                except DataError as error:
+                    bad.append(BadFile(name, row, example.path, str(error).removeprefix(f"{example.path}: ")))
+                    samples = np.zeros(1, np.float32)
+                if name == NOISE:  # a shorter one is repeated: no silence between
                     samples = np.resize(samples, round(length_s * audio.RATE))
                 samples = audio.fitted(samples, round(length_s * audio.RATE))
-                raw.write(log_mel(samples, config).astype(np.float16).tobytes())
-                done += 1
-    return done
+                raw.seek(offset + 2 * config.bands * int(starts[row]))
+                raw.write(log_mel(samples, config).T.astype(np.float16).tobytes())
+    return bad
 
 
-def finish(path: Path) -> None:
-    """Add mean and deviation of the training split: one process, after every ``fill``."""
-    features = _mapped(path, "train/features")
-    rows = features[np.linspace(0, len(features) - 1, min(len(features), 20000)).astype(int)].astype(np.float32)
+def finish(path: Path, bad: Sequence[BadFile]) -> None:
+    """Mark what can be used: one process, after every ``fill``."""
     with h5py.File(path, "r+") as file:
-        file["mean"] = rows.mean((0, 2))
-        file["std"] = rows.std((0, 2)).clip(1e-3)
+        for name in (*SPLITS, NOISE):
+            usable = np.ones(len(file[name]["labels"]), bool)
+            usable[[b.row for b in bad if b.part == name]] = False
+            file[name]["usable"] = usable
+
+
+def summary(bad: Sequence[BadFile]) -> str:
+    """What is wrong with how many files, with examples of each."""
+    by_reason: dict[str, list[str]] = {}
+    for one in bad:
+        by_reason.setdefault(one.reason.partition(";")[0], []).append(str(one.path))
+    reasons = (
+        f"{len(paths)} {reason}: {', '.join(paths[:3])}{' ...' if len(paths) > 3 else ''}"
+        for reason, paths in sorted(by_reason.items())
+    )
+    return f"{len(bad)} recording(s) cannot be used ({'; '.join(reasons)})"
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Log-mel of many recordings of any length; the frames are mapped."""
+
+    frames: np.ndarray
+    """(T, F) of all of them."""
+    starts: np.ndarray
+    """(N,) first frame of each."""
+    lengths: np.ndarray
+    """(N,) frames of each."""
+    labels: np.ndarray
+    """(N,)."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """A finished feature file; the large arrays are mapped."""
+    """A finished feature file."""
 
-    features: dict[str, np.ndarray]
-    labels: dict[str, np.ndarray]
-    noise: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
+    parts: dict[str, Recordings]
+    """The splits, and ``noise``."""
     class_names: tuple[str, ...]
 
 
 def load(path: Path) -> Features:
+    parts = {}
     with h5py.File(path, "r", locking=False) as file:
-        labels = {split: file[split]["labels"][:] for split in SPLITS}
-        mean, std, names = file["mean"][:], file["std"][:], tuple(map(str, file.attrs["class_names"]))
-    features = {split: _mapped(path, f"{split}/features") for split in SPLITS}
-    return Features(features, labels, _mapped(path, "noise"), mean, std, names)
+        names = tuple(map(str, file.attrs["class_names"]))
+        for name in (*SPLITS, NOISE):
+            usable = file[name]["usable"][:]
+            starts, lengths, labels = (file[name][key][:][usable] for key in ("starts", "lengths", "labels"))
+            parts[name] = Recordings(_mapped(path, f"{name}/frames"), starts, lengths, labels)
+    return Features(parts, names)
 
 
-def _noise_stretches(index: CorpusIndex) -> Sequence[Example]:
-    return [
-        Example(path, -1, start_s=start)
+def _parts(index: CorpusIndex) -> dict[str, Sequence[Example]]:
+    noise = [
+        Example(path, -1, start, NOISE_STRETCH_S)
         for path in index.noise
         for start in np.arange(0, max(1.0, audio.duration_s(path) - NOISE_STRETCH_S / 2), NOISE_STRETCH_S).tolist()
     ]
+    return {**{split: index.splits[split] for split in SPLITS}, NOISE: noise}
 
 
 def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...]) -> None:

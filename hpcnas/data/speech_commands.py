@@ -76,7 +76,7 @@ def _twelve_classes(
             for _ in range(math.ceil(keyword_count * config.silence_percent / 100)):
                 which = int(rng.integers(len(noise)))
                 start = rng.uniform(0, max(0.0, lengths[which] - config.window_s))
-                examples.append(Example(noise[which], names.index(SILENCE), float(start), float(rng.uniform())))
+                examples.append(Example(noise[which], names.index(SILENCE), float(start), gain=float(rng.uniform())))
         splits[split] = tuple(examples)
     return CorpusIndex(tuple(names), splits, noise)
 

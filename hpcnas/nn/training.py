@@ -15,44 +15,11 @@ from torch import Tensor, nn
 
 from hpcnas.core.errors import TrialError
 from hpcnas.nn.augmentation import AugmentationConfig, augment, mask, mix_up
+from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import Group
 from hpcnas.nn.losses import LabelLoss, Objective
 from hpcnas.nn.model import seeded
 from hpcnas.nn.recipe import TrainingConfig
-
-
-@dataclass(frozen=True)
-class Split:
-    """Examples in memory or mapped from a file: raw log-mel (N, F, T) and labels (N,)."""
-
-    features: np.ndarray
-    labels: np.ndarray
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """What a trial is trained and judged on.
-
-    Args:
-        mean, std: (F,) of the training split, by which features are normalised.
-        noise: (N, F, T) log-mel of background noise; N may be 0.
-    """
-
-    train: Split
-    validation: Split
-    test: Split
-    mean: np.ndarray
-    std: np.ndarray
-    noise: np.ndarray
-    class_names: tuple[str, ...]
-
-    @property
-    def bands(self) -> int:
-        return self.train.features.shape[1]
-
-    @property
-    def frames(self) -> int:
-        return self.train.features.shape[2]
 
 
 @dataclass
@@ -65,18 +32,13 @@ class Trainer:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
-    def __post_init__(self) -> None:
-        self._mean = torch.as_tensor(self.corpus.mean, dtype=torch.float32).view(1, -1, 1)
-        self._scale = 1 / torch.as_tensor(self.corpus.std, dtype=torch.float32).view(1, -1, 1)
-        self._noise = torch.from_numpy(np.array(self.corpus.noise, np.float32))
-
     def with_settings(self, config: TrainingConfig, augmentation: AugmentationConfig) -> Trainer:
         """The same, training in another way."""
         return replace(self, config=config, augmentation=augmentation)
 
     @property
     def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.corpus.train.labels) / (self.config.batch_size * self.group.size))
+        return math.ceil(len(self.corpus.train) / (self.config.batch_size * self.group.size))
 
     def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimiser that ``train`` is to use; moves the model to the device."""
@@ -125,41 +87,42 @@ class Trainer:
             yield step
 
     def evaluate(self, model: nn.Module, split: Split, batch_size: int = 256) -> np.ndarray:
-        """(N, K) logits of a whole split on every rank, each example computed by one rank only.
+        """(N, K) logits of a whole split on every rank, each example computed by one rank only; of longer recordings the mean
+        over windows that cover them.
 
         Running statistics differ between ranks; the leader's hold for all.
         """
         self.group.share(model)
-        logits = np.zeros((len(split.labels), len(self.corpus.class_names)), np.float32)
-        own = np.arange(self.group.rank, len(split.labels), self.group.size)
+        logits = np.zeros((len(split), len(self.corpus.class_names)), np.float32)
+        own = np.arange(self.group.rank, len(split), self.group.size)
+        rows, offsets = split.covering(own, self.corpus.window)
         model.eval()
         with torch.no_grad():
-            for start in range(0, len(own), batch_size):
-                rows = own[start : start + batch_size]
-                features = torch.as_tensor(split.features[rows], dtype=torch.float32)
-                logits[rows] = model(self._normalise(features).to(self.device)).float().cpu().numpy()
+            for start in range(0, len(rows), batch_size):
+                batch = slice(start, start + batch_size)
+                features = self.corpus.front_end(split.windows(rows[batch], offsets[batch], self.corpus.window))
+                np.add.at(logits, rows[batch], model(features.to(self.device)).float().cpu().numpy())
         model.train()
+        logits[own] /= np.bincount(rows, minlength=len(split))[own, None]
         return self.group.sum(logits)
 
     def _batches(self, shuffling: np.random.Generator) -> Iterator[np.ndarray]:
         """This rank's batches of one epoch: as many and as large on every rank, the order's start filling up the end."""
         size = self.group.size
-        order = shuffling.permutation(len(self.corpus.train.labels))
+        order = shuffling.permutation(len(self.corpus.train))
         padded = np.resize(order, math.ceil(len(order) / size) * size)
         own = padded[self.group.rank :: size]
         for start in range(0, len(own), self.config.batch_size):
             yield np.sort(own[start : start + self.config.batch_size])
 
     def _training_batch(self, rows: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Varied features, and their classes or, mixed up, shares of classes."""
-        train = self.corpus.train
-        features = torch.as_tensor(train.features[rows], dtype=torch.float32)
+        """Varied features, and their classes or, mixed up, shares of classes; of longer recordings a random window."""
+        train, window = self.corpus.train, self.corpus.window
+        spare = train.lengths[rows] - window
+        offsets = (torch.rand(len(rows), generator=rng).numpy() * (spare + 1)).astype(np.int64) if spare.any() else 0 * rows
+        log_mel = augment(train.windows(rows, offsets, window), self.corpus.noise, self.augmentation, rng)
+        features = mask(self.corpus.front_end(log_mel), self.augmentation, rng)
         targets = torch.as_tensor(train.labels[rows])
-        features = self._normalise(augment(features, self._noise, self.augmentation, rng))
-        features = mask(features, self.augmentation, rng)
         if self.augmentation.mixup:
             features, targets = mix_up(features, targets, len(self.corpus.class_names), self.augmentation.mixup, rng)
         return features.to(self.device), targets.to(self.device)
-
-    def _normalise(self, log_mel_BFT: Tensor) -> Tensor:
-        return (log_mel_BFT - self._mean) * self._scale

@@ -20,11 +20,12 @@ from hpcnas.core.errors import ConfigError
 from hpcnas.core.trial import Cost, Result, Trial
 from hpcnas.core.tuning import NoTuner, Tuner, TuningConfig
 from hpcnas.nn.augmentation import AugmentationConfig
+from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.cost import measure
 from hpcnas.nn.losses import Objective
 from hpcnas.nn.model import build_model
 from hpcnas.nn.recipe import TrainingConfig
-from hpcnas.nn.training import Corpus, Trainer
+from hpcnas.nn.training import Trainer
 from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel, meet, serve
 from hpcnas.runtime.groups import HorovodGroup, choose_device
 from hpcnas.runtime.launch import EXIT_SUSPENDED, on_every_rank, on_first_rank, stop_on_signal
@@ -158,7 +159,7 @@ class _Desk:
     def _measure(self, architecture: Architecture) -> Cost:
         if architecture not in self._costs:
             model = build_model(architecture, self._around, seed=0)
-            self._costs[architecture] = measure(model, self._corpus.bands, self._corpus.frames)
+            self._costs[architecture] = measure(model, self._corpus.bands, self._corpus.window)
         return self._costs[architecture]
 
 

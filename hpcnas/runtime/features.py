@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 from mpi4py import MPI
 
 from hpcnas.config import Config
+from hpcnas.core.errors import DataError
 from hpcnas.data import DATASETS, features
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import CorpusIndex
-from hpcnas.nn.training import Corpus, Split
+from hpcnas.nn.corpus import Corpus, Split, sampled
+from hpcnas.nn.front_end import fitted
 from hpcnas.runtime.channel import meet
 from hpcnas.runtime.launch import on_every_rank, on_first_rank
 
@@ -22,38 +27,51 @@ def load_corpus(world: MPI.Comm, config: Config) -> Corpus:
     """The corpus that ``config`` names, its features mapped; collective over ``world``.
 
     Raises:
-        DataError: on all ranks, if any rank cannot read an example.
+        DataError: on all ranks, with a summary of what cannot be read on any of them, unless that is to be skipped.
     """
     index, path, missing = on_first_rank(world, lambda: _look_up(config))
+    bank = config.features.bank
     if missing:
         start = time.monotonic()
         part = path.with_name(f".{path.name}.part")
-        on_first_rank(world, lambda: features.create(part, index, config.data, config.features))
+        on_first_rank(world, lambda: features.create(part, index, config.data, bank))
         meet(world)
-        on_every_rank(world, lambda: features.fill(part, index, config.data, config.features, world.rank, world.size))
-        on_first_rank(world, lambda: _finish(part, path))
+        bad = on_every_rank(world, lambda: features.fill(part, index, config.data, bank, world.rank, world.size))
+        bad = [one for of_rank in world.allgather(bad) for one in of_rank]
+        on_first_rank(world, lambda: _finish(part, path, bad, config.data.on_bad_file))
         if world.rank == 0:
-            seconds = time.monotonic() - start
-            hours = len(index.examples) * config.data.window_s / 3600
+            hours = sum(example.length_s or config.data.window_s for example in index.examples) / 3600
+            minutes = (time.monotonic() - start) / 60
             logger.info(
-                "features of %d examples in %.1f s (%.1f h of audio a minute)",
-                len(index.examples),
-                seconds,
-                hours / seconds * 60,
-            )
+                "features of %d examples, %.2f h of audio, in %.1f s (%.1f h a minute)",
+                len(index.examples), hours, 60 * minutes, hours / minutes,
+            )  # fmt: skip
     loaded = features.load(path)
-    splits = {name: Split(loaded.features[name], loaded.labels[name]) for name in loaded.features}
-    return Corpus(**splits, mean=loaded.mean, std=loaded.std, noise=loaded.noise, class_names=loaded.class_names)
+    splits = {split: Split(r.frames, r.starts, r.lengths, r.labels) for split, r in loaded.parts.items()}
+    noise, window = splits.pop(features.NOISE), features.frames_of(config.data.window_s, bank)
+    stretches = features.frames_of(features.NOISE_STRETCH_S, bank)
+    return Corpus(
+        **splits,
+        window=window,
+        noise=noise.windows(np.arange(len(noise)), np.zeros(len(noise), np.int64), stretches),
+        front_end=fitted(config.features.front_end, sampled(splits["train"], window)),
+        class_names=loaded.class_names,
+    )
 
 
-def _look_up(config: Config) -> tuple[CorpusIndex, object, bool]:
+def _look_up(config: Config) -> tuple[CorpusIndex, Path, bool]:
     index = DATASETS[config.data.name].index(config.data, config.seed)
     folder = cache_folder(config.data.cache) / "features"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{features.fingerprint(index, config.data, config.features)}.h5"
+    path = folder / f"{features.fingerprint(index, config.data, config.features.bank)}.h5"
     return index, path, not path.exists()
 
 
-def _finish(part, path) -> None:
-    features.finish(part)
+def _finish(part: Path, path: Path, bad: Sequence[features.BadFile], on_bad_file: str) -> None:
+    if bad and on_bad_file == "fail":
+        part.unlink()
+        raise DataError(f'{features.summary(bad)}; replace or remove them, or set data.on_bad_file = "skip"')
+    if bad:
+        logger.warning("%s: left out", features.summary(bad))
+    features.finish(part, bad)
     part.replace(path)

@@ -146,7 +146,7 @@ class TrialRunner:
 
     def _measure(self, model: Model) -> Cost:
         """What the model costs; its latency, which differs from one measurement to the next, by the leader's."""
-        bands, frames, device = self.trainer.corpus.bands, self.trainer.corpus.frames, self.trainer.device
+        bands, frames, device = self.trainer.corpus.bands, self.trainer.corpus.window, self.trainer.device
         cost = measure(model, bands, frames)
         if not self.budget.max_latency_ms:
             return cost

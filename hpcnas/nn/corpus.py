@@ -1,0 +1,81 @@
+"""What a trial is trained and judged on: log-mel of recordings of any length, seen through windows of one.
+
+Shape letters: ``N`` recordings, ``B`` windows, ``F`` bands, ``T`` frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpcnas.nn.front_end import FrontEnd
+
+SAMPLE = 2000
+"""Windows of the training split from which the front end's mean and deviation are taken."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Recordings in memory or mapped from a file.
+
+    Args:
+        frames: (T, F) raw log-mel of all recordings, one after the other.
+        starts, lengths: (N,) where in it each recording lies; none is shorter than a window.
+        labels: (N,).
+    """
+
+    frames: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def windows(self, rows: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
+        """(B, F, T) windows of ``length`` frames: of recording ``rows[b]`` from its frame ``offsets[b]`` on."""
+        out = np.empty((len(rows), self.frames.shape[1], length), np.float32)
+        for window, first in zip(out, self.starts[rows] + offsets):
+            window[:] = self.frames[first : first + length].T
+        return torch.from_numpy(out)
+
+    def covering(self, rows: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and offsets of windows that cover the recordings ``rows``, evenly spread and half overlapping at least."""
+        spare = self.lengths[rows] - length
+        counts = 1 + -(-2 * spare // length)
+        offsets = [np.linspace(0, rest, count).round().astype(np.int64) for rest, count in zip(spare, counts)]
+        return np.repeat(rows, counts), np.concatenate(offsets) if len(rows) else np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Recordings in three splits.
+
+    Args:
+        window: T, which a model sees at once.
+        noise: (M, F, T) log-mel of background noise; M may be 0.
+        front_end: from windows to what a model sees.
+        class_names: of the labels.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    window: int
+    noise: Tensor
+    front_end: FrontEnd
+    class_names: tuple[str, ...]
+
+    @property
+    def bands(self) -> int:
+        """Of what a model sees."""
+        return self.front_end.bands
+
+
+def sampled(train: Split, window: int) -> Tensor:
+    """(B, F, T) first windows of evenly spread recordings, the same on every rank."""
+    rows = np.linspace(0, len(train) - 1, min(len(train), SAMPLE)).astype(int)
+    return train.windows(rows, np.zeros(len(rows), np.int64), window)

@@ -1,0 +1,119 @@
+"""From raw log-mel to what a model sees: cepstra or energy normalisation, deltas, mean and variance normalisation.
+
+Behind augmentation, which works on log-mel. Shape letters: ``B`` batch, ``F`` bands, ``T`` frames.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hpcnas.core.errors import ConfigError
+
+KINDS = ("log_mel", "mfcc", "pcen")
+NORMALISATIONS = ("corpus", "utterance", "running")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontEndConfig:
+    """What is made of log-mel."""
+
+    kind: str = "log_mel"
+    """``log_mel``, ``mfcc``, or ``pcen``."""
+    cepstra: int = 40
+    """Coefficients of ``mfcc``, the zeroth included; at most the number of bands."""
+    deltas: int = 0
+    """1: first derivatives beside them, 2: second ones too."""
+    normalisation: str = "corpus"
+    """``corpus``: by mean and deviation of the training split; before that ``utterance``: each window's own mean and deviation
+    per band are removed, ``running``: the mean of all frames so far, which needs no look-ahead."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("kind", KINDS), ("normalisation", NORMALISATIONS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f'features.{name} = "{getattr(self, name)}": unknown; known: {", ".join(known)}')
+        if self.deltas not in (0, 1, 2):
+            raise ConfigError(f"features.deltas = {self.deltas}: must be 0, 1 or 2")
+        if self.cepstra < 1:
+            raise ConfigError(f"features.cepstra = {self.cepstra}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """The finished front end.
+
+    Args:
+        mean, std: (F',) of the training split behind everything else.
+    """
+
+    config: FrontEndConfig
+    mean: Tensor
+    std: Tensor
+
+    @property
+    def bands(self) -> int:
+        """F', of what comes out."""
+        return len(self.mean)
+
+    def __call__(self, log_mel_BFT: Tensor) -> Tensor:
+        """(B, F', T) normalised features."""
+        return (shaped(log_mel_BFT, self.config) - self.mean.view(1, -1, 1)) / self.std.view(1, -1, 1)
+
+
+def fitted(config: FrontEndConfig, log_mel_BFT: Tensor) -> FrontEnd:
+    """The front end with mean and deviation of given training windows."""
+    x = shaped(log_mel_BFT, config).double()
+    return FrontEnd(config, x.mean((0, 2)).float(), x.std((0, 2)).clamp(min=1e-3).float())
+
+
+def shaped(log_mel_BFT: Tensor, config: FrontEndConfig) -> Tensor:
+    """(B, F', T) features, before they are normalised by the corpus."""
+    x = log_mel_BFT
+    if config.kind == "mfcc":
+        x = torch.einsum("kf,bft->bkt", _cosines(min(config.cepstra, x.shape[1]), x.shape[1]).to(x), x)
+    elif config.kind == "pcen":
+        x = pcen(x)
+    if config.normalisation == "utterance":
+        x = (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True).clamp(min=1e-3)
+    elif config.normalisation == "running":
+        x = x - x.cumsum(-1) / torch.arange(1, x.shape[-1] + 1).to(x)
+    derivatives = [x]
+    for _ in range(config.deltas):
+        derivatives.append(delta(derivatives[-1]))
+    return torch.cat(derivatives, 1)
+
+
+def delta(x_BFT: Tensor, reach: int = 2) -> Tensor:
+    """Slope of a line through ``reach`` frames on either side, edges repeated: Young et al., The HTK Book, section 5.9."""
+    frames = x_BFT.shape[-1]
+    padded = functional.pad(x_BFT, (reach, reach), mode="replicate")
+    later = sum(k * padded[..., reach + k : reach + k + frames] for k in range(1, reach + 1))
+    earlier = sum(k * padded[..., reach - k : reach - k + frames] for k in range(1, reach + 1))
+    return (later - earlier) / (2 * sum(k * k for k in range(1, reach + 1)))
+
+
+def pcen(log_mel_BFT: Tensor, smoothing: float = 0.025, gain: float = 0.98, bias: float = 2.0, power: float = 0.5) -> Tensor:
+    """Per-channel energy normalisation with the constants of Wang et al., ICASSP 2017 (doi:10.1109/ICASSP.2017.7953242).
+
+    differs: energies of samples in [-1, 1] are small and are scaled up by 2 ** 15 squared first, to the paper's range.
+    """
+    energy = log_mel_BFT.exp() * 2.0**30
+    frames = energy.shape[-1]
+    # The first-order recursion m[t] = (1 - s) m[t - 1] + s e[t], m[-1] = e[0], as one product with a triangular matrix.
+    age = torch.arange(frames).unsqueeze(0) - torch.arange(frames).unsqueeze(1)
+    kernel = torch.where(age >= 0, smoothing * (1 - smoothing) ** age.clamp(min=0), torch.zeros(()))
+    kernel[0] += (1 - smoothing) ** torch.arange(1, frames + 1)
+    smooth = energy @ kernel.to(energy)
+    return (energy / (1e-6 + smooth) ** gain + bias) ** power - bias**power
+
+
+def _cosines(cepstra: int, bands: int) -> Tensor:
+    """(cepstra, bands) orthonormal DCT-II."""
+    k, f = torch.arange(cepstra).unsqueeze(1), torch.arange(bands).unsqueeze(0)
+    basis = torch.cos(math.pi / bands * (f + 0.5) * k) * math.sqrt(2 / bands)
+    basis[0] /= math.sqrt(2)
+    return basis
