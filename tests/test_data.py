@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from hpcnas.core.errors import DataError
-from hpcnas.data import audio, features, speech_commands, synthetic
+from hpcnas.data import audio, features, problems, speech_commands, synthetic
 from hpcnas.data.corpus import SPLITS, DataConfig
 from hpcnas.data.features import FilterBank, log_mel
 
@@ -134,7 +134,7 @@ def test_recordings_that_cannot_be_read_are_counted_by_reason_and_left_out(copy,
     index = speech_commands.index(data, seed=0)
     features.create(path, index, data, FilterBank())
     bad = features.fill(path, index, data, FilterBank(), 0, 1)
-    text = features.summary(bad)
+    text = problems.summary([one.problem for one in bad])
     assert "3 recording(s)" in text and "2 cannot be read as audio" in text and "1 holds samples that are not finite" in text
     assert str(copy / "mid" / "s01_nohash_0.wav") in text
     features.finish(path, bad)

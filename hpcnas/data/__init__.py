@@ -1,12 +1,14 @@
 """Corpora and features. Knows nothing of torch or MPI.
 
-A data set is a module with ``corpus(config) -> list of Recording`` per split, see ``corpus.py``.
+A data set is a module with ``index(config, seed) -> CorpusIndex``, see ``corpus.py``.
 """
 
-from hpcnas.data import speech_commands, synthetic
+from hpcnas.data import language_folders, manifest, speech_commands, synthetic
 
 DATASETS = {
     "builtin_kws": synthetic,
+    "language_folders": language_folders,
+    "manifest": manifest,
     "speech_commands": speech_commands,
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcnas.core.errors import ConfigError
+from hpcnas.core.errors import ConfigError, DataError
 
 SPLITS = ("train", "validation", "test")
 
@@ -16,7 +16,8 @@ class DataConfig:
     """Which speech, and what is to be told apart in it."""
 
     name: str = "builtin_kws"
-    """``builtin_kws`` (synthesised on first use) or ``speech_commands`` (that folder layout, at ``path``)."""
+    """``builtin_kws`` (synthesised on first use), ``speech_commands`` (that folder layout, at ``path``), ``language_folders``
+    (one folder per class, at ``path``), or ``manifest`` (lists of recordings)."""
     path: str = ""
     """Root folder of the corpus; for ``builtin_kws`` empty means below ``cache``."""
     protocol: str = "12"
@@ -29,7 +30,22 @@ class DataConfig:
     silence_percent: float = 10.0
     """Stretches of background noise, likewise."""
     window_s: float = 1.0
-    """Length of an example; recordings are cut or padded at their end."""
+    """What a model sees at once. Shorter recordings are padded at their end; of longer ones training takes random windows and
+    evaluation the mean over all (``speech_commands``: the first window)."""
+    longest_s: float = 30.0
+    """What lies behind this in a recording is not used."""
+    manifests: tuple[str, ...] = ()
+    """JSON lines, ``.csv`` or ``.tsv``: one file each for train, validation and test."""
+    path_column: str = ""
+    """Column of a manifest with the recording's path; empty: the usual names."""
+    label_column: str = ""
+    """Column of a manifest with the class; empty: the usual names."""
+    source_pattern: str = ""
+    """Regular expression whose first group, at the start of a recording's name, is its speaker or source; those are kept
+    together where ``language_folders`` divides by itself. Empty: the patterns of known corpora."""
+    validation_percent: float = 10.0
+    """Of the sources, where ``language_folders`` divides by itself."""
+    test_percent: float = 10.0
     on_bad_file: str = "fail"
     """``fail``: a recording that cannot be read ends the program, with a summary of all of them; ``skip``: it is left out."""
     cache: str = ""
@@ -40,7 +56,11 @@ class DataConfig:
             raise ConfigError(f'data.protocol = "{self.protocol}": must be "12" or "all"')
         if self.protocol == "12" and not self.keywords:
             raise ConfigError('data.keywords is empty: name keywords, or set data.protocol = "all"')
-        for name in ("unknown_percent", "silence_percent"):
+        if (held_out := self.validation_percent + self.test_percent) >= 100:
+            raise ConfigError(f"data.validation_percent + data.test_percent = {held_out}: must be below 100")
+        if not self.window_s <= self.longest_s:
+            raise ConfigError(f"data.longest_s = {self.longest_s}: must not be below data.window_s = {self.window_s}")
+        for name in ("unknown_percent", "silence_percent", "validation_percent", "test_percent"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"data.{name} = {getattr(self, name)}: must not be negative")
         if self.on_bad_file not in ("fail", "skip"):
@@ -73,3 +93,32 @@ class CorpusIndex:
     @property
     def examples(self) -> tuple[Example, ...]:
         return tuple(example for split in SPLITS for example in self.splits[split])
+
+
+def stretch_s(duration_s: float, config: DataConfig) -> float:
+    """How much of a recording is used: never less than a window, which pads it."""
+    return max(config.window_s, min(duration_s, config.longest_s))
+
+
+def checked(index: CorpusIndex, where: str) -> CorpusIndex:
+    """The same, once it can be trained and judged on.
+
+    Raises:
+        DataError: for an empty split, a class that is missing in one, or a recording that is in two.
+    """
+    in_split: dict[tuple[Path, float], str] = {}
+    for split in SPLITS:
+        examples = index.splits[split]
+        if not examples:
+            raise DataError(f"{where}: the {split} split is empty")
+        there = {example.label for example in examples}
+        if absent := [name for label, name in enumerate(index.class_names) if label not in there]:
+            raise DataError(f"{where}: the {split} split has no {', '.join(absent)}; every class must be in every split")
+    leaks = []
+    for split in SPLITS:
+        for example in index.splits[split]:
+            if in_split.setdefault((example.path.resolve(), example.start_s), split) != split:
+                leaks.append(f"{example.path} ({split} and {in_split[example.path.resolve(), example.start_s]})")
+    if leaks:
+        raise DataError(f"{where}: {len(leaks)} recording(s) are in two splits, first {', '.join(leaks[:3])}; keep each in one")
+    return index

@@ -19,8 +19,9 @@ import kaldi_native_fbank as knf
 import numpy as np
 
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data import audio
+from hpcnas.data import audio, problems
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
+from hpcnas.data.problems import Problem
 
 FORMAT = 2
 NOISE = "noise"
@@ -102,8 +103,7 @@ class BadFile:
 
     part: str
     row: int
-    path: Path
-    reason: str
+    problem: Problem
 
 
 def fill(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, part: int, parts: int) -> list[BadFile]:
@@ -121,7 +121,7 @@ def fill(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, p
                 try:
                     samples = audio.read(example.path, example.start_s, length_s) * np.float32(example.gain)
                 except DataError as error:
-                    bad.append(BadFile(name, row, example.path, str(error).removeprefix(f"{example.path}: ")))
+                    bad.append(BadFile(name, row, problems.of(example.path, error)))
                     samples = np.zeros(1, np.float32)
                 if name == NOISE:  # a shorter one is repeated: no silence between
                     samples = np.resize(samples, round(length_s * audio.RATE))
@@ -138,18 +138,6 @@ def finish(path: Path, bad: Sequence[BadFile]) -> None:
             usable = np.ones(len(file[name]["labels"]), bool)
             usable[[b.row for b in bad if b.part == name]] = False
             file[name]["usable"] = usable
-
-
-def summary(bad: Sequence[BadFile]) -> str:
-    """What is wrong with how many files, with examples of each."""
-    by_reason: dict[str, list[str]] = {}
-    for one in bad:
-        by_reason.setdefault(one.reason.partition(";")[0], []).append(str(one.path))
-    reasons = (
-        f"{len(paths)} {reason}: {', '.join(paths[:3])}{' ...' if len(paths) > 3 else ''}"
-        for reason, paths in sorted(by_reason.items())
-    )
-    return f"{len(bad)} recording(s) cannot be used ({'; '.join(reasons)})"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from hpcnas.core.errors import DataError
 from hpcnas.data import audio
-from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
+from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, checked
 
 NOISE_FOLDER = "_background_noise_"
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
@@ -43,8 +43,8 @@ def index(config: DataConfig, seed: int) -> CorpusIndex:
     if config.protocol == "all":
         labels = {word: number for number, word in enumerate(words)}
         splits = {s: tuple(Example(f, labels[w]) for w in words for f in files[s][w]) for s in SPLITS}
-        return _checked(CorpusIndex(tuple(words), splits, noise), root)
-    return _checked(_twelve_classes(config, root, words, files, noise, seed), root)
+        return checked(CorpusIndex(tuple(words), splits, noise), str(root))
+    return checked(_twelve_classes(config, root, words, files, noise, seed), str(root))
 
 
 def _twelve_classes(
@@ -95,10 +95,3 @@ def _listed(root: Path, name: str) -> set[str]:
     if not path.is_file():
         raise DataError(f"{path}: missing; it lists one word/file.wav a line")
     return {line.strip() for line in path.read_text().splitlines() if line.strip()}
-
-
-def _checked(index: CorpusIndex, root: Path) -> CorpusIndex:
-    for split in SPLITS:
-        if not index.splits[split]:
-            raise DataError(f"{root}: the {split} split is empty; check validation_list.txt and testing_list.txt")
-    return index

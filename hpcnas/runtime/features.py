@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 from hpcnas.config import Config
 from hpcnas.core.errors import DataError
-from hpcnas.data import DATASETS, features
+from hpcnas.data import DATASETS, features, problems
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import CorpusIndex
 from hpcnas.nn.corpus import Corpus, Split, sampled
@@ -68,10 +68,10 @@ def _look_up(config: Config) -> tuple[CorpusIndex, Path, bool]:
 
 
 def _finish(part: Path, path: Path, bad: Sequence[features.BadFile], on_bad_file: str) -> None:
-    if bad and on_bad_file == "fail":
+    try:
+        problems.settle([one.problem for one in bad], on_bad_file)
+    except DataError:
         part.unlink()
-        raise DataError(f'{features.summary(bad)}; replace or remove them, or set data.on_bad_file = "skip"')
-    if bad:
-        logger.warning("%s: left out", features.summary(bad))
+        raise
     features.finish(part, bad)
     part.replace(path)

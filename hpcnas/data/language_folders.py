@@ -1,0 +1,84 @@
+"""One folder of recordings per language (or any other class), as in VoxLingua107 (Valk & Alumäe, SLT 2021, arXiv:2011.12998).
+
+``language/**/recording.wav`` in one of three arrangements, looked for in this order: folders ``train``, ``validation`` (or
+``dev``) and ``test`` above the languages; ``validation_list.txt`` and ``testing_list.txt`` with paths relative to the root; or
+neither: then recordings are divided by their speaker or source, where their names tell it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from hpcnas.core.errors import DataError
+from hpcnas.data import audio, problems
+from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, checked, stretch_s
+from hpcnas.data.speech_commands import NOISE_FOLDER
+from hpcnas.data.splitting import source_of, split_of
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+FOLDERS = {"train": ("train",), "validation": ("validation", "dev", "valid"), "test": ("test",)}
+
+
+def index(config: DataConfig, seed: int) -> CorpusIndex:
+    """All recordings below ``config.path``.
+
+    Raises:
+        DataError: for a missing folder, recordings that cannot be read, a class that is missing in a split.
+    """
+    root = Path(config.path).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; set data.path to a folder with one folder per language")
+    found = list(_in_folders(root)) or list(_divided(root, config))
+    names = tuple(sorted({name for _, name, _ in found}))
+    examples, bad = {split: [] for split in SPLITS}, []
+    for split, name, path in found:
+        try:
+            length_s = stretch_s(audio.duration_s(path), config)
+            examples[split].append(Example(path, names.index(name), length_s=length_s))
+        except DataError as error:
+            bad.append(problems.of(path, error))
+    problems.settle(bad, config.on_bad_file)
+    noise = tuple(sorted((root / NOISE_FOLDER).glob("*.wav")))
+    return checked(CorpusIndex(names, {split: tuple(examples[split]) for split in SPLITS}, noise), str(root))
+
+
+def _in_folders(root: Path) -> Iterator[tuple[str, str, Path]]:
+    """Split, language and path of recordings in folders of splits; nothing if there is no such folder."""
+    for split, names in FOLDERS.items():
+        for folder in (root / name for name in names if (root / name).is_dir()):
+            yield from ((split, language, path) for language, path in _languages(folder))
+
+
+def _divided(root: Path, config: DataConfig) -> Iterator[tuple[str, str, Path]]:
+    """The same, divided by lists or by source."""
+    lists = {"validation": root / "validation_list.txt", "test": root / "testing_list.txt"}
+    recordings = list(_languages(root))
+    if all(path.is_file() for path in lists.values()):
+        listed = {line: split for split, path in lists.items() for line in path.read_text(encoding="utf-8").split("\n") if line}
+        for language, path in recordings:
+            yield listed.get(path.relative_to(root).as_posix(), "train"), language, path
+        return
+    source = source_of(config)
+    nameless = 0
+    for language, path in recordings:
+        who = source(path)
+        nameless += who is None
+        yield split_of(f"{language}/{who or path.name}", config), language, path
+    if nameless:
+        logger.warning(
+            "%s: %d of %d recordings do not tell their speaker or source by their names and are divided one by one, so that a "
+            "speaker may be in several splits; lists, or data.source_pattern, would prevent that",
+            root, nameless, len(recordings),
+        )  # fmt: skip
+
+
+def _languages(folder: Path) -> Iterator[tuple[str, Path]]:
+    for language in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(("_", "."))):
+        recordings = sorted(p for p in language.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not recordings:
+            raise DataError(f"{language}: a folder without recordings ({', '.join(SUFFIXES)}); fill or remove it")
+        yield from ((language.name, path) for path in recordings)

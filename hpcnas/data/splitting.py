@@ -1,0 +1,38 @@
+"""Dividing recordings into train, validation and test where the corpus does not say how."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from hpcnas.core.errors import ConfigError
+from hpcnas.data.corpus import DataConfig
+
+PATTERNS = (r"(.+?)_nohash_", r"(.+?)__U__", r"(\d+)-\d+-\d+$")
+"""How file names of known corpora name their speaker or source: Speech Commands, VoxLingua107, LibriSpeech."""
+
+
+def source_of(config: DataConfig) -> Callable[[Path], str | None]:
+    """Which speaker or source a recording is of, by its name; None where the name does not tell."""
+    try:
+        patterns = [re.compile(config.source_pattern)] if config.source_pattern else [re.compile(p) for p in PATTERNS]
+    except re.error as error:
+        raise ConfigError(f'data.source_pattern = "{config.source_pattern}": is no regular expression ({error})') from error
+    if config.source_pattern and not patterns[0].groups:
+        raise ConfigError(f'data.source_pattern = "{config.source_pattern}": needs a group, such as "(.+?)_"')
+
+    def source(path: Path) -> str | None:
+        found = next((m for p in patterns if (m := p.match(path.stem))), None)
+        return found[1] if found else None
+
+    return source
+
+
+def split_of(key: str, config: DataConfig) -> str:
+    """A split that depends on ``key`` alone: the same in every run and on every machine."""
+    percent = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32 * 100
+    if percent < config.validation_percent:
+        return "validation"
+    return "test" if percent < config.validation_percent + config.test_percent else "train"
