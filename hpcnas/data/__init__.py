@@ -3,10 +3,11 @@
 A data set is a module with ``index(config, seed) -> CorpusIndex``, see ``corpus.py``.
 """
 
-from hpcnas.data import language_folders, manifest, speech_commands, synthetic
+from hpcnas.data import language_folders, manifest, speech_commands, synthetic, synthetic_languages
 
 DATASETS = {
     "builtin_kws": synthetic,
+    "builtin_lid": synthetic_languages,
     "language_folders": language_folders,
     "manifest": manifest,
     "speech_commands": speech_commands,

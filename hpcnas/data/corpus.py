@@ -16,8 +16,8 @@ class DataConfig:
     """Which speech, and what is to be told apart in it."""
 
     name: str = "builtin_kws"
-    """``builtin_kws`` (synthesised on first use), ``speech_commands`` (that folder layout, at ``path``), ``language_folders``
-    (one folder per class, at ``path``), or ``manifest`` (lists of recordings)."""
+    """``builtin_kws``, ``builtin_lid`` (both synthesised on first use), ``speech_commands`` (that folder layout, at ``path``),
+    ``language_folders`` (one folder per class, at ``path``), or ``manifest`` (lists of recordings)."""
     path: str = ""
     """Root folder of the corpus; for ``builtin_kws`` empty means below ``cache``."""
     protocol: str = "12"
