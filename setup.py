@@ -11,7 +11,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["hpcnas", "hpcnas.*"]),
-    package_data={"hpcnas": ["report.html"]},
+    package_data={"hpcnas": ["*.html"]},
     install_requires=[
         "h5py>=3.8,<4",
         "jinja2>=3.1,<4",
@@ -35,7 +35,9 @@ setup(
         "console_scripts": [
             "hpcnas-search = hpcnas.search:main",
             "hpcnas-ensemble = hpcnas.ensemble:main",
+            "hpcnas-detect = hpcnas.detect:main",
             "hpcnas-distil = hpcnas.distil:main",
+            "hpcnas-evaluate = hpcnas.evaluate:main",
             "hpcnas-report = hpcnas.report:main",
         ]
     },

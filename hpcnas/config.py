@@ -22,6 +22,7 @@ from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError
 from hpcnas.core.inheritance import INHERITANCE, Parent
 from hpcnas.core.space import SearchSpace, known_type, spell
+from hpcnas.core.spotting import SpottingConfig
 from hpcnas.core.stopping import STOPPING, NeverStop
 from hpcnas.core.strategies import STRATEGIES, Incremental
 from hpcnas.core.tuning import TuningConfig
@@ -164,6 +165,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    spotting: SpottingConfig = field(default_factory=SpottingConfig)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -182,7 +184,7 @@ class Config:
             raise ConfigError(f'data.name = "{self.data.name}": unknown data set; known: {", ".join(sorted(DATASETS))}')
 
 
-MAY_CHANGE = ("search", "ensemble", "combiner", "distillation")
+MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "spotting")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
 MAY_NOT = ("search.objective", "search.suggestions")
 """Keys of those tables that do."""

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from hpcnas.core.archive import Archive
+from hpcnas.core.detection import DetCurve
 from hpcnas.core.pareto import pareto_front
 from hpcnas.core.units import thousands
 
@@ -148,6 +149,20 @@ def confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     axes.set_yticks(range(len(class_names)), class_names, fontsize=8)
     axes.set(xlabel="recognised as", ylabel="spoken")
     axes.grid(visible=False)
+    return figure
+
+
+def det(curve: DetCurve, per_hour: bool) -> Figure:
+    """Misses against false alarms at every threshold, on axes that are logarithmic down to the smallest rate above zero."""
+    figure, axes = _figure(5.2, 4.2)
+    axes.step(curve.false_alarms, curve.misses, where="post", color=BLUE, lw=2)
+    axes.set(xlabel="false alarms an hour" if per_hour else "false alarms", ylabel="misses")
+    for axis, values, is_share in ((axes.xaxis, curve.false_alarms, not per_hour), (axes.yaxis, curve.misses, True)):
+        above_zero = values[values > 0]
+        set_scale = axes.set_xscale if axis is axes.xaxis else axes.set_yscale
+        set_scale("symlog", linthresh=above_zero.min() if len(above_zero) else 1.0)
+        axis.set_major_formatter(PercentFormatter(1) if is_share else FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.set(xlim=(0, None), ylim=(0, 1.05))
     return figure
 
 

@@ -21,12 +21,12 @@ from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import RunError
 from hpcnas.runtime.conduct import Plan, conduct
 from hpcnas.runtime.environment import record_environment
-from hpcnas.runtime.features import load_corpus
+from hpcnas.runtime.features import card_of, load_corpus
 from hpcnas.runtime.groups import check_horovod, set_threads
 from hpcnas.runtime.launch import on_every_rank, on_first_rank, run_program, set_up_logging
 from hpcnas.runtime.models import labels_alone, labels_together
 from hpcnas.runtime.roles import Roles
-from hpcnas.store import archive_file
+from hpcnas.store import archive_file, model_card
 from hpcnas.store.files import replacing
 from hpcnas.store.run_dir import RunDir
 
@@ -52,6 +52,7 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
     set_threads(world)
     on_first_rank(world, lambda: begin(run, config, roles))
     corpus = load_corpus(world, config)
+    on_first_rank(world, lambda: model_card.save(run.model_card, card_of(corpus)))
     plan = Plan(
         stage=run.search,
         strategy=config.strategy,

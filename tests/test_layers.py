@@ -19,11 +19,14 @@ ALLOWED = {
     "pictures": {"core"},
     "search": {"core", "data", "nn", "store", "runtime", "config"},
     "ensemble": {"core", "data", "nn", "store", "runtime", "config"},
+    "classifier": {"core", "data", "nn", "store", "config"},
+    "evaluate": {"core", "data", "nn", "store", "runtime", "config", "classifier", "pictures"},
+    "detect": {"core", "data", "store", "config", "classifier"},
     "distil": {"core", "data", "nn", "store", "runtime", "config"},
 }
 ONLY_IN = {
-    "torch": {"nn", "runtime"},
-    "mpi4py": {"runtime", "search", "ensemble", "distil"},
+    "torch": {"nn", "runtime", "classifier"},
+    "mpi4py": {"runtime", "search", "ensemble", "distil", "evaluate"},
     "horovod": {"runtime/groups.py"},
     "h5py": {"data", "store"},
 }

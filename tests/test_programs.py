@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from hpcnas.core.trial import Result, Trial
 from hpcnas.store.journal import replay
@@ -42,6 +45,27 @@ def test_search_ensemble_and_report_with_two_groups_of_two_and_an_idle_rank(mpir
     assert page.count("<svg") == 5 and "http://" not in page.replace("http://www.w3.org", "").replace(
         "http://purl.org", ""
     ).replace("http://creativecommons.org", "")
+
+
+def test_models_are_evaluated_and_find_keywords_in_long_audio(mpirun, tones, tiny, tmp_path):
+    run = tmp_path / "run"
+    longer = ["--set", "training.epochs=8", "--set", "search.max_trials=2"]
+    assert mpirun(1, "hpcnas.search", *tiny, *longer, "--run", str(run)).returncode == 0
+    done = mpirun(1, "hpcnas.evaluate", str(run), "--model", "best", "--against", "0")
+    assert done.returncode == 0 and "misses at 1 false alarms an hour" in done.output and "p = " in done.output, done.output
+    assert "<svg" in (run / "report" / "best-test.html").read_text()
+    values = json.loads(mpirun(1, "hpcnas.evaluate", str(run), "--model", "best", "--data", str(tones), "--json").output)
+    assert values["examples"] == 9 and 0 <= values["figures"]["accuracy"]["value"] <= 1
+    low, quiet = (soundfile.read(tones / name)[0] for name in ("low/s10_nohash_0.wav", "_background_noise_/white.wav"))
+    long = tmp_path / "long.wav"
+    soundfile.write(long, np.concatenate([quiet[:32000], low, quiet[:32000]]), 16000)
+    done = mpirun(1, "hpcnas.detect", str(run), str(long), "--model", "best", "--json", "--threshold", "0.0")
+    heard = [json.loads(line) for line in done.output.splitlines()]
+    best = max((h for h in heard if h["keyword"] == "low"), key=lambda h: h["score"])
+    assert 1.4 < best["time_s"] < 3.1, done.output
+    for model, message in (("ensemble", "has no ensemble"), ("99", 'has no model "99"')):
+        done = mpirun(1, "hpcnas.detect", str(run), str(long), "--model", model)
+        assert done.returncode == 2 and message in done.output, done.output
 
 
 @pytest.mark.parametrize("combiner", ["residual", "greedy"])

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 VERSION = 1
 """Raised when the same seed gives another corpus."""
 LENGTH_S = 4.0
-SNR_DB = (5.0, 30.0)
+SNR_DB = (-3.0, 15.0)
 
 WORDS = {
     "de": """und aber weil morgen gestern heute Haus Straße Wasser schön groß klein gehen sprechen machen können müssen zwischen

@@ -19,6 +19,7 @@ from hpcnas.nn.corpus import Corpus, Split, sampled
 from hpcnas.nn.front_end import fitted
 from hpcnas.runtime.channel import meet
 from hpcnas.runtime.launch import on_every_rank, on_first_rank
+from hpcnas.store.model_card import ModelCard
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,11 @@ def load_corpus(world: MPI.Comm, config: Config) -> Corpus:
         front_end=fitted(config.features.front_end, sampled(splits["train"], window)),
         class_names=loaded.class_names,
     )
+
+
+def card_of(corpus: Corpus) -> ModelCard:
+    """What models of this corpus need beside their weights."""
+    return ModelCard(corpus.front_end.mean.numpy(), corpus.front_end.std.numpy(), corpus.class_names)
 
 
 def _look_up(config: Config) -> tuple[CorpusIndex, Path, bool]:

@@ -53,6 +53,14 @@ class RunDir:
         return self.root / "archive.h5"
 
     @property
+    def model_card(self) -> Path:
+        return self.root / "model_card.json"
+
+    def evaluation(self, name: str) -> Path:
+        """Page of figures of one model."""
+        return self.root / "report" / f"{name.replace(' ', '-')}.html"
+
+    @property
     def search(self) -> Stage:
         return Stage(self.root, "weights/{folder:03d}/{trial:06d}.h5")
 

@@ -1,0 +1,130 @@
+"""A run's models, ready for audio: one of them, or the ensemble.
+
+classifier = Classifier.open(RunDir(Path("runs/kws")), "ensemble")
+times_s, logits = classifier.scan(samples, hop_s=0.1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hpcnas import config as configuration
+from hpcnas.config import Config
+from hpcnas.core.archive import Archive
+from hpcnas.core.errors import RunError
+from hpcnas.data import audio, features
+from hpcnas.nn.front_end import FrontEnd
+from hpcnas.nn.model import build_model
+from hpcnas.store import ensemble_file, model_card, weights
+from hpcnas.store.ensemble_file import Member
+from hpcnas.store.journal import replay
+from hpcnas.store.run_dir import RunDir
+
+
+class Mixture(nn.Module):
+    """The weighted mean of several models' logits."""
+
+    def __init__(self, models: Sequence[nn.Module], shares: Sequence[float]) -> None:
+        super().__init__()
+        self.models, self._shares = nn.ModuleList(models), tuple(shares)
+
+    def forward(self, features_BFT: Tensor) -> Tensor:
+        return sum(share * model(features_BFT) for share, model in zip(self._shares, self.models))
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Models with what stands in front of them.
+
+    Args:
+        name: of the model within its run.
+        members: what it is made of.
+        model: from features (B, F, T) to logits (B, K).
+    """
+
+    name: str
+    members: Sequence[Member]
+    model: Mixture
+    front_end: FrontEnd
+    class_names: Sequence[str]
+    config: Config
+
+    @classmethod
+    def open(cls, run: RunDir, name: str = "ensemble") -> Classifier:
+        """A model of ``run``.
+
+        Args:
+            name: ``ensemble``; ``best``: the search's best trial; ``member 0``: of the ensemble; or the number of a trial.
+
+        Raises:
+            RunError: if the run has no such model, or no weights of it any more.
+        """
+        run.require()
+        config, card = configuration.load(run.config), model_card.load(run.model_card)
+        members = _members(run, name)
+        front_end = FrontEnd(config.features.front_end, torch.tensor(card.mean).float(), torch.tensor(card.std).float())
+        around = config.space.surroundings(len(card.mean), len(card.class_names))
+        models = []
+        for member in members:
+            path = run.stage(member.stage).weights(member.trial)
+            if not path.exists():
+                raise RunError(f"{path}: the weights of trial {member.trial} are not kept; see search.keep_weights")
+            model = build_model(weights.load_architecture(path), around, seed=0)
+            model.load_state_dict({key: torch.as_tensor(array) for key, array in weights.load_arrays(path).items()})
+            models.append(model)
+        mixture = Mixture(models, [member.weight for member in members]).eval().requires_grad_(False)
+        return cls(name, members, mixture, front_end, card.class_names, config)
+
+    @property
+    def params(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def logits(self, log_mel_BFT: Tensor) -> np.ndarray:
+        """(B, K) of windows of raw log-mel."""
+        with torch.no_grad():
+            return self.model(self.front_end(log_mel_BFT)).numpy()
+
+    def scan(self, samples: np.ndarray, hop_s: float, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+        """Slide the window over audio of any length at ``audio.RATE``; what is shorter than a window is padded.
+
+        Returns:
+            Middles of the windows in seconds (S,), and logits (S, K).
+        """
+        bank, window_s = self.config.features.bank, self.config.data.window_s
+        samples = audio.fitted(samples, max(len(samples), round(window_s * audio.RATE)))
+        return self.scan_frames(features.log_mel(samples.astype(np.float32), bank), hop_s, batch_size)
+
+    def scan_frames(self, log_mel_FT: np.ndarray, hop_s: float, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+        """The same for log-mel that is at least a window long."""
+        bank, window_s = self.config.features.bank, self.config.data.window_s
+        window, hop = features.frames_of(window_s, bank), max(1, features.frames_of(hop_s, bank))
+        starts = np.arange(0, log_mel_FT.shape[1] - window + 1, hop)
+        views = torch.from_numpy(np.ascontiguousarray(log_mel_FT, np.float32)).unfold(1, window, hop).transpose(0, 1)
+        logits = [self.logits(views[i : i + batch_size].contiguous()) for i in range(0, len(starts), batch_size)]
+        return starts * bank.hop_ms / 1000 + window_s / 2, np.concatenate(logits)
+
+
+def _members(run: RunDir, name: str) -> Sequence[Member]:
+    if name == "ensemble" or name.startswith("member "):
+        if not run.ensemble_file.exists():
+            raise RunError(f"{run.root}: has no ensemble; run hpcnas.ensemble first, or name a trial")
+        members = ensemble_file.load(run.ensemble_file).members
+        if name == "ensemble":
+            return members
+        number = name.removeprefix("member ")
+        if not number.isdigit() or int(number) >= len(members):
+            raise RunError(f'{run.root}: has no "{name}"; its ensemble has members 0 to {len(members) - 1}')
+        return [Member(members[int(number)].stage, members[int(number)].trial, 1.0)]
+    archive = Archive(record.event for record in replay(run.search.journal))
+    if name == "best" and archive.ranking:
+        return [Member("search", archive.ranking[0].trial, 1.0)]
+    if name.isdigit() and int(name) in archive.results and archive.results[int(name)].state.has_score:
+        return [Member("search", int(name), 1.0)]
+    raise RunError(
+        f'{run.root}: has no model "{name}"; known: ensemble, "member N", best, or the number of a trial with a score'
+    )

@@ -1,0 +1,66 @@
+"""Keywords in long audio, with times and scores.
+
+    python -m hpcnas.detect RUN AUDIO... [--model NAME] [--threshold 0.5] [--json]
+
+The window slides over the audio; posteriors are smoothed, and a keyword is told once within its refractory time
+(``[spotting]`` in the run's configuration, or ``--set spotting.key=value``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hpcnas import config as configuration
+from hpcnas.classifier import Classifier
+from hpcnas.core import metrics
+from hpcnas.core.errors import ConfigError, HpcnasError
+from hpcnas.core.spotting import Detection, SpottingConfig, detections, smoothed
+from hpcnas.data import audio
+from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+from hpcnas.store.run_dir import RunDir
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m hpcnas.detect", description="Find keywords in long audio.")
+    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument("audio", type=Path, nargs="+", help="recordings of any length, rate and format")
+    parser.add_argument("--model", default="ensemble", help='ensemble (default), best, "member N", or the number of a trial')
+    parser.add_argument("--threshold", type=float, default=0.5, help="lowest smoothed posterior to tell (default 0.5)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a detection")
+    parser.add_argument("--set", action="append", default=[], metavar="spotting.KEY=VALUE", help="override; may be repeated")
+    arguments = parser.parse_args(argv)
+    try:
+        run = RunDir(arguments.run)
+        classifier = Classifier.open(run, arguments.model)
+        config = configuration.load(run.config, arguments.set)
+        if changed := configuration.differences(classifier.config, config):
+            raise ConfigError(f"--set {'; '.join(changed)}: only spotting.* can be changed here")
+        for path in arguments.audio:
+            for found in heard(classifier, audio.read(path), arguments.threshold, config.spotting):
+                name = classifier.class_names[found.keyword]
+                if arguments.json:
+                    values = {"audio": str(path), "keyword": name, "time_s": round(found.time_s, 3), "score": found.score}
+                    print(json.dumps(values), flush=True)
+                else:
+                    print(f"{path}\t{found.time_s:8.2f} s\t{found.score:.3f}\t{name}", flush=True)
+    except HpcnasError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def heard(classifier: Classifier, samples: np.ndarray, threshold: float, config: SpottingConfig) -> list[Detection]:
+    """Keywords in samples at ``audio.RATE`` whose smoothed posterior reaches ``threshold``."""
+    times_s, logits = classifier.scan(samples, config.hop_s)
+    scores = smoothed(np.exp(metrics.log_posteriors(logits)), config)
+    keywords = [number for number, name in enumerate(classifier.class_names) if name not in (UNKNOWN, SILENCE)]
+    return [found for found in detections(scores, times_s, keywords, config) if found.score >= threshold]
+
+
+if __name__ == "__main__":
+    main()
