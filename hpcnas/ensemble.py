@@ -31,7 +31,7 @@ from hpcnas.core.space import spell
 from hpcnas.core.stopping import NeverStop
 from hpcnas.core.strategies import Finals, Lineup
 from hpcnas.core.trial import Proposal, Trial
-from hpcnas.core.tuning import Settings, TuningConfig
+from hpcnas.core.tuning import OF_TRAINING, Settings, TuningConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.group import SoloGroup
@@ -135,8 +135,8 @@ def _copy(trial: Trial) -> Proposal:
 
 
 def _lasting(settings: Settings) -> Settings:
-    """Tuned settings that hold for long training too: all but the strength of augmentation."""
-    return tuple((name, value) for name, value in settings if name != "augmentation")
+    """Tuned settings that hold for long training too: those of augmentation are for short trials."""
+    return tuple((name, value) for name, value in settings if name in OF_TRAINING)
 
 
 def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals | Lineup) -> None:

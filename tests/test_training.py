@@ -154,6 +154,13 @@ def test_noise_is_added_in_power_at_the_drawn_ratio():
     torch.testing.assert_close(noisy, torch.full_like(x, float(np.log(1 + 0.1))))
 
 
+def test_volume_is_varied_as_a_whole_within_its_limit():
+    config = AugmentationConfig(shift=0, tempo=0, warp=0, noise_probability=0, volume_db=10.0)
+    change = augment(batch(), torch.zeros(0, 9, 50), config, torch.Generator().manual_seed(0)) - batch()
+    torch.testing.assert_close(change, change[:, :1, :1].expand_as(change))
+    assert 0 < change.abs().max() <= np.log(10) and len(change[:, 0, 0].unique()) == 4
+
+
 def test_a_shift_moves_the_signal_and_repeats_the_edge():
     config = AugmentationConfig(shift=0.25, tempo=0, warp=0, noise_probability=0)
     x = torch.arange(20.0).expand(4, 9, 20)

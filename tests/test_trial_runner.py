@@ -121,6 +121,12 @@ def test_larger_models_get_more_epochs_if_asked(run):
     assert result.epochs == 4 + round(400 * result.cost.params / 100_000) > 5
 
 
+def test_a_trial_trains_with_its_own_settings(run):
+    usual = run(trial(0))
+    for settings in ((("learning_rate", 1e-3),), (("augmentation", 0.0),), (("mixup", 0.3), ("shift", 0.0))):
+        assert run(trial(0, settings=settings)).loss != usual.loss
+
+
 def test_a_trial_with_a_team_is_scored_by_the_mean_of_all_logits(run, tmp_path):
     run(trial(0))
     result = run(trial(1, "tdnn:channels=8,kernel=3,dilation=1", team=(0,)))

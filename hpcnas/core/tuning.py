@@ -27,6 +27,12 @@ class TuningConfig:
     label_smoothing: tuple[float, ...] = ()
     augmentation: tuple[float, ...] = ()
     """Strength of the augmentation in trials, instead of ``augmentation.in_trials``."""
+    shift: tuple[float, ...] = ()
+    """This and the following: keys of ``augmentation``, one by one."""
+    tempo: tuple[float, ...] = ()
+    warp: tuple[float, ...] = ()
+    noise_probability: tuple[float, ...] = ()
+    mixup: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name not in ("none", "random", "tpe"):
@@ -40,10 +46,12 @@ class TuningConfig:
     @property
     def ranges(self) -> dict[str, tuple[float, ...]]:
         """The settings that are tuned."""
-        keys = ("learning_rate", "weight_decay", "dropout", "label_smoothing", "augmentation")
+        keys = (*OF_TRAINING, "augmentation", *OF_AUGMENTATION)
         return {key: getattr(self, key) for key in keys if getattr(self, key)}
 
 
+OF_TRAINING = ("learning_rate", "weight_decay", "dropout", "label_smoothing")
+OF_AUGMENTATION = ("shift", "tempo", "warp", "noise_probability", "mixup")
 LOGARITHMIC = ("learning_rate", "weight_decay")
 
 

@@ -27,6 +27,8 @@ class AugmentationConfig:
     """Speaking rate, varied by up to this share."""
     warp: float = 0.08
     """Frequency axis stretched by up to this share, as vocal tracts differ in length (Jaitly & Hinton, 2013, VTLP)."""
+    volume_db: float = 0.0
+    """Level, varied by up to so much either way."""
     noise_probability: float = 0.8
     """Examples that get the corpus' background noise added, where it has any."""
     snr_db: tuple[float, float] = (0.0, 30.0)
@@ -56,7 +58,7 @@ class AugmentationConfig:
             in_trials=self.in_trials,
             mixup=self.mixup,
         )
-        for name in ("frequency_masks", "frequency_mask_width", "time_masks", "time_mask_width"):
+        for name in ("volume_db", "frequency_masks", "frequency_mask_width", "time_masks", "time_mask_width"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"augmentation.{name} = {getattr(self, name)}: must not be negative")
         if len(self.snr_db) != 2 or self.snr_db[0] > self.snr_db[1]:
@@ -70,6 +72,7 @@ class AugmentationConfig:
             tempo=self.tempo * share,
             warp=self.warp * share,
             mixup=self.mixup * share,
+            volume_db=self.volume_db * share,
             noise_probability=self.noise_probability * share,
             frequency_mask_width=round(self.frequency_mask_width * share),
             time_mask_width=round(self.time_mask_width * share),
@@ -85,6 +88,8 @@ def augment(log_mel_BFT: Tensor, noise_NFT: Tensor, config: AugmentationConfig, 
     x = log_mel_BFT
     if config.shift or config.tempo or config.warp:
         x = _resample(x, config, rng)
+    if config.volume_db:
+        x = x + _uniform(rng, len(x), config.volume_db * math.log(10) / 10).to(x.device).view(-1, 1, 1)
     if config.noise_probability and len(noise_NFT):
         x = _add_noise(x, noise_NFT, config, rng)
     return x

@@ -15,6 +15,7 @@ from hpcnas.core.coordinator import unscored
 from hpcnas.core.errors import ArchitectureError, TrialError
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
+from hpcnas.core.tuning import OF_AUGMENTATION
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.cost import latency_ms, measure
 from hpcnas.nn.losses import Objective
@@ -136,8 +137,9 @@ class TrialRunner:
         """The trainer and the surroundings with this trial's own settings."""
         settings = dict(trial.proposal.settings)
         strength = settings.pop("augmentation", None)
-        config = replace(self.trainer.config, **settings)
         augmentation = self.trainer.augmentation if strength is None else self.augmentation.scaled(strength)
+        augmentation = replace(augmentation, **{name: settings.pop(name) for name in OF_AUGMENTATION if name in settings})
+        config = replace(self.trainer.config, **settings)
         return self.trainer.with_settings(config, augmentation), replace(self.around, dropout=config.dropout)
 
     def _ask(self, message: Ready | Progress) -> Assignment | Wait | Stop | Verdict:
