@@ -104,8 +104,11 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     run = RunDir(arguments.run)
     classifier = Classifier.open(run, arguments.model)
     overrides = [*arguments.set, *([f"data.path={json.dumps(arguments.data)}"] if arguments.data else [])]
-    corpus = adapted(load_corpus(MPI.COMM_SELF, configuration.load(run.config, overrides)), classifier)
+    config = configuration.load(run.config, overrides)
+    corpus = adapted(load_corpus(MPI.COMM_SELF, config, classifier.front_end), classifier)
     split = getattr(corpus, arguments.split)
+    if not len(split):
+        raise DataError(f"the {arguments.split} split is empty; see --split")
     logits = predicted(classifier, corpus, split)
     evaluation = figures_of(classifier, corpus, split, logits)
     p = None
@@ -124,13 +127,13 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def adapted(corpus: Corpus, classifier: Classifier) -> Corpus:
-    """The corpus as the model sees and names it; raises DataError for a class that the model does not know."""
+    """The corpus with labels as the model numbers them; raises DataError for a class that the model does not know."""
     known = list(classifier.class_names)
     if foreign := [name for name in corpus.class_names if name not in known]:
         raise DataError(f"the corpus has classes that the model does not know: {', '.join(foreign)}; known: {', '.join(known)}")
     numbers = np.array([known.index(name) for name in corpus.class_names])
     splits = {name: replace(getattr(corpus, name), labels=numbers[getattr(corpus, name).labels]) for name in SPLITS}
-    return replace(corpus, **splits, front_end=classifier.front_end, class_names=tuple(known))
+    return replace(corpus, **splits, class_names=tuple(known))
 
 
 def predicted(classifier: Classifier, corpus: Corpus, split: Split) -> np.ndarray:

@@ -89,6 +89,12 @@ def test_a_language_without_recordings_and_one_missing_in_a_split_are_named(tmp_
         folders(tmp_path)
 
 
+def test_a_whole_folder_can_be_one_test_split_of_some_of_the_languages(tmp_path):
+    write(tmp_path / "fr" / "a.wav")
+    index = folders(tmp_path, all_is_test=True)
+    assert names(index) == {"train": [], "validation": [], "test": ["a.wav"]}
+
+
 def manifests(folder: Path, lines: dict[str, list[dict]] | None = None, **changes) -> CorpusIndex:
     """Three JSON-lines manifests, by default with two recordings each, and their index."""
     lines = lines or {}

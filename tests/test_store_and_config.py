@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from helpers import completed, trial
 
@@ -47,6 +49,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         part.write_text("new")
         raise ZeroDivisionError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "jobs").glob("*.toml")), ids=lambda path: path.name)
+def test_every_job_file_is_a_configuration(path):
+    assert configuration.load(path) != configuration.Config()
 
 
 def test_a_configuration_survives_being_written(tmp_path):

@@ -32,7 +32,10 @@ def index(config: DataConfig, seed: int) -> CorpusIndex:
     root = Path(config.path).expanduser()
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; set data.path to a folder with one folder per language")
-    found = list(_in_folders(root)) or list(_divided(root, config))
+    if config.all_is_test:
+        found = [("test", language, path) for language, path in _languages(root)]
+    else:
+        found = list(_in_folders(root)) or list(_divided(root, config))
     names = tuple(sorted({name for _, name, _ in found}))
     examples, bad = {split: [] for split in SPLITS}, []
     for split, name, path in found:
@@ -43,7 +46,9 @@ def index(config: DataConfig, seed: int) -> CorpusIndex:
             bad.append(problems.of(path, error))
     problems.settle(bad, config.on_bad_file)
     noise = tuple(sorted((root / NOISE_FOLDER).glob("*.wav")))
-    return checked(CorpusIndex(names, {split: tuple(examples[split]) for split in SPLITS}, noise), str(root))
+    return checked(
+        CorpusIndex(names, {split: tuple(examples[split]) for split in SPLITS}, noise), str(root), config.all_is_test
+    )
 
 
 def _in_folders(root: Path) -> Iterator[tuple[str, str, Path]]:

@@ -16,7 +16,7 @@ from hpcnas.data import DATASETS, features, problems
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import CorpusIndex
 from hpcnas.nn.corpus import Corpus, Split, sampled
-from hpcnas.nn.front_end import fitted
+from hpcnas.nn.front_end import FrontEnd, fitted
 from hpcnas.runtime.channel import meet
 from hpcnas.runtime.launch import on_every_rank, on_first_rank
 from hpcnas.store.model_card import ModelCard
@@ -24,8 +24,11 @@ from hpcnas.store.model_card import ModelCard
 logger = logging.getLogger(__name__)
 
 
-def load_corpus(world: MPI.Comm, config: Config) -> Corpus:
+def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = None) -> Corpus:
     """The corpus that ``config`` names, its features mapped; collective over ``world``.
+
+    Args:
+        front_end: of a finished model; else one is fitted to the training split.
 
     Raises:
         DataError: on all ranks, with a summary of what cannot be read on any of them, unless that is to be skipped.
@@ -55,7 +58,7 @@ def load_corpus(world: MPI.Comm, config: Config) -> Corpus:
         **splits,
         window=window,
         noise=noise.windows(np.arange(len(noise)), np.zeros(len(noise), np.int64), stretches),
-        front_end=fitted(config.features.front_end, sampled(splits["train"], window)),
+        front_end=front_end or fitted(config.features.front_end, sampled(splits["train"], window)),
         class_names=loaded.class_names,
     )
 
