@@ -6,8 +6,9 @@ times_s, logits = classifier.scan(samples, hop_s=0.1)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -79,6 +80,51 @@ class Classifier:
             models.append(model)
         mixture = Mixture(models, [member.weight for member in members]).eval().requires_grad_(False)
         return cls(name, members, mixture, front_end, card.class_names, config)
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether it can be fed frame by frame: nothing in it looks ahead or at the whole window."""
+        features = self.config.features
+        return (
+            self.config.space.causal and features.kind != "pcen" and not features.deltas and features.normalisation == "corpus"
+        )
+
+    def listen(self, chunks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarray]]:
+        """Frame by frame, in constant memory: time of the newest frame in seconds and (K,) logits after every chunk of samples
+        at ``audio.RATE`` that brings one; over the last window's outputs.
+
+        The tower remembers what was before the window, which ``scan`` does not know: logits differ slightly.
+        """
+        bank = self.config.features.bank
+        window = features.frames_of(self.config.data.window_s, bank)
+        stream, frames = features.LogMelStream(bank), 0
+        states: list = [None] * len(self.members)
+        outputs: list[Tensor | None] = [None] * len(self.members)
+        for chunk in chunks:
+            log_mel = stream.push(chunk)
+            if not log_mel.shape[1]:
+                continue
+            frames += log_mel.shape[1]
+            logits = 0.0
+            with torch.no_grad():
+                seen = self.front_end(torch.from_numpy(log_mel).unsqueeze(0))
+                for number, (member, model) in enumerate(zip(self.members, self.model.models)):
+                    new, states[number] = model.stream_tower(seen, states[number])
+                    known = new if outputs[number] is None else torch.cat([outputs[number], new], -1)
+                    kept = self._outputs_of_a_window[number]
+                    outputs[number] = known[..., -kept:]
+                    if outputs[number].shape[-1]:
+                        logits = logits + member.weight * model.judge(outputs[number])
+            if frames >= window:
+                yield frames * bank.hop_ms / 1000, logits[0].numpy()
+
+    @cached_property
+    def _outputs_of_a_window(self) -> list[int]:
+        """How many outputs each model's tower has for one window."""
+        window = features.frames_of(self.config.data.window_s, self.config.features.bank)
+        example = torch.zeros(1, self.front_end.bands, window)
+        with torch.no_grad():
+            return [model.stream_tower(example)[0].shape[-1] for model in self.model.models]
 
     @property
     def params(self) -> int:

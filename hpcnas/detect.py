@@ -2,8 +2,8 @@
 
     python -m hpcnas.detect RUN AUDIO... [--model NAME] [--threshold 0.5] [--json]
 
-The window slides over the audio; posteriors are smoothed, and a keyword is told once within its refractory time
-(``[spotting]`` in the run's configuration, or ``--set spotting.key=value``).
+The window slides over the audio, or, if the model is causal, it is fed frame by frame; posteriors are smoothed, and a keyword
+is told once within its refractory time (``[spotting]`` in the run's configuration, or ``--set spotting.key=value``).
 """
 
 from __future__ import annotations
@@ -56,7 +56,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def heard(classifier: Classifier, samples: np.ndarray, threshold: float, config: SpottingConfig) -> list[Detection]:
     """Keywords in samples at ``audio.RATE`` whose smoothed posterior reaches ``threshold``."""
-    times_s, logits = classifier.scan(samples, config.hop_s)
+    if classifier.can_listen:
+        hop = round(config.hop_s * audio.RATE)
+        told = list(classifier.listen(samples[i : i + hop] for i in range(0, len(samples), hop)))
+        if not told:
+            return []
+        half_s = classifier.config.data.window_s / 2
+        times_s, logits = np.array([time_s - half_s for time_s, _ in told]), np.stack([of_chunk for _, of_chunk in told])
+    else:
+        times_s, logits = classifier.scan(samples, config.hop_s)
     scores = smoothed(np.exp(metrics.log_posteriors(logits)), config)
     keywords = [number for number, name in enumerate(classifier.class_names) if name not in (UNKNOWN, SILENCE)]
     return [found for found in detections(scores, times_s, keywords, config) if found.score >= threshold]

@@ -44,6 +44,9 @@ RATES = (0.5, 1.0, 10.0)
 """False alarms per hour at which misses are told."""
 
 
+CLASS_COLUMNS = ("examples", "recall", "precision", "EER", "ROC area", "misses at 1/h")
+
+
 @dataclass(frozen=True)
 class Figure:
     """One number about a model, with its 95 % interval (bootstrap over examples) where it has one."""
@@ -64,6 +67,8 @@ class ClassRow:
     eer: float
     area: float
     """Under the ROC curve."""
+    misses: float = float("nan")
+    """Of a keyword in the stream, at one false alarm of it an hour."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ class Evaluation:
     """Of stream without keywords; 0 without a stream."""
     counts: np.ndarray
     """(K, K) confusion."""
+    pairs: Sequence[tuple[str, str, float]]
+    """The classes that are hardest to tell apart, with the equal error rate of doing so."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -173,16 +180,29 @@ def figures_of(classifier: Classifier, corpus: Corpus, split: Split, logits: np.
         )
     keywords = [number for number, name in enumerate(names) if name not in (UNKNOWN, SILENCE)]
     if len(keywords) < len(names):
-        curve, hours = streamed(classifier, corpus, split, keywords)
+        curve, hours, of_keyword = streamed(classifier, corpus, split, keywords)
+        numbers = np.unique(labels).tolist()
+        classes = [replace(row, misses=of_keyword.get(number, row.misses)) for number, row in zip(numbers, classes)]
         figures += [Figure(f"misses at {rate:g} false alarms an hour", detection.miss_rate_at(curve, rate)) for rate in RATES]
     else:
         curve = detection.det_curve(odds.ravel(), (np.arange(len(names)) == labels[:, None]).ravel())
         hours = 0.0
-    return Evaluation(classifier.name, len(labels), figures, classes, curve, hours, counts)
+    return Evaluation(classifier.name, len(labels), figures, classes, curve, hours, counts, hardest(logits, labels, names))
 
 
-def streamed(classifier: Classifier, corpus: Corpus, split: Split, keywords: Sequence[int]) -> tuple[DetCurve, float]:
-    """The curve over the split's recordings one after the other in random order, and the hours of them that are no keywords."""
+def hardest(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], shown: int = 5) -> list[tuple[str, str, float]]:
+    """Pairs of classes with the highest equal error rates."""
+    rates = np.tril(np.nan_to_num(metrics.pairwise_eer(logits, labels)))
+    places = np.argsort(-rates, axis=None, kind="stable")[:shown]
+    rows, columns = np.unravel_index(places, rates.shape)
+    return [(names[c], names[r], float(rates[r, c])) for r, c in zip(rows, columns) if rates[r, c] > 0]
+
+
+def streamed(
+    classifier: Classifier, corpus: Corpus, split: Split, keywords: Sequence[int]
+) -> tuple[DetCurve, float, dict[int, float]]:
+    """The split's recordings one after the other in random order: the curve with all keywords pooled, the hours that are none,
+    and for each keyword the misses at one false alarm of it an hour."""
     config, frame_s = classifier.config.spotting, classifier.config.features.hop_ms / 1000
     order = np.random.default_rng(0).permutation(len(split))
     log_mel = np.concatenate([split.frames[split.starts[i] : split.starts[i] + split.lengths[i]] for i in order]).T
@@ -191,8 +211,17 @@ def streamed(classifier: Classifier, corpus: Corpus, split: Split, keywords: Seq
     spoken = [Spoken(int(split.labels[i]), a, b) for i, a, b in zip(order, starts_s, ends_s) if split.labels[i] in keywords]
     times_s, logits = classifier.scan_frames(log_mel, config.hop_s)
     scores = smoothed(np.exp(metrics.log_posteriors(logits)), config)
-    hours = (ends_s[-1] - sum(one.end_s - one.start_s for one in spoken)) / 3600
-    return spotting_curve(detections(scores, times_s, keywords, config), spoken, hours, config), hours
+    found = detections(scores, times_s, keywords, config)
+
+    def without(those: Sequence[Spoken]) -> float:
+        return (ends_s[-1] - sum(one.end_s - one.start_s for one in those)) / 3600
+
+    of_keyword = {}
+    for keyword in {one.keyword for one in spoken}:
+        own = [one for one in spoken if one.keyword == keyword]
+        curve = spotting_curve([one for one in found if one.keyword == keyword], own, without(own), config)
+        of_keyword[keyword] = detection.miss_rate_at(curve, 1.0)
+    return spotting_curve(found, spoken, without(spoken), config), without(spoken), of_keyword
 
 
 def as_values(evaluation: Evaluation, against: str | None, p: float | None) -> dict:
@@ -203,6 +232,7 @@ def as_values(evaluation: Evaluation, against: str | None, p: float | None) -> d
         "figures": {figure.name: {"value": figure.value, "interval": figure.interval} for figure in evaluation.figures},
         "classes": [asdict(row) for row in evaluation.classes],
         "confusion": evaluation.counts.tolist(),
+        "hardest_pairs": list(evaluation.pairs),
         **({"against": against, "p": p} if against else {}),
     }
 
@@ -218,11 +248,19 @@ def show(console: Console, evaluation: Evaluation) -> None:
         minutes, rate = 60 * evaluation.hours, 1 / evaluation.hours
         table.caption = f"{minutes:.1f} minutes without keywords: one false alarm is {rate:.1f} an hour"
     console.print(table)
-    table = Table("class", *(Column(name, justify="right") for name in ("examples", "recall", "precision", "EER", "ROC area")))
+    table = Table("class", *(Column(name, justify="right") for name in CLASS_COLUMNS))
     for row in evaluation.classes:
-        figures = (f"{row.recall:.1%}", f"{row.precision:.1%}", f"{row.eer:.1%}", f"{row.area:.4f}")
+        figures = (
+            f"{row.recall:.1%}",
+            f"{row.precision:.1%}",
+            f"{row.eer:.1%}",
+            f"{row.area:.4f}",
+            "" if row.misses != row.misses else f"{row.misses:.1%}",
+        )
         table.add_row(row.name, str(row.examples), *figures)
     console.print(table)
+    for one, other, rate in evaluation.pairs:
+        console.print(f"hard to tell apart: {one} and {other}, equal error rate {rate:.1%}", highlight=False)
 
 
 def write_page(path: Path, title: str, classifier: Classifier, evaluation: Evaluation) -> None:

@@ -39,10 +39,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def tiny(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Arguments of a search that takes a second: tones, small blocks, one epoch; features cached below tmp_path."""
-    monkeypatch.setenv("HPCNAS_CACHE", str(tmp_path / "cache"))
+def _tiny(tones: Path) -> list[str]:
     settings = {
         "data.name": "speech_commands",
         "data.path": str(tones),
@@ -58,6 +55,19 @@ def tiny(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[s
         "ensemble.baseline": "dense:units=8",
     }
     return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+
+@pytest.fixture
+def tiny(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments of a search that takes a second: tones, small blocks, one epoch; features cached below tmp_path."""
+    monkeypatch.setenv("HPCNAS_CACHE", str(tmp_path / "cache"))
+    return _tiny(tones)
+
+
+@pytest.fixture(scope="session")
+def tiny_once(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The same for a run that several tests look at."""
+    return [*_tiny(tones), "--set", f"data.cache={tmp_path_factory.mktemp('cache')}"]
 
 
 @dataclass(frozen=True)
@@ -80,8 +90,8 @@ def mpi_command(ranks: int, *arguments: str) -> list[str]:
     return [*launcher, sys.executable, "-m", *arguments]
 
 
-@pytest.fixture
-def mpirun():
+@pytest.fixture(scope="session")
+def mpirun_once():
     """Run ``python -m ...`` on so many ranks; a deadlock ends with status 124 after ``limit`` seconds."""
 
     def run(ranks: int, *arguments: str, limit: int = 240) -> Done:
@@ -90,6 +100,11 @@ def mpirun():
         return Done(done.returncode, done.stdout)
 
     return run
+
+
+@pytest.fixture
+def mpirun(mpirun_once):
+    return mpirun_once
 
 
 @pytest.fixture

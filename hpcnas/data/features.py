@@ -52,6 +52,35 @@ class FilterBank:
 
 def log_mel(samples: np.ndarray, config: FilterBank) -> np.ndarray:
     """(F, T) natural log of mel band energies of samples at ``audio.RATE``; T = duration / hop, rounded."""
+    stream = LogMelStream(config)
+    stream.bank.accept_waveform(audio.RATE, samples)
+    stream.bank.input_finished()
+    return stream.ready()
+
+
+class LogMelStream:
+    """The same, piece by piece."""
+
+    def __init__(self, config: FilterBank) -> None:
+        self.bank, self._done, self._bands = knf.OnlineFbank(_options(config)), 0, config.bands
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """(F, T) of the frames that these samples complete; T may be 0."""
+        self.bank.accept_waveform(audio.RATE, samples)
+        return self.ready()
+
+    def ready(self) -> np.ndarray:
+        """(F, T) of the frames that were not given yet."""
+        frames = [self.bank.get_frame(t) for t in range(self._done, self.bank.num_frames_ready)]
+        if not frames:
+            return np.zeros((self._bands, 0), np.float32)
+        log_mel = np.stack(frames, axis=1)  # a copy: the frames are views of what is about to go
+        self._done += len(frames)
+        self.bank.pop(len(frames))
+        return log_mel
+
+
+def _options(config: FilterBank) -> knf.FbankOptions:
     options = knf.FbankOptions()
     options.frame_opts.samp_freq = audio.RATE
     options.frame_opts.frame_length_ms = config.window_ms
@@ -61,10 +90,7 @@ def log_mel(samples: np.ndarray, config: FilterBank) -> np.ndarray:
     options.mel_opts.num_bins = config.bands
     options.mel_opts.low_freq = config.low_hz
     options.mel_opts.high_freq = config.high_hz
-    bank = knf.OnlineFbank(options)
-    bank.accept_waveform(audio.RATE, samples)
-    bank.input_finished()
-    return np.stack([bank.get_frame(t) for t in range(bank.num_frames_ready)], axis=1)
+    return options
 
 
 def frames_of(length_s: float, config: FilterBank) -> int:

@@ -65,18 +65,27 @@ class Model(nn.Module):
         x = features_BFT
         for block in (*self.blocks, *self.tail):
             x = block(x)
-        return self.classifier(self.dropout(self.head(_merged(x))))
+        return self.judge(_merged(x))
+
+    def judge(self, outputs_BCT: Tensor) -> Tensor:
+        """(B, K) logits of the tower's outputs over any stretch of time."""
+        return self.classifier(self.dropout(self.head(outputs_BCT)))
 
     def stream(self, features_BFT: Tensor, state: State = None) -> tuple[Tensor, State]:
         """(B, K) logits of all frames so far, given the next ones (at least 1), and the new state; causal models only."""
+        of_tower, of_head = state or (None, None)
+        outputs, of_tower = self.stream_tower(features_BFT, of_tower)
+        pooled, of_head = self.head.stream(outputs, of_head)
+        return self.classifier(self.dropout(pooled)), (of_tower, of_head)
+
+    def stream_tower(self, features_BFT: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """The tower's outputs (B, C, T') for the next frames, and the new state; causal models only. Strides may leave none."""
         tower = (*self.blocks, *self.tail)
-        states, of_head = state or ([None] * len(tower), None)
         x, after = features_BFT, []
-        for block, block_state in zip(tower, states):
+        for block, block_state in zip(tower, state or [None] * len(tower)):
             x, block_state = block.stream(x, block_state)
             after.append(block_state)
-        pooled, of_head = self.head.stream(_merged(x), of_head)
-        return self.classifier(self.dropout(pooled)), (after, of_head)
+        return _merged(x), after
 
     def inherit(self, arrays: Mapping[str, np.ndarray], near_identity: bool) -> int:
         """Take over ``arrays``, named as here; returns how many parameters that were.
