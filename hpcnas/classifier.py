@@ -34,8 +34,8 @@ class Mixture(nn.Module):
         super().__init__()
         self.models, self._shares = nn.ModuleList(models), tuple(shares)
 
-    def forward(self, features_BFT: Tensor) -> Tensor:
-        return sum(share * model(features_BFT) for share, model in zip(self._shares, self.models))
+    def forward(self, features_BFT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        return sum(share * model(features_BFT, lengths_B) for share, model in zip(self._shares, self.models))
 
 
 @dataclass(frozen=True)

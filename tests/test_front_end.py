@@ -56,7 +56,7 @@ def test_windows_of_long_recordings_cover_them():
     lengths = np.array([20, 21, 30, 75])
     starts = np.cumsum(lengths) - lengths
     frames = np.stack([np.arange(lengths.sum()), np.repeat(np.arange(4), lengths)], 1)
-    split = Split(frames, starts, lengths, np.zeros(4, int))
+    split = Split(frames, starts, lengths, lengths, np.zeros(4, int))
     rows, offsets = split.covering(np.arange(4), 20)
     windows = split.windows(rows, offsets, 20)
     assert windows.shape == (len(rows), 2, 20) and torch.equal(

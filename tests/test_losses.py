@@ -18,20 +18,20 @@ class Says(nn.Module):
         super().__init__()
         self.logits = logits
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, lengths: None) -> torch.Tensor:
         return self.logits
 
 
 def test_label_loss_is_the_mean_negative_log_likelihood():
     probability = LOGITS.softmax(1)[[0, 1], TARGETS]
-    assert LabelLoss()(LOGITS, None, TARGETS).item() == pytest.approx(-probability.log().mean().item())
+    assert LabelLoss()(LOGITS, None, None, TARGETS).item() == pytest.approx(-probability.log().mean().item())
 
 
 def test_team_loss_is_that_of_the_mean_of_all_logits():
     other = torch.tensor([[0.0, 4.0, 0.0], [0.0, 4.0, 0.0]])
     expected = functional.cross_entropy((LOGITS + other) / 2, TARGETS)
-    assert torch.equal(TeamLoss([Says(other)])(LOGITS, None, TARGETS), expected)
-    assert torch.equal(TeamLoss([])(LOGITS, None, TARGETS), LabelLoss()(LOGITS, None, TARGETS))
+    assert torch.equal(TeamLoss([Says(other)])(LOGITS, None, None, TARGETS), expected)
+    assert torch.equal(TeamLoss([])(LOGITS, None, None, TARGETS), LabelLoss()(LOGITS, None, None, TARGETS))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -50,7 +50,7 @@ def test_a_student_that_sees_its_teachers_alone_comes_to_say_what_they_say(name)
     optimizer = torch.optim.Adam([student], 0.05)
     for _ in range(600):
         optimizer.zero_grad()
-        objective(student, None, TARGETS).backward()
+        objective(student, None, None, TARGETS).backward()
         optimizer.step()
     np.testing.assert_allclose(student.softmax(1).detach(), torch.zeros(2, 3).softmax(1), atol=0.02)
 
@@ -58,7 +58,7 @@ def test_a_student_that_sees_its_teachers_alone_comes_to_say_what_they_say(name)
 def test_balanced_the_teachers_count_as_much_as_the_labels_whatever_the_size_of_their_loss():
     for scale in (0.1, 10.0):
         objective = Distillation([(1.0, Says(scale * LOGITS.flip(1)))], DistillationConfig(loss="logits", share=0.5))
-        assert objective(LOGITS, None, TARGETS).item() == pytest.approx(LabelLoss()(LOGITS, None, TARGETS).item())
+        assert objective(LOGITS, None, None, TARGETS).item() == pytest.approx(LabelLoss()(LOGITS, None, None, TARGETS).item())
 
 
 @pytest.mark.parametrize("change", [{"loss": "l1"}, {"temperature": 0.0}, {"share": 1.5}, {"epochs": 0}])

@@ -29,7 +29,8 @@ def made_up_corpus(n: int = 60) -> Corpus:
         for i, label in enumerate(labels):
             features[i, 3 * label : 3 * label + 3] += 2
         frames = features.transpose(0, 2, 1).reshape(-1, 9).astype(np.float16)
-        return Split(frames, 20 * np.arange(count), np.full(count, 20), labels.astype(np.int64))
+        twenty = np.full(count, 20)
+        return Split(frames, 20 * np.arange(count), twenty, twenty, labels.astype(np.int64))
 
     train = split(n)
     front_end = fitted(FrontEndConfig(), sampled(train, 20))

@@ -80,6 +80,8 @@ class Example:
     start_s: float = 0.0
     length_s: float = 0.0
     """0: one window. Shorter recordings are padded at their end."""
+    spoken_s: float = 0.0
+    """What of it is not such padding; 0: all counts, padding too, as in the published protocols of keyword spotting."""
     gain: float = 1.0
 
 

@@ -1,8 +1,9 @@
 """Log-mel features: computed once per corpus, by all ranks, into one file that the ranks of a node map instead of copying.
 
 The file is HDF5 with contiguous datasets: ``<split>/frames`` (T, F) float16, raw log-mel of all examples one after the other;
-``<split>/starts`` and ``lengths`` (N,), where in them each example lies; ``<split>/labels`` (N,); ``<split>/usable`` (N,),
-false for examples that could not be read; ``noise/...`` likewise; attributes ``format``, ``class_names``, ``config``.
+``<split>/starts`` and ``lengths`` (N,), where in them each example lies; ``<split>/spoken`` (N,), frames that are no padding;
+``<split>/labels`` (N,); ``<split>/usable`` (N,), false for examples that could not be read; ``noise/...`` likewise;
+attributes ``format``, ``class_names``, ``config``.
 Shape letters: ``N`` examples, ``F`` mel bands, ``T`` frames.
 """
 
@@ -23,7 +24,7 @@ from hpcnas.data import audio, problems
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
 from hpcnas.data.problems import Problem
 
-FORMAT = 2
+FORMAT = 3
 NOISE = "noise"
 NOISE_STRETCH_S = 10.0
 """Noise recordings are kept as stretches of so many seconds."""
@@ -116,7 +117,9 @@ def create(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank)
             lengths = np.array([frames_of(example.length_s or data.window_s, config) for example in examples], np.int64)
             group = file.create_group(name)
             _allocate(group, "frames", (int(lengths.sum()), config.bands))
+            spoken = [frames_of(e.spoken_s, config) if e.spoken_s else int(n) for e, n in zip(examples, lengths)]
             group["lengths"], group["starts"] = lengths, np.cumsum(lengths) - lengths
+            group["spoken"] = np.array(spoken, np.int64).clip(1, lengths)
             group["labels"] = np.array([example.label for example in examples], np.int64)
         file.attrs["format"] = FORMAT
         file.attrs["class_names"] = list(index.class_names)
@@ -176,6 +179,8 @@ class Recordings:
     """(N,) first frame of each."""
     lengths: np.ndarray
     """(N,) frames of each."""
+    spoken: np.ndarray
+    """(N,) frames of each before its padding."""
     labels: np.ndarray
     """(N,)."""
 
@@ -195,8 +200,8 @@ def load(path: Path) -> Features:
         names = tuple(map(str, file.attrs["class_names"]))
         for name in (*SPLITS, NOISE):
             usable = file[name]["usable"][:]
-            starts, lengths, labels = (file[name][key][:][usable] for key in ("starts", "lengths", "labels"))
-            parts[name] = Recordings(_mapped(path, f"{name}/frames"), starts, lengths, labels)
+            columns = (file[name][key][:][usable] for key in ("starts", "lengths", "spoken", "labels"))
+            parts[name] = Recordings(_mapped(path, f"{name}/frames"), *columns)
     return Features(parts, names)
 
 

@@ -40,8 +40,9 @@ def index(config: DataConfig, seed: int) -> CorpusIndex:
     examples, bad = {split: [] for split in SPLITS}, []
     for split, name, path in found:
         try:
-            length_s = stretch_s(audio.duration_s(path), config)
-            examples[split].append(Example(path, names.index(name), length_s=length_s))
+            duration_s = audio.duration_s(path)
+            length_s = stretch_s(duration_s, config)
+            examples[split].append(Example(path, names.index(name), 0.0, length_s, min(duration_s, length_s)))
         except DataError as error:
             bad.append(problems.of(path, error))
     problems.settle(bad, config.on_bad_file)

@@ -48,9 +48,9 @@ def index(config: DataConfig, seed: int) -> CorpusIndex:
                 left = audio.duration_s(path) - offset
                 if left <= 0:
                     raise DataError(f"{path}: ends before its offset")
-                examples[split].append(
-                    Example(path, names.index(label), offset, stretch_s(min(left, duration or left), config))
-                )
+                duration_s = min(left, duration or left)
+                length_s = stretch_s(duration_s, config)
+                examples[split].append(Example(path, names.index(label), offset, length_s, min(duration_s, length_s)))
             except DataError as error:
                 bad.append(problems.of(path, error))
     problems.settle(bad, config.on_bad_file)

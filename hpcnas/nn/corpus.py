@@ -24,12 +24,14 @@ class Split:
     Args:
         frames: (T, F) raw log-mel of all recordings, one after the other.
         starts, lengths: (N,) where in it each recording lies; none is shorter than a window.
+        spoken: (N,) frames of each before the silence that pads it, if it is padded.
         labels: (N,).
     """
 
     frames: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
+    spoken: np.ndarray
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -41,6 +43,11 @@ class Split:
         for window, first in zip(out, self.starts[rows] + offsets):
             window[:] = self.frames[first : first + length].T
         return torch.from_numpy(out)
+
+    def real_frames(self, rows: np.ndarray, offsets: np.ndarray, length: int) -> Tensor | None:
+        """(B,) frames of these windows that are no padding; None if all are real."""
+        real = (self.spoken[rows] - offsets).clip(1, length)
+        return torch.from_numpy(real) if (real < length).any() else None
 
     def covering(self, rows: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows and offsets of windows that cover the recordings ``rows``, evenly spread and half overlapping at least."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hpcnas.nn.layers import State
+from hpcnas.nn.masking import Mask
 
 SMALL = 1e-5
 """Added to variances before the root."""
@@ -22,9 +23,13 @@ class Mean(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.mask: Mask | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.mean(-1)
+        if self.mask is None:
+            return x.mean(-1)
+        real = self.mask.real(x)
+        return (x * real).sum(-1) / real.sum(-1)
 
     def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         total, seen = state or (0.0, 0)
@@ -39,9 +44,14 @@ class Statistics(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.mask: Mask | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.stream(x, None)[0]
+        if self.mask is None:
+            return self.stream(x, None)[0]
+        real = self.mask.real(x)
+        seen = real.sum(-1)
+        return _mean_and_deviation((x * real).sum(-1) / seen, (x.square() * real).sum(-1) / seen)
 
     def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         total, squares, seen = state or (0.0, 0.0, 0)
@@ -58,6 +68,7 @@ class Attentive(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.mask: Mask | None = None
         self.score = nn.Sequential(nn.Conv1d(channels, self.HIDDEN, 1), nn.Tanh(), nn.Conv1d(self.HIDDEN, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,6 +79,8 @@ class Attentive(nn.Module):
             total, squares, weight, _ = state
             return _mean_and_deviation(total / weight, squares / weight), state
         score = self.score(x)
+        if self.mask is not None:
+            score = score.masked_fill(~self.mask.real(x), float("-inf"))
         highest = score.amax(-1)
         total = squares = weight = 0.0
         if state:

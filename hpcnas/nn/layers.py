@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hpcnas.nn.masking import Mask
+
 State = Any
 """What a layer keeps of the frames it has seen; None before the first. Its form is the layer's own business."""
 
@@ -49,8 +51,14 @@ class _Windowed(nn.Module):
     def __init__(self, window: int, hop: int, causal: bool) -> None:
         super().__init__()
         self.window, self.hop, self.causal = window, hop, causal
+        self.mask: Mask | None = None
+
+    def real(self, x: Tensor) -> Tensor:
+        """``x`` with zeros where it is padding."""
+        return x if self.mask is None or self.window == 1 else self.mask.zeroed(x)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.real(x)
         behind = 0 if self.causal else (self.window - 1) // 2
         return self.valid(functional.pad(x, (self.window - 1 - behind, behind), value=self.fill))
 
@@ -81,7 +89,7 @@ class Conv1d(_Windowed):
         return self.layer(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x) if self.pads else super().forward(x)
+        return self.layer(self.real(x)) if self.pads else super().forward(x)
 
 
 class Conv2d(_Windowed):
@@ -109,7 +117,7 @@ class Conv2d(_Windowed):
         return self.layer(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if self.causal else self.layer(x)
+        return super().forward(x) if self.causal else self.layer(self.real(x))
 
 
 class Pool(_Windowed):
@@ -127,7 +135,7 @@ class Pool(_Windowed):
         return self._pool(x[..., : x.shape[-1] // self.window * self.window], self.window, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if self.causal else self._pool(x, self.window, ceil_mode=True)
+        return super().forward(x) if self.causal else self._pool(self.real(x), self.window, ceil_mode=True)
 
 
 class Recurrent(nn.Module):

@@ -1,7 +1,8 @@
 """What training minimises: the labels' cross entropy, alone, for a team, or beside what teachers say.
 
-An objective is called with a batch's logits, its features and its targets, and gives the loss. Shape letters: ``B`` batch,
-``F`` bands, ``T`` frames, ``K`` classes. Targets are (B,) classes, or (B, K) shares of classes where examples were mixed.
+An objective is called with a batch's logits, its features, how many frames of them are real, and its targets; it gives the
+loss. Shape letters: ``B`` batch, ``F`` bands, ``T`` frames, ``K`` classes. Targets are (B,) classes, or (B, K) shares of
+classes where examples were mixed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.nn import functional
 from hpcnas.core.checks import at_least, between
 from hpcnas.core.errors import ConfigError
 
-Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class LabelLoss:
 
     smoothing: float = 0.0
 
-    def __call__(self, logits_BK: Tensor, features_BFT: Tensor, targets: Tensor) -> Tensor:
+    def __call__(self, logits_BK: Tensor, features_BFT: Tensor, lengths_B: Tensor | None, targets: Tensor) -> Tensor:
         return functional.cross_entropy(logits_BK, targets, label_smoothing=self.smoothing)
 
 
@@ -36,8 +37,8 @@ class TeamLoss:
     mates: Sequence[nn.Module]
     smoothing: float = 0.0
 
-    def __call__(self, logits_BK: Tensor, features_BFT: Tensor, targets: Tensor) -> Tensor:
-        logits = [logits_BK, *(predicted(mate, features_BFT) for mate in self.mates)]
+    def __call__(self, logits_BK: Tensor, features_BFT: Tensor, lengths_B: Tensor | None, targets: Tensor) -> Tensor:
+        logits = [logits_BK, *(predicted(mate, features_BFT, lengths_B) for mate in self.mates)]
         return functional.cross_entropy(torch.stack(logits).mean(0), targets, label_smoothing=self.smoothing)
 
 
@@ -83,8 +84,8 @@ class Distillation:
     config: DistillationConfig
     smoothing: float = 0.0
 
-    def __call__(self, logits_BK: Tensor, features_BFT: Tensor, targets: Tensor) -> Tensor:
-        told = sum(weight * predicted(teacher, features_BFT) for weight, teacher in self.teachers)
+    def __call__(self, logits_BK: Tensor, features_BFT: Tensor, lengths_B: Tensor | None, targets: Tensor) -> Tensor:
+        told = sum(weight * predicted(teacher, features_BFT, lengths_B) for weight, teacher in self.teachers)
         of_labels = functional.cross_entropy(logits_BK, targets, label_smoothing=self.smoothing)
         of_teachers = LOSSES[self.config.loss](logits_BK, told, self.config.temperature)
         if self.config.balanced:
@@ -105,7 +106,7 @@ LOSSES = {
 }
 
 
-def predicted(model: nn.Module, features_BFT: Tensor) -> Tensor:
+def predicted(model: nn.Module, features_BFT: Tensor, lengths_B: Tensor | None) -> Tensor:
     """(B, K) logits of a finished model, without gradient."""
     with torch.no_grad():
-        return model(features_BFT).float()
+        return model(features_BFT, lengths_B).float()

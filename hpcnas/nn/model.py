@@ -19,6 +19,7 @@ from hpcnas.core.space import known_type
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
 from hpcnas.nn.heads import HEADS
 from hpcnas.nn.layers import State, stream
+from hpcnas.nn.masking import Mask, masking
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ class Model(nn.Module):
         self.dropout = nn.Dropout(around.dropout)
         self.classifier = nn.Linear(channels * self.head.multiple, around.classes)
 
-    def forward(self, features_BFT: Tensor) -> Tensor:
-        """(B, K) logits of (B, F, T) features."""
+    def forward(self, features_BFT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """(B, K) logits of (B, F, T) features, of which only the first ``lengths_B`` frames are real, if given."""
+        if lengths_B is not None:
+            with masking(self, Mask(lengths_B, features_BFT.shape[-1])):
+                return self.forward(features_BFT)
         x = features_BFT
         for block in (*self.blocks, *self.tail):
             x = block(x)

@@ -73,11 +73,11 @@ class Trainer:
             with seeded(int(own_seed)):
                 for rows in self._batches(shuffling):
                     optimizer.param_groups[0]["lr"] = config.rate(step / steps, group.size)
-                    features, targets = self._training_batch(rows, augmentation)
+                    features, lengths, targets = self._training_batch(rows, augmentation)
                     optimizer.zero_grad()
                     with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
-                        logits = model(features)
-                    loss = objective(logits.float(), features, targets)
+                        logits = model(features, lengths)
+                    loss = objective(logits.float(), features, lengths, targets)
                     loss.backward()
                     group.step(optimizer, model, config.clip)
                     total += loss.detach()
@@ -101,7 +101,8 @@ class Trainer:
             for start in range(0, len(rows), batch_size):
                 batch = slice(start, start + batch_size)
                 features = self.corpus.front_end(split.windows(rows[batch], offsets[batch], self.corpus.window))
-                np.add.at(logits, rows[batch], model(features.to(self.device)).float().cpu().numpy())
+                lengths = split.real_frames(rows[batch], offsets[batch], self.corpus.window)
+                np.add.at(logits, rows[batch], model(features.to(self.device), lengths).float().cpu().numpy())
         model.train()
         logits[own] /= np.bincount(rows, minlength=len(split))[own, None]
         return self.group.sum(logits)
@@ -115,14 +116,19 @@ class Trainer:
         for start in range(0, len(own), self.config.batch_size):
             yield np.sort(own[start : start + self.config.batch_size])
 
-    def _training_batch(self, rows: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Varied features, and their classes or, mixed up, shares of classes; of longer recordings a random window."""
+    def _training_batch(self, rows: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Varied features, how many frames of them are real, and their classes or, mixed up, shares of classes; of longer
+        recordings a random window."""
         train, window = self.corpus.train, self.corpus.window
         spare = train.lengths[rows] - window
         offsets = (torch.rand(len(rows), generator=rng).numpy() * (spare + 1)).astype(np.int64) if spare.any() else 0 * rows
         log_mel = augment(train.windows(rows, offsets, window), self.corpus.noise, self.augmentation, rng)
         features = mask(self.corpus.front_end(log_mel), self.augmentation, rng)
         targets = torch.as_tensor(train.labels[rows])
+        lengths = train.real_frames(rows, offsets, window)
+        if lengths is not None:  # as far as variation may have moved or stretched them; mixed with longer ones all count
+            reach = (1 + self.augmentation.tempo) * lengths + self.augmentation.shift * window
+            lengths = None if self.augmentation.mixup else reach.ceil().long().clamp(max=window)
         if self.augmentation.mixup:
             features, targets = mix_up(features, targets, len(self.corpus.class_names), self.augmentation.mixup, rng)
-        return features.to(self.device), targets.to(self.device)
+        return features.to(self.device), lengths, targets.to(self.device)

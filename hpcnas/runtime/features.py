@@ -51,7 +51,7 @@ def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = No
                 len(index.examples), hours, 60 * minutes, hours / minutes,
             )  # fmt: skip
     loaded = features.load(path)
-    splits = {split: Split(r.frames, r.starts, r.lengths, r.labels) for split, r in loaded.parts.items()}
+    splits = {split: Split(r.frames, r.starts, r.lengths, r.spoken, r.labels) for split, r in loaded.parts.items()}
     noise, window = splits.pop(features.NOISE), features.frames_of(config.data.window_s, bank)
     stretches = features.frames_of(features.NOISE_STRETCH_S, bank)
     return Corpus(

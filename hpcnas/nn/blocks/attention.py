@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv1d, State, stream
+from hpcnas.nn.masking import Mask
 
 ATTENTION = BlockType(
     "attention",
@@ -41,6 +42,7 @@ class SelfAttention(nn.Module):
     def __init__(self, dim: int, heads: int, context: int, causal: bool) -> None:
         super().__init__()
         self.heads, self.context, self.causal = heads, context, causal
+        self.mask: Mask | None = None
         self.norm = LayerNorm(dim)
         self.query_key_value = nn.Conv1d(dim, 3 * dim, 1)
         self.out = nn.Conv1d(dim, dim, 1)
@@ -62,6 +64,9 @@ class SelfAttention(nn.Module):
         then = torch.arange(seen + frames - key.shape[2], seen + frames, device=x.device)
         distance = now.unsqueeze(1) - then
         visible = (distance <= self.context) & (distance >= (0 if self.causal else -self.context))
+        if self.mask is not None:
+            # A padded frame may look at itself, since it must look at something.
+            visible = visible & (self.mask.real(x).unsqueeze(1) | (distance == 0))
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         y = x + self.out(mixed.transpose(-1, -2).reshape(batch, dim, frames))
         return y, ((key[:, :, -self.context :], value[:, :, -self.context :]), seen + frames)

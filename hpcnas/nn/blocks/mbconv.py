@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv1d, Conv2d, Residual, State, stream
+from hpcnas.nn.masking import Mask
 
 MBCONV = BlockType(
     "mbconv",
@@ -32,12 +33,19 @@ class SqueezeExcite(nn.Module):
         super().__init__()
         squeezed = max(1, channels // REDUCTION)
         self.causal = causal
+        self.mask: Mask | None = None
         self.gate = nn.Sequential(nn.Conv1d(channels, squeezed, 1), nn.ReLU(), nn.Conv1d(squeezed, channels, 1), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
         if self.causal:
             return self.stream(x, None)[0]
-        return x * self.gate(x.mean(2).mean(-1, keepdim=True)).unsqueeze(2)
+        means = x.mean(2)
+        if self.mask is None:
+            mean = means.mean(-1, keepdim=True)
+        else:
+            real = self.mask.real(means)
+            mean = (means * real).sum(-1, keepdim=True) / real.sum(-1, keepdim=True)
+        return x * self.gate(mean).unsqueeze(2)
 
     def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         total, seen = state or (x.new_zeros(len(x), x.shape[1], 1), 0)

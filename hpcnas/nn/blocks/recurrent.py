@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+from torch.nn.utils import rnn
 
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Recurrent
+from hpcnas.nn.masking import Mask
 
 _UNITS = (32, 64, 128)
 
@@ -26,9 +28,16 @@ class BothWays(nn.Module):
     def __init__(self, layer: nn.RNNBase) -> None:
         super().__init__()
         self.layer = layer
+        self.mask: Mask | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x.transpose(1, 2))[0].transpose(1, 2)
+        sequences = x.transpose(1, 2)
+        if self.mask is None:
+            return self.layer(sequences)[0].transpose(1, 2)
+        frames = x.shape[-1]  # backwards it begins at each end
+        lengths = self.mask.lengths(frames).cpu()
+        packed = rnn.pack_padded_sequence(sequences, lengths, batch_first=True, enforce_sorted=False)
+        return rnn.pad_packed_sequence(self.layer(packed)[0], batch_first=True, total_length=frames)[0].transpose(1, 2)
 
 
 def build_rnn(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
