@@ -37,14 +37,15 @@ from hpcnas.store.run_dir import RunDir
 OFF = ["inheritance.name=none"]
 PAPER = ["inheritance.behind=false", "inheritance.near_identity=false", "inheritance.widen=false"]
 EVOLUTION = ["strategy.name=regularized_evolution"]
+WHOLE = ["stopping.name=none"]
 VARIANTS = {
-    "random, none": ["strategy.name=random", *OFF],
-    "evolution, none": [*EVOLUTION, *OFF],
-    "evolution, inheritance": EVOLUTION,
-    "incremental, none": OFF,
-    "incremental, the paper's transfer": PAPER,
-    "incremental, inheritance": [],
-    "incremental + asha, inheritance": ["stopping.name=asha", "stopping.first=2"],
+    "random, none": ["strategy.name=random", *OFF, *WHOLE],
+    "evolution, none": [*EVOLUTION, *OFF, *WHOLE],
+    "evolution, inheritance": [*EVOLUTION, *WHOLE],
+    "incremental, none": [*OFF, *WHOLE],
+    "incremental, the paper's transfer": [*PAPER, *WHOLE],
+    "incremental, inheritance": WHOLE,
+    "incremental + asha, inheritance": [],
 }
 """Strategy and inheritance, with what they set."""
 

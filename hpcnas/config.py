@@ -23,7 +23,7 @@ from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError
 from hpcnas.core.inheritance import INHERITANCE, Parent
 from hpcnas.core.space import SearchSpace, known_type, spell
 from hpcnas.core.spotting import SpottingConfig
-from hpcnas.core.stopping import STOPPING, NeverStop
+from hpcnas.core.stopping import STOPPING, Asha
 from hpcnas.core.strategies import STRATEGIES, Incremental
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.data import DATASETS
@@ -158,7 +158,7 @@ class Config:
     space: SpaceConfig = field(default_factory=SpaceConfig)
     strategy: Any = field(default_factory=Incremental, metadata={"table": STRATEGIES})
     inheritance: Any = field(default_factory=Parent, metadata={"table": INHERITANCE})
-    stopping: Any = field(default_factory=NeverStop, metadata={"table": STOPPING})
+    stopping: Any = field(default_factory=Asha, metadata={"table": STOPPING})
     combiner: Any = field(default_factory=Average, metadata={"table": COMBINERS})
     tuning: TuningConfig = field(default_factory=TuningConfig)
     search: SearchConfig = field(default_factory=SearchConfig)

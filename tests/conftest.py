@@ -48,6 +48,7 @@ def _tiny(tones: Path) -> list[str]:
         "space.blocks": '["dense:units=8|16", "tdnn:channels=8|16,kernel=3,dilation=1|2", "conv:channels=4,kernel=3,stride=2"]',
         "space.max_depth": 3,
         "strategy.trials_per_block": 2,
+        "stopping.name": "none",
         "search.max_trials": 4,
         "training.epochs": 1,
         "training.batch_size": 8,

@@ -39,7 +39,7 @@ class SearchConfig:
     objective: str = "accuracy"
     """What the score is, on the validation split: ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``cross_entropy``
     (negative), or one minus ``eer`` or ``cavg``."""
-    max_trials: int = 40
+    max_trials: int = 60
     """Trials in all, failed ones included."""
     suggestions: tuple[str, ...] = ()
     """Architectures that are tried first, whether the space has them or not, such as ``"gru:units=64/dense:units=64"``."""

@@ -18,7 +18,7 @@ from hpcnas.core.trial import TrialState
 
 @dataclass(frozen=True, kw_only=True)
 class Asha:
-    first: int = 1
+    first: int = 2
     """r: epochs to the first rung."""
     factor: int = 3
     """eta: one trial in so many goes on from a rung."""

@@ -32,7 +32,7 @@ LEAVE_BEAM = 100
 class Incremental:
     """The paper's S: mutate the best candidate."""
 
-    trials_per_block: int = 3
+    trials_per_block: int = 2
     """M: a tower may have one block more for every so many scored trials. The paper does not say; model_search has 5."""
     thresholds: tuple[int, ...] = ()
     """Instead of M: numbers of scored trials, each of which permits one block beyond ``initial_depth``."""
