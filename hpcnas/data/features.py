@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -135,8 +135,19 @@ class BadFile:
     problem: Problem
 
 
-def fill(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, part: int, parts: int) -> list[BadFile]:
-    """Compute this process's share, ``part`` of ``parts``, and write it in place; returns what could not be read."""
+def fill(
+    path: Path,
+    index: CorpusIndex,
+    data: DataConfig,
+    config: FilterBank,
+    part: int,
+    parts: int,
+    step: Callable[[], None] = lambda: None,
+) -> list[BadFile]:
+    """Compute this process's share, ``part`` of ``parts``, and write it in place; returns what could not be read.
+
+    ``step`` is called after each example.
+    """
     bad = []
     with open(path, "r+b") as raw:
         for name, examples in _parts(index).items():
@@ -157,6 +168,7 @@ def fill(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, p
                 samples = audio.fitted(samples, round(length_s * audio.RATE))
                 raw.seek(offset + 2 * config.bands * int(starts[row]))
                 raw.write(log_mel(samples, config).T.astype(np.float16).tobytes())
+                step()
     return bad
 
 

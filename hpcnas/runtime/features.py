@@ -40,7 +40,8 @@ def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = No
         part = path.with_name(f".{path.name}.part")
         on_first_rank(world, lambda: features.create(part, index, config.data, bank))
         meet(world)
-        bad = on_every_rank(world, lambda: features.fill(part, index, config.data, bank, world.rank, world.size))
+        step = _Progress(len(index.examples) // world.size).step if world.rank == 0 else lambda: None
+        bad = on_every_rank(world, lambda: features.fill(part, index, config.data, bank, world.rank, world.size, step))
         bad = [one for of_rank in world.allgather(bad) for one in of_rank]
         on_first_rank(world, lambda: _finish(part, path, bad, config.data.on_bad_file))
         if world.rank == 0:
@@ -74,6 +75,21 @@ def _look_up(config: Config) -> tuple[CorpusIndex, Path, bool]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{features.fingerprint(index, config.data, config.features.bank)}.h5"
     return index, path, not path.exists()
+
+
+class _Progress:
+    """Says now and then how far rank 0 is with its share, which is as large as any other's."""
+
+    EVERY_S = 10.0
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done, self._said = total, 0, time.monotonic()
+
+    def step(self) -> None:
+        self._done += 1
+        if time.monotonic() - self._said >= self.EVERY_S:
+            self._said = time.monotonic()
+            logger.info("features: %.0f %%", 100 * self._done / max(1, self._total))
 
 
 def _finish(part: Path, path: Path, bad: Sequence[features.BadFile], on_bad_file: str) -> None:
