@@ -74,7 +74,7 @@ def report(run: RunDir, console: Console) -> None:
     models, confusion = _models(run)
     best = archive.ranking[0]
     config = run.config.read_text(encoding="utf-8")
-    objective = toml.loads(config)["search"]["objective"]
+    objective = toml.loads(config)["search"].get("objective", "accuracy")
     top = [_top_row(archive, result, objective) for result in archive.ranking[:10]]
     cards = _cards(archive, records, models, objective)
     figures = {
