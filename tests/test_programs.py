@@ -164,6 +164,18 @@ def test_bad_input_ends_all_ranks(mpirun, tiny, tmp_path):
     assert done.returncode == 2 and done.output.count("ConfigError") == 1, done.output
 
 
+def test_weights_that_vanish_end_the_job_instead_of_hanging_it(mpirun, tiny, tmp_path):
+    run = tmp_path / "run"
+    assert mpirun(1, "hpcnas.search", *tiny, "--set", "search.max_trials=2", "--run", str(run)).returncode == 0
+    for path in (run / "weights" / "000").iterdir():
+        path.write_bytes(b"damaged")
+    done = mpirun(
+        5, "hpcnas.search", "--set", "search.max_trials=4", "--set", "search.group_size=2", "--run", str(run), "--resume"
+    )
+    assert done.returncode not in (0, 124), done.output
+    assert "cannot be read as weights" in done.output
+
+
 def test_an_existing_run_is_left_alone(mpirun, tiny, tmp_path):
     run = ["hpcnas.search", *tiny, "--run", str(tmp_path / "run")]
     assert mpirun(1, *run).returncode == 0

@@ -28,7 +28,7 @@ from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel, meet, serve
 from hpcnas.runtime.groups import HorovodGroup, choose_device
-from hpcnas.runtime.launch import EXIT_SUSPENDED, on_every_rank, on_first_rank, stop_on_signal
+from hpcnas.runtime.launch import EXIT_SUSPENDED, alone, on_every_rank, on_first_rank, stop_on_signal
 from hpcnas.runtime.models import Library, labels_alone
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.trainer import TrialRunner
@@ -83,10 +83,12 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, roles: Roles, plan:
             number, GroupChannel(comm), line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.budget,
             metrics.OBJECTIVES[config.search.objective], plan.splits, plan.objective,
         )  # fmt: skip
-        runner.work()
+        with alone():
+            runner.work()
         group.close()
     elif desk is not None:
-        serve(desk.coordinator, world, roles.groups)
+        with alone():
+            serve(desk.coordinator, world, roles.groups)
     meet(world)
     return on_first_rank(world, desk.close if desk else lambda: 0)
 

@@ -59,6 +59,16 @@ def abort_on_error(comm: MPI.Comm) -> Iterator[None]:
         comm.Abort(1)
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """What goes wrong within concerns this rank alone, while others wait for it: even an error with a message for the user must
+    end the whole job."""
+    try:
+        yield
+    except HpcnasError as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
 def on_first_rank(world: MPI.Comm, function: Callable[[], T]) -> T:
     """What ``function`` returns on rank 0, on every rank; its HpcnasError or SystemExit is raised on all of them too."""
     outcome: Any = None
