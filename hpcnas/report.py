@@ -224,7 +224,7 @@ def _print(console: Console, models: Sequence[ModelRow], top: Sequence[dict], ca
 
 
 def _right(name: str) -> Column:
-    return Column(name, justify="right")
+    return Column(name, justify="right", no_wrap=True)
 
 
 if __name__ == "__main__":
