@@ -31,8 +31,8 @@ from hpcnas.store.run_dir import RunDir
 
 NAMES = {
     "baseline": "hand-designed baseline",
-    "student": "student of the ensemble",
-    "control": "the same without teachers",
+    "student": "student",
+    "control": "student, labels alone",
 }
 """What models beside the members are called, by their proposal's mutation."""
 
