@@ -27,7 +27,7 @@ from hpcnas.core import metrics
 from hpcnas.core.archive import Archive
 from hpcnas.core.trial import Result
 from hpcnas.nn.group import SoloGroup
-from hpcnas.nn.model import build_model
+from hpcnas.nn.model import rebuilt
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime.features import load_corpus
 from hpcnas.store import weights
@@ -108,9 +108,7 @@ def measure(run: RunDir) -> Figures:
     config = configuration.load(run.config)
     corpus = load_corpus(MPI.COMM_SELF, config)
     around = config.space.surroundings(corpus.bands, len(corpus.class_names))
-    model = build_model(archive.trials[best.trial].architecture, around, seed=0)
-    arrays = weights.load_arrays(run.search.weights(best.trial))
-    model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+    model = rebuilt(archive.trials[best.trial].architecture, weights.load_arrays(run.search.weights(best.trial)), around)
     logits = Trainer(corpus, SoloGroup(), config.training).evaluate(model, corpus.test)
     return Figures(
         steps=np.array(steps),

@@ -20,7 +20,7 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
 from hpcnas.data import audio, features
 from hpcnas.nn.front_end import FrontEnd
-from hpcnas.nn.model import build_model
+from hpcnas.nn.model import rebuilt
 from hpcnas.store import ensemble_file, model_card, weights
 from hpcnas.store.ensemble_file import Member
 from hpcnas.store.journal import replay
@@ -75,10 +75,8 @@ class Classifier:
             path = run.stage(member.stage).weights(member.trial)
             if not path.exists():
                 raise RunError(f"{path}: the weights of trial {member.trial} are not kept; see search.keep_weights")
-            model = build_model(weights.load_architecture(path), around, seed=0)
-            model.load_state_dict({key: torch.as_tensor(array) for key, array in weights.load_arrays(path).items()})
-            models.append(model)
-        mixture = Mixture(models, [member.weight for member in members]).eval().requires_grad_(False)
+            models.append(rebuilt(weights.load_architecture(path), weights.load_arrays(path), around))
+        mixture = Mixture(models, [member.weight for member in members]).eval()
         return cls(name, members, mixture, front_end, card.class_names, config)
 
     @property

@@ -138,6 +138,13 @@ def build_model(architecture: Architecture, around: Surroundings, seed: int) -> 
             raise ArchitectureError(f"{architecture}: cannot be built: {str(error).splitlines()[0]}") from error
 
 
+def rebuilt(architecture: Architecture, arrays: Mapping[str, np.ndarray], around: Surroundings) -> Model:
+    """A finished model from its stored arrays, for predictions only."""
+    model = build_model(architecture, around, seed=0)
+    model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+    return model.eval().requires_grad_(False)
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """torch's global generator, which initialisation and dropout draw from, seeded within and restored behind."""

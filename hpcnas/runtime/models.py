@@ -10,7 +10,7 @@ import torch
 
 from hpcnas.core.trial import Trial
 from hpcnas.nn.losses import LabelLoss, Objective, TeamLoss
-from hpcnas.nn.model import Model, Surroundings, build_model
+from hpcnas.nn.model import Model, Surroundings, rebuilt
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime.channel import GroupChannel
 from hpcnas.store import weights
@@ -30,9 +30,7 @@ class Library:
             architecture, arrays = self._channel.tell((weights.load_architecture(path), weights.load_arrays(path)))
         else:
             architecture, arrays = self._channel.hear()
-        model = build_model(architecture, self._around, seed=0)
-        model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
-        return model.to(self._device).eval().requires_grad_(False)
+        return rebuilt(architecture, arrays, self._around).to(self._device)
 
 
 def labels_alone(trial: Trial, smoothing: float, stage: Stage, library: Library) -> Objective:
@@ -50,8 +48,6 @@ def stored_logits(path: Path, splits: Sequence[str], around: Surroundings, train
     stored = weights.splits(path)
     logits = {split: weights.load_logits(path, split) for split in splits if split in stored}
     if len(logits) < len(splits):
-        model = build_model(weights.load_architecture(path), around, seed=0)
-        model.load_state_dict({name: torch.as_tensor(array) for name, array in weights.load_arrays(path).items()})
-        model.to(trainer.device)
+        model = rebuilt(weights.load_architecture(path), weights.load_arrays(path), around).to(trainer.device)
         logits.update({s: trainer.evaluate(model, getattr(trainer.corpus, s)) for s in splits if s not in logits})
     return logits
