@@ -93,6 +93,13 @@ def test_every_example_is_evaluated_by_exactly_one_rank(size):
     assert ((np.stack(parts) != 0).any(-1).sum(0) == 1).all()
 
 
+def test_evaluation_leaves_a_model_in_the_mode_it_was_in():
+    model = build_model(spell("dense:units=8", BLOCK_TYPES), Surroundings(CORPUS.bands, 3), 0)
+    for training in (True, False):
+        Trainer(CORPUS, SoloGroup(), TrainingConfig()).evaluate(model.train(training), CORPUS.test)
+        assert model.training is training
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_ranks_of_a_group_see_all_examples_in_as_many_batches(size):
     trainers = [Trainer(CORPUS, FakeGroup(r, size), TrainingConfig(batch_size=4)) for r in range(size)]

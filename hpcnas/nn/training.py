@@ -96,6 +96,7 @@ class Trainer:
         logits = np.zeros((len(split), len(self.corpus.class_names)), np.float32)
         own = np.arange(self.group.rank, len(split), self.group.size)
         rows, offsets = split.covering(own, self.corpus.window)
+        was_training = model.training
         model.eval()
         with torch.no_grad():
             for start in range(0, len(rows), batch_size):
@@ -103,7 +104,7 @@ class Trainer:
                 features = self.corpus.front_end(split.windows(rows[batch], offsets[batch], self.corpus.window))
                 lengths = split.real_frames(rows[batch], offsets[batch], self.corpus.window)
                 np.add.at(logits, rows[batch], model(features.to(self.device), lengths).float().cpu().numpy())
-        model.train()
+        model.train(was_training)
         logits[own] /= np.bincount(rows, minlength=len(split))[own, None]
         return self.group.sum(logits)
 
