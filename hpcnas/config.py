@@ -224,10 +224,12 @@ def dump(config: Config) -> str:
 def differences(old: Config, new: Config) -> list[str]:
     """What of ``new`` a run begun with ``old`` cannot go on with, as ``key: old, now new``."""
     before, after = _flat(toml.loads(dump(old))), _flat(toml.loads(dump(new)))
+    # Where the search looks for ensembles, scores are theirs.
+    may_change = set(MAY_CHANGE) - ({"combiner"} if old.combiner.has_teams or new.combiner.has_teams else set())
     return [
         f"{key} = {before.get(key)!r}, now {after.get(key)!r}"
         for key in sorted({*before, *after})
-        if (key.partition(".")[0] not in MAY_CHANGE or key in MAY_NOT) and before.get(key) != after.get(key)
+        if (key.partition(".")[0] not in may_change or key in MAY_NOT) and before.get(key) != after.get(key)
     ]
 
 
@@ -298,6 +300,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if more and more[0] is not Ellipsis and len(value) != len(more) + 1:
             raise ConfigError(f"{where} = {value!r}: must have {len(more) + 1} values")
         return tuple(_value(item, v, f"{where}[{i}]") for i, v in enumerate(value))
+    if hint is str and type(value) is int:  # such as the number of a trial
+        return str(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

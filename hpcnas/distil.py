@@ -77,7 +77,9 @@ def distil(world: MPI.Comm, argv: Sequence[str]) -> int:
         stopping=NeverStop(),
         tuning=TuningConfig(),
         combiner=Average(),
-        search=replace(config.search, max_trials=lineup.trials, time_limit=0.0, keep_weights=lineup.trials, suggestions=()),
+        search=replace(
+            config.search, max_trials=lineup.trials, max_steps=0, time_limit=0.0, keep_weights=lineup.trials, suggestions=()
+        ),
         training=replace(config.training, epochs=config.distillation.epochs),
         augmentation=config.augmentation,
         budget=Budget(),

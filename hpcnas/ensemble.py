@@ -79,7 +79,9 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
         stopping=NeverStop(),
         tuning=TuningConfig(),
         combiner=Average(),
-        search=replace(config.search, max_trials=finals.trials, time_limit=0.0, keep_weights=finals.trials, suggestions=()),
+        search=replace(
+            config.search, max_trials=finals.trials, max_steps=0, time_limit=0.0, keep_weights=finals.trials, suggestions=()
+        ),
         training=replace(config.training, epochs=config.ensemble.epochs),
         augmentation=config.augmentation,
         budget=Budget(),
@@ -109,8 +111,8 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup]:
         raise RunError(f"{run.root}: no trial has a score yet; search first")
     finals = to_train(config, archive)
     for trial in (record.event for record in replay(run.ensemble.journal) if isinstance(record.event, Trial)):
-        expected = finals.given[trial.id : trial.id + 1] or finals.given
-        if trial.id >= finals.trials or trial.proposal not in expected:
+        expected = [replace(given, team=()) for given in finals.given[trial.id : trial.id + 1] or finals.given]
+        if trial.id >= finals.trials or replace(trial.proposal, team=()) not in expected:
             raise RunError(
                 f"{run.ensemble.root}: was begun for other members (trial {trial.id}: {trial.architecture}); "
                 "remove it to begin anew"

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from hpcnas.core.archive import Archive
 from hpcnas.core.trial import Result, Trial
 from hpcnas.store.journal import replay
 
@@ -78,7 +79,10 @@ def test_ensembles_that_the_search_looked_for_and_a_student_of_theirs(mpirun, ti
     assert done.returncode == 0 and "ensemble of " in done.output, done.output
     if combiner == "residual":
         teams = [r.event.proposal.team for r in replay(run / "ensemble" / "journal.jsonl") if isinstance(r.event, Trial)]
-        assert teams == [(), (0,), ()], "two members in turn, and the baseline"
+        searched = Archive(r.event for r in replay(run / "journal.jsonl"))
+        (best,) = searched.best()
+        expected = [tuple(range(place)) for place in range(1 + len(best.proposal.team))]
+        assert teams == [*expected, ()], "the best trial's team in turn, and the baseline"
     done = mpirun(3, "hpcnas.distil", str(run), "--set", "distillation.epochs=2", "--set", "distillation.student=dense:units=8")
     assert done.returncode == 0 and "student: test accuracy" in done.output and "control: test" in done.output, done.output
     done = mpirun(1, "hpcnas.report", str(run))
@@ -87,7 +91,8 @@ def test_ensembles_that_the_search_looked_for_and_a_student_of_theirs(mpirun, ti
 
 def test_paused_trials_go_on_and_settings_are_tuned(mpirun, tiny, tmp_path):
     run = tmp_path / "run"
-    asha = ["--set", "stopping.name=asha", "--set", "training.epochs=3", "--set", "tuning.name=tpe"]
+    asha = ["--set", "stopping.name=asha", "--set", "stopping.first=1", "--set", "training.epochs=3"]
+    asha += ["--set", "tuning.name=tpe"]
     done = mpirun(3, "hpcnas.search", *tiny, *asha, "--set", "search.max_trials=9", "--run", str(run))
     assert done.returncode == 0, done.output
     events = [r.event for r in replay(run / "journal.jsonl")]

@@ -95,7 +95,7 @@ class Coordinator:
     def __post_init__(self) -> None:
         self._again = list(self.archive.running)
         self._running: dict[int, Assignment] = {}
-        self._weights = {trial for trial in self._wanted_weights() if self.stored(trial)}
+        self._weights = {r.trial for r in self.archive.ranking if self.stored(r.trial)}
         for result in self.archive.results.values():
             self.tuner.tell(self.archive.trials[result.trial], result)
         self.ended = ""
@@ -137,10 +137,14 @@ class Coordinator:
 
     def _go_on(self) -> Assignment | None:
         """A paused trial that the stopping rule wants to see more of."""
-        promoted = self.stopping.promote(self.archive, self._weights - self._running.keys())
+        ready = {i for i in self._weights - self._running.keys() if self._weights.issuperset(self._team(i))}
+        promoted = self.stopping.promote(self.archive, ready)
         if promoted is None:
             return None
         return Assignment(self.archive.trials[promoted], paused=self.archive.results[promoted])
+
+    def _team(self, id_: int) -> tuple[int, ...]:
+        return self.archive.trials[id_].proposal.team
 
     def _start(self, trial: Trial | None) -> Assignment | None:
         if trial is None:
@@ -176,7 +180,7 @@ class Coordinator:
                 proposal = replace(
                     proposal,
                     settings=proposal.settings or self.tuner.suggest(id_),
-                    team=proposal.team or self.combiner.team(self.archive, id_),
+                    team=proposal.team or tuple(i for i in self.combiner.team(self.archive, id_) if i in self._weights),
                 )
                 trial = Trial(id_, proposal, seed=int(np.random.SeedSequence([self.seed, id_]).generate_state(1)[0]))
                 self._add(trial)
@@ -242,6 +246,8 @@ class Coordinator:
         wanted.update(trial.proposal.parent for trial in self._again if trial.proposal.parent is not None)
         wanted.update(mate for a in self._running.values() for mate in a.trial.proposal.team)
         wanted.update(mate for trial in self._again for mate in trial.proposal.team)
+        paused = [i for i in self._weights if self.archive.results[i].state is TrialState.PAUSED]
+        wanted.update(mate for i in paused for mate in self._team(i))
         wanted.update(self.combiner.pool(self.archive))
         return wanted
 

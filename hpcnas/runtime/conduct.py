@@ -69,7 +69,8 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, roles: Roles, plan:
     on_every_rank(world, lambda: check_precision(plan.training, device))
     number = roles.group(world.rank)
     comm = world.Split(MPI.UNDEFINED if number is None else number, world.rank)
-    desk = _Desk(config, corpus, roles, plan) if world.rank == 0 else None
+    # Another job may be writing this run: all ranks must hear of it.
+    desk = on_every_rank(world, lambda: _Desk(config, corpus, roles, plan) if world.rank == 0 else None)
     if desk is None:
         stop_on_signal(lambda: None)
     if number is not None:

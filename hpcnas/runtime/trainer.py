@@ -83,7 +83,8 @@ class TrialRunner:
             trainer, around = self._tuned(trial)
             model = build_model(trial.architecture, around, trial.seed)
             cost = self._measure(model)
-            if objection := self.budget.objection(cost):
+            if not assignment.paused and (objection := self.budget.objection(cost)):
+                self._forget_checkpoint(trial)
                 return unscored(trial, TrialState.INFEASIBLE, cost, objection)
             trainer = trainer.with_settings(trainer.config.for_size(cost.params), trainer.augmentation)
             optimizer = trainer.optimizer_for(model)
@@ -115,9 +116,11 @@ class TrialRunner:
             self._store(trial, model, logits)
             score, loss = so_far.curve[-1], metrics.cross_entropy(together, labels)
         except (ArchitectureError, TrialError) as reason:
+            self._forget_checkpoint(trial)
+            if assignment.paused:  # what it had reached still counts
+                return replace(assignment.paused, state=TrialState.STOPPED, error=str(reason))
             state, error = TrialState.FAILED, str(reason)
-        if self.channel.is_leader:
-            self.stage.checkpoint(trial.id).unlink(missing_ok=True)
+        self._forget_checkpoint(trial)
         return Result(
             trial=trial.id,
             state=state,
@@ -132,6 +135,10 @@ class TrialRunner:
             curve=so_far.curve,
             error=error,
         )
+
+    def _forget_checkpoint(self, trial: Trial) -> None:
+        if self.channel.is_leader:
+            self.stage.checkpoint(trial.id).unlink(missing_ok=True)
 
     def _tuned(self, trial: Trial) -> tuple[Trainer, Surroundings]:
         """The trainer and the surroundings with this trial's own settings."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -35,9 +35,11 @@ class Lineup:
         return len(self.given)
 
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal | None:
-        """The next one; None while its team is not finished."""
+        """The next one, without those of its team that failed; None while its team is not finished."""
         proposal = self.given[archive.next_id]
-        return None if any(mate not in archive.results for mate in proposal.team) else proposal
+        if any(mate not in archive.results for mate in proposal.team):
+            return None
+        return replace(proposal, team=tuple(mate for mate in proposal.team if archive.results[mate].state.has_score))
 
     def ensemble(self, archive: Archive) -> list[Trial]:
         """The members that have a score."""

@@ -84,10 +84,12 @@ class SelfAttention(nn.Module):
 def rotate(x: Tensor, position: Tensor) -> Tensor:
     """(B, H, T, D) with pairs of components turned by angles that grow with the position."""
     half = x.shape[-1] // 2
-    speed = 10000.0 ** (-torch.arange(half, device=x.device, dtype=x.dtype) / half)
-    angle = position.to(x.dtype).unsqueeze(1) * speed
+    # In float32 whatever x is: bfloat16 cannot tell positions above 256 apart.
+    speed = 10000.0 ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angle = position.float().unsqueeze(1) * speed
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     a, b = x[..., :half], x[..., half : 2 * half]
-    turned = torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+    turned = torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
     return torch.cat([turned, x[..., 2 * half :]], -1)
 
 
