@@ -19,7 +19,7 @@ from hpcnas.core.budget import LIMITS, Budget
 from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import COMBINERS, Average
 from hpcnas.core.coordinator import SearchConfig
-from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError
+from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError, RunError
 from hpcnas.core.inheritance import INHERITANCE, Parent
 from hpcnas.core.space import SearchSpace, known_type, spell
 from hpcnas.core.spotting import SpottingConfig
@@ -231,6 +231,19 @@ def differences(old: Config, new: Config) -> list[str]:
         for key in sorted({*before, *after})
         if (key.partition(".")[0] not in may_change or key in MAY_NOT) and before.get(key) != after.get(key)
     ]
+
+
+def remember(path: Path, part: Any, key: str) -> None:
+    """Write the dataclass ``part``, or raise RunError if another one was written to ``path`` before.
+
+    For stages whose settings may be given on their own command line: they go on with what they were begun with.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(toml.dumps(asdict(part)), encoding="utf-8")
+    before, now = toml.loads(path.read_text(encoding="utf-8")), toml.loads(toml.dumps(asdict(part)))
+    if changed := [f"{key}.{name} = {before.get(name)!r}, now {now[name]!r}" for name in now if before.get(name) != now[name]]:
+        raise RunError(f"{path.parent}: was begun with {'; '.join(changed)}; give the same, or remove the folder to begin anew")
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -58,9 +58,11 @@ def heard(classifier: Classifier, samples: np.ndarray, threshold: float, config:
     """Keywords in samples at ``audio.RATE`` whose smoothed posterior reaches ``threshold``."""
     if classifier.can_listen:
         hop = round(config.hop_s * audio.RATE)
+        # At least a window, and what the last frames look into.
+        features, data = classifier.config.features, classifier.config.data
+        samples = audio.fitted(samples, max(len(samples), round(data.window_s * audio.RATE)))
+        samples = np.pad(samples, (0, round(features.window_ms / 1000 * audio.RATE)))
         told = list(classifier.listen(samples[i : i + hop] for i in range(0, len(samples), hop)))
-        if not told:
-            return []
         half_s = classifier.config.data.window_s / 2
         times_s, logits = np.array([time_s - half_s for time_s, _ in told]), np.stack([of_chunk for _, of_chunk in told])
     else:

@@ -107,6 +107,7 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup]:
         raise ConfigError(f"--set {'; '.join(changed)}: distillation may change distillation.* and search.group_size only")
     run.create()
     architecture = student(run, config.distillation.student)
+    configuration.remember(run.student.settings, config.distillation, "distillation")
     control = (Proposal(architecture, None, "control"),) if config.distillation.control else ()
     lineup = Lineup((Proposal(architecture, None, "student"),), control)
     for trial in (record.event for record in replay(run.student.journal) if isinstance(record.event, Trial)):

@@ -110,6 +110,7 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup]:
     if not archive.ranking:
         raise RunError(f"{run.root}: no trial has a score yet; search first")
     finals = to_train(config, archive)
+    configuration.remember(run.ensemble.settings, config.ensemble, "ensemble")
     for trial in (record.event for record in replay(run.ensemble.journal) if isinstance(record.event, Trial)):
         expected = [replace(given, team=()) for given in finals.given[trial.id : trial.id + 1] or finals.given]
         if trial.id >= finals.trials or replace(trial.proposal, team=()) not in expected:
@@ -152,7 +153,8 @@ def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals | Lineup
         others = [result.trial for result in archive.ranking if archive.trials[result.trial].proposal.mutation != "baseline"]
         candidates += [("ensemble", id_) for id_ in others if ("ensemble", id_) not in candidates]
         searched = Archive(record.event for record in replay(run.search.journal))
-        candidates += [("search", trial.id) for trial in searched.best(config.combiner.from_archive)]
+        best = (trial.id for trial in searched.best(config.combiner.from_archive))
+        candidates += [("search", id_) for id_ in best if run.search.weights(id_).exists()]
     around = config.space.surroundings(corpus.bands, len(corpus.class_names))
     trainer = Trainer(corpus, SoloGroup(), config.training)
     logits = [stored_logits(run.stage(stage).weights(id_), SPLITS, around, trainer) for stage, id_ in candidates]

@@ -27,9 +27,9 @@ from hpcnas import pictures
 from hpcnas.classifier import Classifier
 from hpcnas.core import detection, metrics
 from hpcnas.core.detection import DetCurve
-from hpcnas.core.errors import DataError, HpcnasError
+from hpcnas.core.errors import ConfigError, DataError, HpcnasError
 from hpcnas.core.significance import bootstrap_interval, mcnemar
-from hpcnas.core.spotting import Spoken, detections, smoothed, spotting_curve
+from hpcnas.core.spotting import Detection, Spoken, detections, smoothed, spotting_curve
 from hpcnas.core.units import thousands
 from hpcnas.data.corpus import SPLITS
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
@@ -112,6 +112,12 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     classifier = Classifier.open(run, arguments.model)
     overrides = [*arguments.set, *([f"data.path={json.dumps(arguments.data)}"] if arguments.data else [])]
     config = configuration.load(run.config, overrides)
+    changed = configuration.differences(classifier.config, config)
+    if foreign := [change for change in changed if not change.startswith("data.")]:
+        raise ConfigError(f"--set {'; '.join(foreign)}: only data.* and spotting.* can be changed here")
+    if arguments.data and not Path(arguments.data).expanduser().exists():
+        raise DataError(f"{arguments.data}: no such folder")
+    classifier = replace(classifier, config=replace(classifier.config, spotting=config.spotting))
     corpus = adapted(load_corpus(MPI.COMM_SELF, config, classifier.front_end), classifier)
     split = getattr(corpus, arguments.split)
     if not len(split):
@@ -221,7 +227,16 @@ def streamed(
         own = [one for one in spoken if one.keyword == keyword]
         curve = spotting_curve([one for one in found if one.keyword == keyword], own, without(own), config)
         of_keyword[keyword] = detection.miss_rate_at(curve, 1.0)
-    return spotting_curve(found, spoken, without(spoken), config), without(spoken), of_keyword
+    # All pooled, false alarms count only where no keyword is spoken, as its hours do.
+    starts, ends = np.array([(one.start_s, one.end_s) for one in spoken]).T
+    keywords_there = np.array([one.keyword for one in spoken])
+
+    def is_elsewhere(one: Detection) -> bool:
+        there = (starts <= one.time_s) & (one.time_s < ends)
+        return not (there & (keywords_there != one.keyword)).any()
+
+    outside = [one for one in found if is_elsewhere(one)]
+    return spotting_curve(outside, spoken, without(spoken), config), without(spoken), of_keyword
 
 
 def as_values(evaluation: Evaluation, against: str | None, p: float | None) -> dict:
@@ -230,7 +245,7 @@ def as_values(evaluation: Evaluation, against: str | None, p: float | None) -> d
         "model": evaluation.model,
         "examples": evaluation.examples,
         "figures": {figure.name: {"value": figure.value, "interval": figure.interval} for figure in evaluation.figures},
-        "classes": [asdict(row) for row in evaluation.classes],
+        "classes": [{k: None if v != v else v for k, v in asdict(row).items()} for row in evaluation.classes],
         "confusion": evaluation.counts.tolist(),
         "hardest_pairs": list(evaluation.pairs),
         **({"against": against, "p": p} if against else {}),

@@ -9,8 +9,10 @@ import torch
 
 from hpcnas.classifier import Classifier
 from hpcnas.core.errors import RunError
+from hpcnas.core.spotting import SpottingConfig
 from hpcnas.data import audio, features
 from hpcnas.data.features import FilterBank, LogMelStream, log_mel
+from hpcnas.detect import heard
 from hpcnas.store.run_dir import RunDir
 
 
@@ -58,3 +60,8 @@ def test_audio_that_is_shorter_than_a_window_is_padded(causal_run):
 def test_models_that_a_run_does_not_have_are_named(causal_run, name, message):
     with pytest.raises(RunError, match=message):
         Classifier.open(causal_run, name)
+
+
+def test_a_causal_model_hears_a_recording_of_one_window(causal_run, tones):
+    classifier = Classifier.open(causal_run, "best")
+    assert heard(classifier, audio.read(tones / "low" / "s10_nohash_0.wav"), 0.0, SpottingConfig())

@@ -8,11 +8,12 @@ from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.combiners import COMBINERS
 from hpcnas.core.combiners.teams import Adaptive, Intermixed
-from hpcnas.core.coordinator import Coordinator, SearchConfig
+from hpcnas.core.coordinator import Coordinator, SearchConfig, unscored
 from hpcnas.core.messages import Assignment, Ready, Wait
 from hpcnas.core.metrics import cross_entropy
+from hpcnas.core.stopping import Asha
 from hpcnas.core.strategies import Lineup, RandomSearch
-from hpcnas.core.trial import Cost, Proposal
+from hpcnas.core.trial import Cost, Proposal, Trial, TrialState
 
 SCORES = (0.5, 0.7, 0.6, 0.65, 0.9, 0.8)
 
@@ -86,3 +87,31 @@ def test_members_that_are_trained_together_wait_for_each_other():
     assert coordinator.handle(Ready(1)).trial.proposal == beside
     coordinator.handle(Ready(0, completed(1, 0.6)))
     assert [t.id for t in lineup.ensemble(coordinator.archive)] == [0, 1]
+
+
+def test_a_member_that_failed_is_no_team_mate():
+    given = [Proposal(Architecture.parse(f"dense:units={n + 1}"), n, "copy", team=tuple(range(n))) for n in range(3)]
+    lineup, first, second = Lineup(tuple(given)), *(Trial(n, given[n], seed=n) for n in range(2))
+    history = Archive([first, unscored(first, TrialState.FAILED, Cost(1, 1, 1), "no"), second, completed(1, 0.5)])
+    assert lineup.propose(history, SPACE, np.random.default_rng(0)).team == (1,)
+    assert [t.id for t in lineup.ensemble(history)] == [1]
+
+
+def test_the_team_of_a_paused_trial_is_kept_until_it_may_go_on():
+    discarded = []
+    coordinator = Coordinator(
+        strategy=RandomSearch(), space=SPACE, config=SearchConfig(max_trials=12, keep_weights=2), seed=0,
+        record=lambda e: None, measure=lambda architecture: Cost(1, 1, 1), combiner=Intermixed(every=2, size=1),
+        discard=discarded.append, stopping=Asha(first=1, factor=9),
+    )  # fmt: skip
+    reply = coordinator.handle(Ready(0))
+    while isinstance(reply, Assignment):
+        id_ = reply.trial.id
+        score = 0.1 + id_ / 100
+        result = completed(id_, score, curve=(score, score) if reply.paused else (score,))
+        state = TrialState.COMPLETED if reply.paused else TrialState.PAUSED
+        reply = coordinator.handle(Ready(0, replace(result, state=state)))
+        for kept in coordinator._weights:
+            if coordinator.archive.results[kept].state is TrialState.PAUSED:
+                assert coordinator._weights.issuperset(coordinator.archive.trials[kept].proposal.team)
+    assert discarded

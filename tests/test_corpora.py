@@ -10,8 +10,9 @@ import pytest
 import soundfile
 
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data import audio, language_folders, manifest
+from hpcnas.data import audio, features, language_folders, manifest
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
+from hpcnas.data.features import FilterBank
 
 LANGUAGES = ("de", "fr")
 
@@ -179,3 +180,24 @@ def test_mp3_and_wrong_extensions_are_read_for_what_they_are(tmp_path):
     (tmp_path / "a.mp3").rename(tmp_path / "b.wav")
     assert audio.duration_s(tmp_path / "b.wav") == pytest.approx(2.0, abs=0.2)
     assert np.abs(audio.read(tmp_path / "b.wav")).max() == pytest.approx(0.1, abs=0.02)
+
+
+def test_stretches_of_one_recording_in_two_splits_must_not_overlap(tmp_path):
+    write(tmp_path / "long.wav", 10.0)
+    lines = [{"audio_filepath": "long.wav", "label": "de", "offset": offset, "duration": 3.0} for offset in (0.0, 2.0, 5.0)]
+    assert len(manifests(tmp_path, {"train": [lines[0]], "test": [lines[2]]}).examples) == 8
+    with pytest.raises(DataError, match="in two splits"):
+        manifests(tmp_path, {"train": [lines[0]], "test": [lines[1]]})
+
+
+def test_what_lies_behind_a_short_stretch_is_not_read(tmp_path):
+    write(tmp_path / "long.wav", 10.0)
+    index = manifests(tmp_path, {"train": [{"audio_filepath": "long.wav", "label": "de", "offset": 1.0, "duration": 0.5}]})
+    data = DataConfig(window_s=1.0)
+    features.create(tmp_path / "f.h5", index, data, FilterBank())
+    assert features.fill(tmp_path / "f.h5", index, data, FilterBank(), 0, 1) == []
+    features.finish(tmp_path / "f.h5", [])
+    train = features.load(tmp_path / "f.h5").parts["train"]
+    stretch = train.frames[train.starts[-1] : train.starts[-1] + train.lengths[-1]]
+    assert (train.lengths[-1], train.spoken[-1]) == (100, 50)
+    assert stretch[:48].mean() > -12 and stretch[54:].max() < -15

@@ -83,3 +83,18 @@ def test_every_rank_has_one_role(ranks, size):
     groups = [roles.group(rank) for rank in range(1, ranks) if rank not in roles.idle]
     assert groups == [g for g in range(roles.groups) for _ in range(size)] and len(roles.idle) < size
     assert all(roles.group(roles.leader(g)) == g for g in range(roles.groups))
+
+
+def test_a_stage_goes_on_with_the_settings_it_was_begun_with(tmp_path):
+    path = tmp_path / "ensemble" / "settings.toml"
+    configuration.remember(path, configuration.EnsembleConfig(epochs=100), "ensemble")
+    configuration.remember(path, configuration.EnsembleConfig(epochs=100), "ensemble")
+    with pytest.raises(RunError, match="epochs = 100, now 40"):
+        configuration.remember(path, configuration.EnsembleConfig(), "ensemble")
+
+
+def test_a_search_for_ensembles_cannot_go_on_as_another_one():
+    average, adaptive = (configuration.load(None, [f"combiner.name={name}"]) for name in ("average", "adaptive"))
+    greedy = configuration.load(None, ["combiner.name=greedy"])
+    assert configuration.differences(average, greedy) == []
+    assert any("combiner.name" in change for change in configuration.differences(average, adaptive))

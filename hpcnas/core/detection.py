@@ -71,5 +71,7 @@ def miss_rate_at(curve: DetCurve, false_alarms: float) -> float:
 def log_odds(log_posteriors_NK: np.ndarray) -> np.ndarray:
     """(N, K) logarithm of each class's probability over that of all others together."""
     p = log_posteriors_NK
-    others = np.stack([np.logaddexp.reduce(np.delete(p, k, 1), axis=1) for k in range(p.shape[1])], 1)
-    return p - others
+    none = np.full((len(p), 1), -np.inf)
+    before = np.concatenate([none, np.logaddexp.accumulate(p[:, :-1], axis=1)], 1)
+    behind = np.concatenate([np.logaddexp.accumulate(p[:, :0:-1], axis=1)[:, ::-1], none], 1)
+    return p - np.logaddexp(before, behind)

@@ -110,7 +110,7 @@ def checked(index: CorpusIndex, where: str, all_is_test: bool = False) -> Corpus
     Raises:
         DataError: for an empty split, a class that is missing in one, or a recording that is in two.
     """
-    in_split: dict[tuple[Path, float], str] = {}
+    in_split: dict[Path, list[tuple[float, float, str]]] = {}
     for split in SPLITS:
         examples = index.splits[split]
         if all_is_test and split != "test":
@@ -123,8 +123,12 @@ def checked(index: CorpusIndex, where: str, all_is_test: bool = False) -> Corpus
     leaks = []
     for split in SPLITS:
         for example in index.splits[split]:
-            if in_split.setdefault((example.path.resolve(), example.start_s), split) != split:
-                leaks.append(f"{example.path} ({split} and {in_split[example.path.resolve(), example.start_s]})")
+            # Stretches of noise may be drawn from one recording in every split; of speech they must not overlap.
+            end_s = example.start_s + (example.spoken_s or 1e-6)
+            stretches = in_split.setdefault(example.path.resolve(), [])
+            if any(other != split and example.start_s < end and start < end_s for start, end, other in stretches):
+                leaks.append(str(example.path))
+            stretches.append((example.start_s, end_s, split))
     if leaks:
         raise DataError(f"{where}: {len(leaks)} recording(s) are in two splits, first {', '.join(leaks[:3])}; keep each in one")
     return index

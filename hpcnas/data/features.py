@@ -159,7 +159,8 @@ def fill(
                 example = examples[row]
                 length_s = example.length_s or data.window_s
                 try:
-                    samples = audio.read(example.path, example.start_s, length_s) * np.float32(example.gain)
+                    spoken_s = example.spoken_s or length_s  # what lies behind it may be another example
+                    samples = audio.read(example.path, example.start_s, spoken_s) * np.float32(example.gain)
                 except DataError as error:
                     bad.append(BadFile(name, row, problems.of(example.path, error)))
                     samples = np.zeros(1, np.float32)

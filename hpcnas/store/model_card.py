@@ -41,4 +41,4 @@ def load(path: Path) -> ModelCard:
         fields = json.loads(path.read_text(encoding="utf-8"))
         return ModelCard(np.array(fields["mean"]), np.array(fields["std"]), tuple(fields["class_names"]))
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); hpcnas.search --resume writes it again") from error
+        raise RunError(f"{path}: cannot be read ({error}); a search that goes on writes it again") from error

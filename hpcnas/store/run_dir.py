@@ -22,6 +22,11 @@ class Stage:
         return self.root / "journal.jsonl"
 
     @property
+    def settings(self) -> Path:
+        """What the stage was begun with, where the run's configuration does not say."""
+        return self.root / "settings.toml"
+
+    @property
     def complete(self) -> Path:
         """Marker: this stage is done. An exit status alone can lie: a lost node can end mpirun with 0."""
         return self.root / "complete"
