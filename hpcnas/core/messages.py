@@ -100,7 +100,12 @@ class Free:
 
 @dataclass(frozen=True)
 class Leave:
-    """Rank 0 to every rank: the stage is over."""
+    """Rank 0 to every rank: the stage is over; answered by ``Gone``."""
 
     status: int
     """Exit status of the program."""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Any rank to rank 0: its last word, without which rank 0 does not leave."""
