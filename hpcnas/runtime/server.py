@@ -109,7 +109,8 @@ class Server:
             if not groups.is_fault_tolerant():
                 raise
             for rank in groups.lost_ranks(self._world) - self._roster.lost:
-                self._broken(self._roster.lose(rank), f"rank {rank} died")
+                logger.warning("rank %d is gone", rank)
+                self._broken(self._roster.lose(rank), f"rank {rank} is gone")
         return heard
 
     def _handle(self, rank: int, message: Any) -> Iterable[tuple[int, Any]]:
