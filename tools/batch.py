@@ -4,9 +4,9 @@
     tools/batch.py hpcnas.search CONFIG.toml --run RUN --resume        inside a job; jobs/search.slurm shows it in use
     tools/batch.py --then jobs/ensemble.slurm hpcnas.search ...        and submits another job when the run is complete
 
-Starts the ranks by mpirun or srun, passes the batch system's warning on to them, and decides by the run's completion marker (an
-mpirun that lost a node may end with 0) what comes next: done, requeued, or given up, which is when the input is at fault or three
-jobs in a row have brought nothing new. Needs no package: it starts before the environment is known to be sound.
+Starts the ranks by mpirun or srun, passes the batch system's warning on to them, and decides by the run's completion marker
+(an mpirun that lost a node may end with 0) what comes next: done, requeued, or given up, which is when the input is at fault or
+three jobs in a row have brought nothing new. Needs no package: it starts before the environment is known to be sound.
 
 HPCNAS_LAUNCHER   mpirun or srun; without it mpirun if that is Open MPI 5, which survives lost ranks, else srun under Slurm
 """
@@ -41,7 +41,7 @@ def main() -> int:
     given = parser.parse_args()
     run = run_directory(given.program, given.arguments)
     before = progress(run)
-    status = supervise([*launcher(os.environ), sys.executable, "-m", given.program, *given.arguments])
+    status, is_cancelled = supervise([*launcher(os.environ), sys.executable, "-m", given.program, *given.arguments])
     if (run / MARKERS[given.program]).exists():
         say(f"{given.program} is complete")
         if given.then:
@@ -50,6 +50,8 @@ def main() -> int:
     if status == EXIT_USER_ERROR:
         say("the input is at fault; the job is not requeued")
         return status
+    if is_cancelled:  # by the user; a preempted job is requeued by Slurm itself
+        return status or EXIT_SUSPENDED
     fruitless = 0 if progress(run) != before else fruitless_jobs(run) + 1
     if run.exists():
         (run / "batch.json").write_text(json.dumps({"fruitless_jobs": fruitless}))
@@ -75,7 +77,12 @@ def launcher(environment: Mapping[str, str]) -> list[str]:
     if choice == "srun":
         # Since Slurm 22.05 srun does not inherit --cpus-per-task. A rank that fails must not leave the others waiting.
         cpus = environment.get("SLURM_CPUS_PER_TASK", "1")
-        return ["srun", f"--mpi={environment.get('HPCNAS_SRUN_MPI', 'pmix')}", f"--cpus-per-task={cpus}", "--kill-on-bad-exit=1"]
+        return [
+            "srun",
+            f"--mpi={environment.get('HPCNAS_SRUN_MPI', 'pmix')}",
+            f"--cpus-per-task={cpus}",
+            "--kill-on-bad-exit=1",
+        ]
     return [str(Path(__file__).with_name("mpirun.sh")), *(["-np", ranks] if ranks else [])]
 
 
@@ -86,12 +93,15 @@ def has_open_mpi_5() -> bool:
     return "Open MPI" in version and int(version.split()[-1].split(".")[0]) >= 5
 
 
-def supervise(command: Sequence[str]) -> int:
-    """Run the command, passing on the signals by which a batch system announces the end; its exit status."""
+def supervise(command: Sequence[str]) -> tuple[int, bool]:
+    """Run the command, passing on the signals by which a batch system announces the end; its exit status, and whether the end
+    was asked for."""
     say(" ".join(command))
     process = subprocess.Popen(command)
+    heard = []
 
     def warn(number: int, frame: object) -> None:
+        heard.append(number)
         say(f"{signal.Signals(number).name}: the job is about to end")
         # The programs know USR2 from the batch system; mpirun and srun pass it on to all ranks.
         process.send_signal(signal.SIGUSR2)
@@ -100,7 +110,8 @@ def supervise(command: Sequence[str]) -> int:
         signal.signal(number, warn)
     status = process.wait()
     say(f"status {status}")
-    return status if status >= 0 else 128 - status
+    is_cancelled = signal.SIGTERM in heard or signal.SIGINT in heard
+    return (status if status >= 0 else 128 - status), is_cancelled
 
 
 def progress(run: Path) -> tuple[int, int]:

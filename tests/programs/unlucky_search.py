@@ -21,7 +21,7 @@ now = None
 
 def running(self, assignment):
     global now
-    fate, trial, *always = FATES.get(assignment.trial.id, ("", 0))
+    fate, _, *always = FATES.get(assignment.trial.id, ("", 0))
     is_last = self.trainer.group.rank == self.trainer.group.size - 1
     now = fate if is_last and (always or assignment.trial.attempt == 1) else None
     return run(self, assignment)
