@@ -33,9 +33,11 @@ def wait_for_results(process: subprocess.Popen, run: Path, number: int) -> None:
 
 def test_search_ensemble_and_report_with_two_groups_of_two_and_an_idle_rank(mpirun, tiny, tmp_path):
     run = tmp_path / "run"
-    done = mpirun(6, "hpcnas.search", *tiny, "--set", "search.group_size=2", "--run", str(run))
+    scratch = ["--set", f"cluster.scratch={tmp_path / 'scratch'}"]
+    done = mpirun(6, "hpcnas.search", *tiny, "--set", "search.group_size=2", *scratch, "--run", str(run))
     assert done.returncode == 0, done.output
     assert "rank(s) 5 fill no group and stay idle" in done.output
+    assert len(list((tmp_path / "scratch").iterdir())) == 1, "features are read from the node's own disk"
     assert len(results(run)) == 4 and (run / "complete").exists() and (run / "archive.h5").exists()
     done = mpirun(3, "hpcnas.ensemble", str(run), "--set", "search.group_size=1")
     assert done.returncode == 0 and "ensemble of 2" in done.output, done.output
