@@ -211,6 +211,31 @@ def test_a_file_that_is_no_audio_ends_all_ranks_with_its_name(mpirun, tones, tin
     assert done.returncode == 2 and str(broken) in done.output and "Traceback" not in done.output, done.output
 
 
+def test_a_full_disk_ends_the_job_with_one_line_and_loses_nothing(mpirun, tiny, tmp_path):
+    (tmp_path / "disk").mkdir()
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", tmp_path / "disk"]).returncode:
+        pytest.skip("needs a small disk: root, and a system that lets it mount one")
+    run = tmp_path / "disk" / "run"
+    try:
+        done = mpirun(3, "hpcnas.search", *tiny, "--set", "search.max_trials=300", "--run", str(run))
+        assert done.returncode not in (0, 124), done.output
+        assert "No space left on device" in done.output and "Traceback" not in done.output, done.output
+        kept = results(run)
+        assert kept and all((run / "weights" / "000" / f"{id_:06d}.h5").exists() for id_ in kept)
+    finally:
+        subprocess.run(["umount", tmp_path / "disk"])
+
+
+def test_a_run_directory_that_vanishes_ends_the_job(mpistart, tiny, tmp_path):
+    run = tmp_path / "run"
+    process = mpistart(3, "hpcnas.search", *tiny, "--set", "search.max_trials=300", "--run", str(run))
+    wait_for_results(process, run, 2)
+    shutil.move(run, tmp_path / "elsewhere")
+    output, _ = process.communicate(timeout=60)
+    # By whichever rank misses it first.
+    assert process.returncode not in (0, 124) and f"RunError: {run}" in output and "Traceback" not in output, output
+
+
 def test_a_run_directory_that_cannot_be_written_is_named(mpirun, tiny, tmp_path):
     (tmp_path / "file").touch()
     done = mpirun(2, "hpcnas.search", *tiny, "--run", str(tmp_path / "file" / "run"))

@@ -48,7 +48,12 @@ class Journal:
         self._is_behind = True
 
     def commit(self) -> None:
+        """Raises RunError if the file is not where it was: what is written to one that was removed is lost."""
         if self._is_behind:
+            if not self.path.exists() or self.path.stat().st_ino != os.fstat(self._file.fileno()).st_ino:
+                raise RunError(
+                    f"{self.path}: was removed or replaced while the search was writing it; restore the run directory"
+                )
             self._file.flush()
             os.fsync(self._file.fileno())
             self._is_behind = False
