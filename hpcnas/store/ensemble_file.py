@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from hpcnas.core.errors import RunError
+from hpcnas.store.digest import UNREADABLE, is_intact, seal
 from hpcnas.store.files import replacing
 
 FORMAT = 2
@@ -55,6 +56,20 @@ def save(path: Path, ensemble: EnsembleFile) -> None:
         for split, logits in ensemble.logits.items():
             file[f"logits/{split}"] = logits
             file[f"labels/{split}"] = ensemble.labels[split]
+        seal(file)
+
+
+def check(path: Path) -> EnsembleFile:
+    """The whole file, like ``load``; raises RunError for any damage that its checksum or HDF5 itself can show."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            if not is_intact(file):
+                raise RunError(f"{path}: its contents do not match its checksum")
+        return load(path)
+    except UNREADABLE as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{path}: cannot be read as an ensemble ({' '.join(str(error).split())})") from error
 
 
 def load(path: Path) -> EnsembleFile:

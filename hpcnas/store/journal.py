@@ -7,14 +7,17 @@ cut off before the next one is written.
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hpcnas.core.architecture import Architecture
+from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 
@@ -52,15 +55,21 @@ def replay(path: Path) -> list[Record]:
     """All events of a journal, in order; none if there is no journal. Raises RunError for a damaged line."""
     if not path.exists():
         return []
-    data = path.read_bytes()
     records = []
-    for number, line in enumerate(data[: _whole_lines(data)].splitlines(), 1):
-        try:
-            fields = json.loads(line)
-            records.append(Record(fields.pop("elapsed"), decode(fields)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path}, line {number}: damaged ({error}); restore the file or remove the line") from error
+    with open(path, "rb") as file, _without_collections():
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n"):  # else it is the last one, torn
+                records.append(parse(line, path, number))
     return records
+
+
+def parse(line: bytes, path: Path, number: int) -> Record:
+    """The record on a line of a journal; raises RunError with its place if it is damaged."""
+    try:
+        fields = json.loads(line)
+        return Record(fields.pop("elapsed"), decode(fields))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path}, line {number}: damaged ({error}); restore the file or remove the line") from error
 
 
 def encode(event: Trial | Result) -> dict[str, Any]:
@@ -80,11 +89,28 @@ def decode(fields: Mapping[str, Any]) -> Trial | Result:
     f = dict(fields)
     if f.pop("event") == "trial":
         settings, team = tuple(sorted(f.pop("settings", {}).items())), tuple(f.pop("team", ()))
-        proposal = Proposal(Architecture.parse(f.pop("architecture")), f.pop("parent"), f.pop("mutation"), settings, team)
+        tower = Architecture(tuple(map(_block, f.pop("architecture").split("/"))))
+        proposal = Proposal(tower, f.pop("parent"), f.pop("mutation"), settings, team)
         return Trial(proposal=proposal, **f)
     f.update(state=TrialState(f["state"]), cost=Cost(**f["cost"]), curve=tuple(f["curve"]))
     f.update({k: float("nan") for k in ("score", "loss") if f[k] is None})
     return Result(**f)
+
+
+_block = lru_cache(maxsize=4096)(Block.parse)
+"""A search has few blocks and many towers: most of the time of a replay went into spelling blocks again."""
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Everything that a replay makes is kept: looking for garbage meanwhile took 2.2 of 5.7 s for 100,000 trials."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _whole_lines(data: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,7 @@ import numpy as np
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Trial
+from hpcnas.store.digest import UNREADABLE, has_seal, is_intact, seal
 from hpcnas.store.files import replacing
 
 FORMAT = 1
@@ -31,6 +33,33 @@ def save(path: Path, trial: Trial, arrays: Mapping[str, np.ndarray], logits: Map
             file[f"arrays/{name}"] = array
         for split, array in logits.items():
             file[f"logits/{split}"] = array
+        seal(file)
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a weights file says it is."""
+
+    trial: int
+    architecture: str
+    is_sealed: bool
+    """Whether it has a checksum, which files from before there was one lack."""
+
+
+def check(path: Path) -> Label:
+    """Read everything in the file; raises RunError for any damage that its checksum or HDF5 itself can show."""
+    try:
+        with _open(path) as file:
+            label = Label(int(file.attrs["trial"]), str(file.attrs["architecture"]), has_seal(file))
+            if file.attrs["format"] != FORMAT:
+                raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; another version of hpcnas wrote it")
+            if not is_intact(file) or not len(file["arrays"]):
+                raise RunError(f"{path}: its contents do not match its checksum")
+            return label
+    except UNREADABLE as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{path}: cannot be read as weights ({' '.join(str(error).split())})") from error
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

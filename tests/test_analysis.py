@@ -1,0 +1,186 @@
+"""What the tools compute, on made-up runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+from helpers import completed, made_run, trial
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcnas.analysis import printing, ranked, summary
+from hpcnas.analysis.printing import Listing
+from hpcnas.analysis.trials import Run, front, ranking
+from hpcnas.analysis.where import where
+from hpcnas.core.errors import QueryError, RunError
+from hpcnas.core.pareto import pareto_front
+from hpcnas.store import archive_file
+from hpcnas.store.journal import Journal, replay
+from hpcnas.store.journal_reader import Tail, last
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    return Run.open(made_run(tmp_path_factory.mktemp("made") / "run").root)
+
+
+def test_columns_are_the_same_from_the_snapshot_and_from_the_journal(run, tmp_path):
+    fast, slow = run.columns(), archive_file.columns(run.archive())
+    for name, values in fast.items():
+        assert values.dtype == slow[name].dtype and all(a == b or a != a for a, b in zip(values, slow[name])), name
+
+
+def test_a_snapshot_that_is_behind_is_left_for_the_journal(tmp_path):
+    run = Run.open(made_run(tmp_path / "run").root)
+    journal = Journal(run.dir.search.journal)
+    journal.append(trial(12), 200.0)
+    assert run.columns(["state"])["state"][-1] == "running"
+    journal.append(completed(12, 0.7), 210.0)
+    assert run.columns(["score"])["score"][-1] == 0.7
+
+
+def test_a_damaged_snapshot_is_said_and_the_journal_read(tmp_path, capsys):
+    run = Run.open(made_run(tmp_path / "run").root)
+    run.dir.archive.write_bytes(run.dir.archive.read_bytes()[:5000])
+    assert len(run.columns()["id"]) == 12
+    assert "verify.py --repair" in capsys.readouterr().err
+
+
+def test_another_format_says_what_to_do(run, tmp_path, monkeypatch):
+    path = tmp_path / "archive.h5"
+    monkeypatch.setattr(archive_file, "FORMAT", 99)
+    archive_file.save(path, run.archive())
+    monkeypatch.undo()
+    with pytest.raises(RunError, match=r"format 99, not 1; tools/verify.py --repair"):
+        archive_file.load(path)
+
+
+def test_an_early_file_without_later_columns_opens(run, tmp_path, monkeypatch):
+    path = tmp_path / "archive.h5"
+    early = {name: column for name, column in archive_file.COLUMNS.items() if name not in archive_file.LATER}
+    with monkeypatch.context() as patch:
+        patch.setattr(archive_file, "COLUMNS", early)
+        patch.setattr(archive_file.columns, "__defaults__", (tuple(early),))
+        archive_file.save(path, run.archive())
+    assert set(archive_file.load(path, ["settings"])["settings"]) == {""}
+
+
+def test_ranking_and_front_are_those_of_the_search(run):
+    columns, archive = run.columns(), run.archive()
+    assert columns["id"][ranking(columns)].tolist() == [r.trial for r in archive.ranking]
+    assert columns["id"][front(columns)].tolist() == [r.trial for r in pareto_front(archive.ranking)]
+
+
+def test_a_summary_adds_up(run):
+    one = summary.summarise(run)
+    assert one.states == {"completed": 10, "stopped": 0, "paused": 1, "infeasible": 0, "failed": 1, "running": 0}
+    assert one.steps == 10 * 20 + 10 and one.elapsed_s == pytest.approx(119.9) and one.is_complete
+    assert 0.8 < one.busy_share < 1 and one.groups == 1
+    assert one.best[0] == run.archive().ranking[0].trial
+
+
+COLUMNS = {
+    "id": np.arange(4),
+    "score": np.array([0.1, 0.2, np.nan, 0.4]),
+    "params": np.array([100, 1000, -1, 100_000]),
+    "parent": np.array([-1, 0, 0, 1]),
+    "state": np.array(["completed", "paused", "failed", "completed"], object),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("params<100k", [0, 1]),
+        ("params <= 0.1M and score>10%", [1, 3]),
+        ("not params<1k", [1, 2, 3]),
+        ("state=failed or (score>0.3 and state!=paused)", [2, 3]),
+        ("state~pa", [1]),
+        ("state !~ 'ed'", []),
+        ("parent=-1", [0]),
+        ('state = "completed"', [0, 3]),
+        ("score!=0.1", [1, 3]),
+    ],
+)
+def test_filters_admit(text, rows):
+    assert np.flatnonzero(where(text, COLUMNS)).tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("parms<1", "unknown column"),
+        ("params<", "expected column"),
+        ("params<many", '"many" is none'),
+        ("state<3", "state is text"),
+        ("params~3", "params is a figure"),
+        ("(params<3", "a bracket is not closed"),
+        ("params<3 score>1", "join comparisons"),
+        ("__import__('os')", "not understood|cannot be read|unknown column|expected"),
+        ("params < 'x", "cannot be read"),
+    ],
+)
+def test_filters_that_cannot_be_read_are_refused(text, message):
+    with pytest.raises(QueryError, match=message):
+        where(text, COLUMNS)
+
+
+@given(st.text(alphabet="params<>=~!()andorkM1. \"'", max_size=20))
+def test_a_filter_is_read_or_refused_whatever_it_says(text):
+    with contextlib.suppress(QueryError):
+        assert where(text, COLUMNS).shape == (4,)
+
+
+def test_sorting_puts_what_is_not_known_last():
+    columns = {**COLUMNS, "loss": -COLUMNS["score"]}
+    assert ranked.best(columns, "params").tolist() == [0, 1, 3, 2]
+    assert ranked.best(columns, "-params", k=2).tolist() == [3, 1]
+    assert ranked.best(columns).tolist() == [3, 1, 0]
+    assert ranked.best(columns, "state").tolist()[-1] == 1
+
+
+def test_listings_have_three_spellings(capsys):
+    listing = Listing("a", ("id", "score", "text"), [(np.int64(1), np.float64("nan"), "[x]"), (2, 0.5, "y")])
+    printing.show([listing], "json")
+    assert json.loads(capsys.readouterr().out) == {
+        "a": [{"id": 1, "score": None, "text": "[x]"}, {"id": 2, "score": 0.5, "text": "y"}]
+    }
+    printing.show([listing], "csv")
+    assert capsys.readouterr().out == "id,score,text\n1,,[x]\n2,0.5,y\n"
+    printing.show([listing])
+    out = capsys.readouterr().out
+    assert "[x]" in out and "0.5000" in out and "nan" not in out
+
+
+def test_a_tail_gives_every_event_once_and_leaves_half_a_line(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    tail = Tail(path)
+    assert tail.read() == []
+    journal = Journal(path)
+    journal.append(trial(0), 1.0)
+    assert [r.event.id for r in tail.read()] == [0] and tail.read() == []
+    whole = path.read_bytes()
+    with open(path, "ab") as file:
+        file.write(whole.rstrip()[:20])
+        file.flush()
+        assert tail.read() == []
+        file.write(whole.rstrip()[20:] + b"\n")
+    assert len(tail.read()) == 1 and tail.lines == 2
+    path.write_bytes(b"")
+    with pytest.raises(RunError, match="has become shorter"):
+        tail.read()
+
+
+def test_the_last_event_is_found_without_reading_all(tmp_path, run):
+    assert last(run.dir.search.journal) == replay(run.dir.search.journal)[-1]
+    path = tmp_path / "journal.jsonl"
+    assert last(path) is None
+    path.write_bytes(b'{"torn')
+    assert last(path) is None
+    long = trial(1, "/".join(["dense:units=8"] * 20_000))
+    Journal(path).append(trial(0), 0.0)
+    Journal(path).append(long, 1.0)
+    assert last(path).event == long
