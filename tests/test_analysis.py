@@ -11,10 +11,14 @@ from helpers import completed, made_run, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcnas.analysis import printing, ranked, summary
+from hpcnas.analysis import comparison, printing, ranked, summary
+from hpcnas.analysis.effects import brought_in, changed, in_tower
+from hpcnas.analysis.lineage import chosen, descent, drawn
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run, front, ranking
 from hpcnas.analysis.where import where
+from hpcnas.core.architecture import Architecture
+from hpcnas.core.archive import Archive
 from hpcnas.core.errors import QueryError, RunError
 from hpcnas.core.pareto import pareto_front
 from hpcnas.store import archive_file
@@ -184,3 +188,96 @@ def test_the_last_event_is_found_without_reading_all(tmp_path, run):
     Journal(path).append(trial(0), 0.0)
     Journal(path).append(long, 1.0)
     assert last(path).event == long
+
+
+def test_a_lineage_goes_from_the_first_architecture_to_the_trial(run):
+    archive = run.archive()
+    line = descent(archive, chosen(archive, "best").id)
+    assert [step.trial for step in line] == [t.id for t in archive.lineage(archive.best()[0].id)]
+    assert line[0].change == line[0].architecture and all("+" in step.change for step in line[1:])
+    text = drawn(line)
+    assert text.count("●") == len(line) and f"trial {line[-1].trial}: {line[-1].score:.4f}" in text
+    for name in ("12", "worst", "-1"):
+        with pytest.raises(QueryError, match="known: 0 to 11, or best"):
+            chosen(archive, name)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("a/b/c", "a/x/c", "1 b x"),
+        ("a/b", "a/b/c", "2  c"),
+        ("a/b/c", "b/c", "0 a "),
+        ("a/a", "a/a/a", "2  a"),
+        ("a/b", "c/d/e", "0 a/b c/d/e"),
+        ("a/b", "a/b", "2  "),
+    ],
+)
+def test_a_change_is_the_shortest_stretch(before, after, expected):
+    start, gone, new = changed(Architecture.parse(before), Architecture.parse(after))
+    assert f"{start} {'/'.join(map(str, gone))} {'/'.join(map(str, new))}" == expected
+
+
+def searched(gain_of: dict[str, float], trials: int = 120) -> Archive:
+    """Children of trial 0 by one block on top, whose kind decides what is gained."""
+    rng = np.random.default_rng(0)
+    archive = Archive([trial(0, "a"), completed(0, 0.5)])
+    for id_ in range(1, trials):
+        kind = list(gain_of)[id_ % len(gain_of)]
+        archive.add(trial(id_, f"a/{kind}", parent=0))
+        archive.add(completed(id_, 0.5 + gain_of[kind] + 0.01 * rng.standard_normal()))
+    return archive
+
+
+@pytest.mark.parametrize("effects", [brought_in, in_tower])
+def test_the_block_that_helps_is_found_and_the_others_are_not(effects):
+    best, *others = effects(searched({"good": 0.05, "plain": 0.0, "other": 0.0}), "kind")
+    assert best.part == "good" and best.low > 0.04 and best.high < 0.06 and best.trials in (39, 40)
+    assert all(one.effect < 0 for one in others if one.part in ("plain", "other"))
+
+
+def test_intervals_hold_zero_where_nothing_helps():
+    for one in brought_in(searched({"x": 0.0, "y": 0.0}), "place"):
+        assert one.low < 0 < one.high and one.part in ("x at 1", "y at 1")
+    assert {one.part for one in brought_in(searched({"x": 0.0, "y": 0.1}), "position")} == set(), "all are at one position"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> list[Run]:
+    root = tmp_path_factory.mktemp("runs")
+    kinds = (("random", 0.5), ("incremental", 0.6))
+    return [
+        Run.open(made_run(root / f"{name}-{seed}", seed=seed, scores=level, strategy=name).root)
+        for name, level in kinds
+        for seed in (0, 1, 2)
+    ]
+
+
+def test_runs_that_differ_by_seed_are_one_group_and_the_better_one_comes_first(runs):
+    compared = comparison.courses(runs)
+    end = comparison.common_end(compared, "steps")
+    first, second = comparison.standings(compared, "steps", end, target=0.7)
+    assert (first.group, first.runs, second.group) == ("strategy.name=incremental", 3, "strategy.name=random")
+    assert first.low < first.worst <= first.mean <= first.best < first.high and first.mean > second.mean + 0.05
+    assert first.until < second.until and first.reached == 3
+    ((better, worse, difference, p),) = comparison.pairs(compared, "steps", end)
+    assert (better, worse) == (first.group, second.group) and difference > 0.05 and p == pytest.approx(0.1)
+
+
+def test_a_course_never_falls_and_counts_a_paused_trial_once(runs):
+    one = comparison.course(runs[0])
+    assert (np.diff(one.best) >= 0).all() and all((np.diff(x) > 0).all() for x in one.axes.values())
+    assert one.end("trials") == 12 and one.end("steps") == 210
+    assert np.isnan(one.at("steps", 5)) and one.at("steps", 1e9) == one.best[-1]
+    assert np.isnan(one.until("time", 1.0))
+    for _, _, mean, low, high in comparison.bands(comparison.courses(runs), "time", points=7):
+        assert low <= mean <= high
+
+
+def test_what_cannot_be_compared_is_refused(runs, tmp_path):
+    with pytest.raises(QueryError, match="no run has the key"):
+        comparison.courses(runs, ["strategy.nam"])
+    other = made_run(tmp_path / "run")
+    other.config.write_text(other.config.read_text().replace('objective = "accuracy"', 'objective = "macro_f1"'))
+    with pytest.raises(QueryError, match="scores cannot be compared: accuracy, macro_f1"):
+        comparison.courses([runs[0], Run.open(other.root)])

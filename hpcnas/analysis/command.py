@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from hpcnas.analysis.printing import Listing, show
-from hpcnas.core.errors import HpcnasError
+from hpcnas.core.errors import HpcnasError, QueryError
 
 
 def parser(doc: str, runs: str = "+") -> argparse.ArgumentParser:
@@ -55,3 +55,8 @@ class one_line_for_errors:
 def names(text: str) -> Sequence[str]:
     """A list of names on a command line, with commas between."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def usage(reason: str) -> QueryError:
+    """To be raised for arguments that do not go together."""
+    return QueryError(f"{reason}; --help has examples")

@@ -58,6 +58,15 @@ def size(octets: int) -> str:
     return f"{octets} B"
 
 
+def sparkline(values: Sequence[float]) -> str:
+    """A curve in a line of text: such as "▁▅▇ 0.1500 to 0.3100"."""
+    if not values:
+        return ""
+    low, span = min(values), (max(values) - min(values)) or 1.0
+    bars = "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * (value - low) / span))] for value in values)
+    return f"{bars} {values[0]:.4f} to {values[-1]:.4f}"
+
+
 def share(value: float) -> str:
     return f"{value:.1%}"
 
@@ -68,10 +77,12 @@ def points(value: float) -> str:
 
 FORMATS: Mapping[str, Callable[[Any], str]] = {
     **dict.fromkeys(("params", "macs", "activations", "inherited", "best params", "best macs", "steps"), thousands),
-    **dict.fromkeys(("score", "loss", "best score", "best loss", "parent's score", "from", "to"), "{:.4f}".format),
+    **dict.fromkeys(("score", "loss", "best score", "best loss", "score then", "mean", "worst", "best"), "{:.4f}".format),
+    **dict.fromkeys(("effect", "low", "high", "difference"), "{:+.4f}".format),
     **dict.fromkeys(("seconds", "elapsed_s", "trained_s", "age_s", "end_in_s", "quiet_s"), duration),
     **dict.fromkeys(("busy share", "inherited share", "share"), share),
-    **dict.fromkeys(("bytes",), size),
+    "bytes": size,
+    "curve": sparkline,
     "architecture": lambda text: text.replace("/", " / "),
     "best architecture": lambda text: text.replace("/", " / "),
 }
