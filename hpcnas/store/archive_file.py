@@ -17,8 +17,7 @@ import numpy as np
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Result, Trial
-from hpcnas.store.digest import UNREADABLE
-from hpcnas.store.files import replacing
+from hpcnas.store.sealed import reading, writing
 
 FORMAT = 1
 RUNNING = "running"
@@ -76,6 +75,7 @@ COLUMNS: Mapping[str, Column] = {
     "inherited": Column(int, lambda t, r: r.inherited, -1),
     "group": Column(int, lambda t, r: r.group, -1),
 }
+REBUILD = "tools/verify.py --repair writes it anew from the journal"
 LATER = ("settings", "team", "latency_ms")
 """Columns that early files of this format lack."""
 
@@ -88,7 +88,7 @@ def columns(archive: Archive, names: Sequence[str] = tuple(COLUMNS)) -> dict[str
 
 def save(path: Path, archive: Archive) -> None:
     """Write all trials; a trial without a result has state ``running`` and NaN or -1 in its figures."""
-    with replacing(path) as part, h5py.File(part, "w", locking=False) as file:
+    with writing(path) as file:
         file.attrs["format"] = FORMAT
         for name, values in columns(archive).items():
             is_text = COLUMNS[name].kind is str
@@ -102,19 +102,12 @@ def load(path: Path, names: Sequence[str] = tuple(COLUMNS)) -> dict[str, np.ndar
 
     Raises RunError if the file is missing, damaged or of another format.
     """
-    rebuild = "tools/verify.py --repair writes it anew from the journal"
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            if file.attrs["format"] != FORMAT:
-                raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; {rebuild}")
-            trials = file["trials"]
-            rows = len(trials["id"])
-            found = {n: COLUMNS[n].empty(rows) if n in LATER and n not in trials else _values(trials[n]) for n in names}
-    except UNREADABLE as error:
-        raise RunError(f"{path}: cannot be read ({' '.join(str(error).split())}); {rebuild}") from error
-    if odd := [name for name, values in found.items() if len(values) != rows]:
-        raise RunError(f"{path}: columns differ in length ({', '.join(odd)}); {rebuild}")
-    return found
+    with reading(path, "an archive", REBUILD) as file:
+        if file.attrs["format"] != FORMAT:
+            raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; {REBUILD}")
+        trials = file["trials"]
+        rows = len(trials["id"])
+        return {n: COLUMNS[n].empty(rows) if n in LATER and n not in trials else _values(trials[n]) for n in names}
 
 
 def _values(dataset: h5py.Dataset) -> np.ndarray:

@@ -10,6 +10,7 @@ import fcntl
 import gc
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -46,7 +47,7 @@ class Journal:
         self._file.truncate(_whole_lines(path.read_bytes()))
 
     def append(self, event: Trial | Result, elapsed: float) -> None:
-        self._file.write(json.dumps({"elapsed": round(elapsed, 3), **encode(event)}).encode() + b"\n")
+        self._file.write(spell(Record(elapsed, event)))
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -63,10 +64,19 @@ def replay(path: Path) -> list[Record]:
     return records
 
 
+def spell(record: Record) -> bytes:
+    """The line of a record, with a checksum of what stands before it as its last value."""
+    line = json.dumps({"elapsed": round(record.elapsed, 3), **encode(record.event)}).encode()[:-1]
+    return line + b'%s%08x"}\n' % (_CHECKSUM, zlib.crc32(line))
+
+
 def parse(line: bytes, path: Path, number: int) -> Record:
     """The record on a line of a journal; raises RunError with its place if it is damaged."""
     try:
-        fields = json.loads(line)
+        body, has_checksum, rest = line.rpartition(_CHECKSUM)
+        if has_checksum and rest != b'%08x"}\n' % zlib.crc32(body):
+            raise ValueError("its checksum does not match")
+        fields = json.loads(body + b"}" if has_checksum else line)
         return Record(fields.pop("elapsed"), decode(fields))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path}, line {number}: damaged ({error}); restore the file or remove the line") from error
@@ -97,6 +107,8 @@ def decode(fields: Mapping[str, Any]) -> Trial | Result:
     return Result(**f)
 
 
+_CHECKSUM = b', "crc32": "'
+"""Lines that were written before there was one have none."""
 _block = lru_cache(maxsize=4096)(Block.parse)
 """A search has few blocks and many towers: most of the time of a replay went into spelling blocks again."""
 
