@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hpcnas.analysis import comparison, printing, ranked, summary
 from hpcnas.analysis.effects import brought_in, changed, in_tower
 from hpcnas.analysis.lineage import chosen, descent, drawn
+from hpcnas.analysis.live import Watcher
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run, front, ranking
 from hpcnas.analysis.where import where
@@ -281,3 +283,39 @@ def test_what_cannot_be_compared_is_refused(runs, tmp_path):
     other.config.write_text(other.config.read_text().replace('objective = "accuracy"', 'objective = "macro_f1"'))
     with pytest.raises(QueryError, match="scores cannot be compared: accuracy, macro_f1"):
         comparison.courses([runs[0], Run.open(other.root)])
+
+
+def test_a_watcher_follows_a_search_and_reads_every_byte_once(tmp_path):
+    run = Run.open(made_run(tmp_path / "run").root)
+    run.dir.search.complete.unlink()
+    lines = run.dir.search.journal.read_bytes().splitlines(keepends=True)
+    run.dir.search.journal.unlink()
+    now = [1000.0]
+    watcher = Watcher(run, clock=lambda: now[0])
+    empty = watcher.look()
+    assert (empty.trials, empty.best, empty.running, empty.end_in_s == empty.end_in_s) == (0, None, [], False)
+    for number, line in enumerate(lines, 1):
+        with open(run.dir.search.journal, "ab") as file:
+            file.write(line)
+        os.utime(run.dir.search.journal, (now[0], now[0]))
+        look = watcher.look()
+        assert look.trials == number // 2 and len(look.running) == number % 2
+    assert look.best[1] == run.archive().ranking[0] and look.steps == 210
+    (group,) = look.groups
+    assert group.trials == 11 and 9 < group.trained_s / 11 < 10 and look.recent[0][0].id == 11
+    now[0] += 30
+    later = watcher.look()
+    assert later.quiet_s == pytest.approx(30) and later.elapsed_s == pytest.approx(look.elapsed_s + 30)
+    assert later.of_trials == 12 and later.end_in_s == 0 and later.limit == "max_trials"
+    run.dir.search.complete.touch()
+    assert watcher.look().elapsed_s == pytest.approx(119.9)
+
+
+def test_the_end_is_estimated_from_the_recent_pace(tmp_path):
+    run = Run.open(made_run(tmp_path / "run").root)
+    run.dir.search.complete.unlink()
+    run.config["search"]["max_trials"] = 24
+    look = Watcher(run).look()
+    assert look.per_minute == pytest.approx(6, rel=0.2) and look.end_in_s == pytest.approx(120, rel=0.2)
+    run.config["search"]["time_limit"] = 150.0
+    assert Watcher(run).look().limit == "time_limit"

@@ -15,7 +15,7 @@ ALLOWED = {
     "store": {"core", "store"},
     "runtime": {"core", "data", "nn", "store", "runtime", "config"},
     "config": {"core", "data", "nn"},
-    "analysis": {"core", "store", "analysis"},
+    "analysis": {"core", "store", "analysis", "pictures"},
     "report": {"core", "store", "analysis", "pictures"},
     "pictures": {"core"},
     "search": {"core", "data", "nn", "store", "runtime", "config"},

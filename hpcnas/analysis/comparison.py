@@ -76,18 +76,18 @@ def course(run: Run, group: str = "") -> Course:
 
 def labels(configs: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> list[str]:
     """What tells the runs' configurations apart, each as ``key=value``."""
-    flat = [_flat(config) for config in configs]
-    if unknown := [key for key in keys if not any(key in one for one in flat)]:
+    found = [flat(config) for config in configs]
+    if unknown := [key for key in keys if not any(key in one for one in found)]:
         raise QueryError(f'no run has the key "{unknown[0]}"; keys are those of config.toml, such as strategy.name')
     differ = [
-        key for key in dict.fromkeys(key for one in flat for key in one)
-        if key not in IGNORED and len({repr(one.get(key)) for one in flat}) > 1
+        key for key in dict.fromkeys(key for one in found for key in one)
+        if key not in IGNORED and len({repr(one.get(key)) for one in found}) > 1
     ]  # fmt: skip
     # Where a part is another one, its own keys say nothing more.
     named = [key for key in differ if key.endswith(".name")]
     differ = [key for key in differ if key in named or f"{key.rpartition('.')[0]}.name" not in named]
     chosen = keys or differ
-    return [", ".join(f"{key}={one.get(key, 'none')}" for key in chosen) or "all" for one in flat]
+    return [", ".join(f"{key}={one.get(key, 'none')}" for key in chosen) or "all" for one in found]
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,9 @@ def common_end(compared: Sequence[Course], axis: str) -> float:
     return min(one.end(axis) for one in compared)
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration's values by ``table.key``."""
+    values: dict[str, Any] = {}
     for key, value in table.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat
+        values.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return values

@@ -59,12 +59,12 @@ def size(octets: int) -> str:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """A curve in a line of text: such as "▁▅▇ 0.1500 to 0.3100"."""
+    """A curve in a line of text: such as "▁▅▇ 0.1500 to 0.3100", its spaces not to be broken at."""
     if not values:
         return ""
     low, span = min(values), (max(values) - min(values)) or 1.0
     bars = "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * (value - low) / span))] for value in values)
-    return f"{bars} {values[0]:.4f} to {values[-1]:.4f}"
+    return f"{bars}\N{NO-BREAK SPACE}{values[0]:.4f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{values[-1]:.4f}"
 
 
 def share(value: float) -> str:
@@ -110,9 +110,14 @@ def show(listings: Iterable[Listing], style: str = "table") -> None:
         writer.writerow(listings[0].columns)
         writer.writerows([_plain(value) for value in row] for row in listings[0].rows)
     else:
-        console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
+        console = terminal()
         for listing in listings:
             console.print(table_of(listing))
+
+
+def terminal() -> Console:
+    """Standard output; wide where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
 
 
 def table_of(listing: Listing) -> Table:
