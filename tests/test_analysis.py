@@ -259,7 +259,7 @@ def test_runs_that_differ_by_seed_are_one_group_and_the_better_one_comes_first(r
     compared = comparison.courses(runs)
     end = comparison.common_end(compared, "steps")
     first, second = comparison.standings(compared, "steps", end, target=0.7)
-    assert (first.group, first.runs, second.group) == ("strategy.name=incremental", 3, "strategy.name=random")
+    assert (first.group, first.runs, second.group) == ("strategy=incremental", 3, "strategy=random")
     assert first.low < first.worst <= first.mean <= first.best < first.high and first.mean > second.mean + 0.05
     assert first.until < second.until and first.reached == 3
     ((better, worse, difference, p),) = comparison.pairs(compared, "steps", end)

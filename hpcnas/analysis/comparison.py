@@ -15,8 +15,9 @@ from hpcnas.core.significance import mean_interval, permutation_test
 from hpcnas.core.trial import Result
 
 AXES = {"steps": "optimiser steps", "time": "s of search", "trials": "trials with a result"}
-IGNORED = ("seed", "data.cache")
-"""Keys that do not make another group."""
+IGNORED = ("seed", "data.cache", "search.max_trials", "search.max_steps", "search.time_limit", "search.keep_weights")
+"""Keys that do not make another group; nor do the stages behind the search."""
+STAGES = ("ensemble", "distillation", "spotting")
 
 
 @dataclass(frozen=True)
@@ -75,19 +76,19 @@ def course(run: Run, group: str = "") -> Course:
 
 
 def labels(configs: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> list[str]:
-    """What tells the runs' configurations apart, each as ``key=value``."""
+    """What tells the runs' configurations apart, such as ``strategy=random, training.epochs=8``."""
     found = [flat(config) for config in configs]
     if unknown := [key for key in keys if not any(key in one for one in found)]:
         raise QueryError(f'no run has the key "{unknown[0]}"; keys are those of config.toml, such as strategy.name')
     differ = [
         key for key in dict.fromkeys(key for one in found for key in one)
-        if key not in IGNORED and len({repr(one.get(key)) for one in found}) > 1
+        if key not in IGNORED and key.partition(".")[0] not in STAGES and len({repr(one.get(key)) for one in found}) > 1
     ]  # fmt: skip
     # Where a part is another one, its own keys say nothing more.
     named = [key for key in differ if key.endswith(".name")]
     differ = [key for key in differ if key in named or f"{key.rpartition('.')[0]}.name" not in named]
     chosen = keys or differ
-    return [", ".join(f"{key}={one.get(key, 'none')}" for key in chosen) or "all" for one in found]
+    return [", ".join(f"{key.removesuffix('.name')}={one.get(key, 'none')}" for key in chosen) or "all" for one in found]
 
 
 @dataclass(frozen=True)
