@@ -33,6 +33,12 @@ def completed(id_: int, accuracy: float, *, loss: float = 1.0, params: int = 100
     return Result(id_, TrialState.COMPLETED, accuracy, loss, cost, 2, 20, 0, 1.5, 0, curve or (accuracy / 2, accuracy))
 
 
+def write(journal: Journal, event: Trial | Result, elapsed: float) -> None:
+    """Append durably."""
+    journal.append(event, elapsed)
+    journal.commit()
+
+
 def made_run(root: Path, trials: int = 12, seed: int = 0, scores: float = 0.5, strategy: str = "incremental") -> RunDir:
     """A complete run with all its files, as a search and an ensemble stage of two members would have left them.
 
@@ -64,6 +70,7 @@ def made_run(root: Path, trials: int = 12, seed: int = 0, scores: float = 0.5, s
         if result.state.has_score:
             arrays = {"blocks.0.weight": rng.standard_normal((3, 4)).astype(np.float32), "count": np.array(id_)}
             weights.save(run.search.weights(id_), new, arrays, {"validation": logits["validation"]})
+    journal.commit()
     archive_file.save(run.archive, archive)
     run.search.complete.touch()
     winner, finals, members = archive.best()[0], Journal(run.ensemble.journal), []
@@ -73,6 +80,7 @@ def made_run(root: Path, trials: int = 12, seed: int = 0, scores: float = 0.5, s
         finals.append(completed(member, 0.8), 10.0 * member + 9.0)
         members.append({split: values + member for split, values in logits.items()})
         weights.save(run.ensemble.weights(member), new, {"classifier.weight": np.ones((2, 3), np.float32)}, members[-1])
+    finals.commit()
     mean = {split: (members[0][split] + members[1][split]) / 2 for split in logits}
     labels = {split: np.array([0, 1, 0, 1, 0, 1]) for split in logits}
     stored = EnsembleFile([Member("ensemble", i, 0.5) for i in range(2)], mean, labels, ("no", "yes"))

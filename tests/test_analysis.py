@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 import pytest
-from helpers import completed, made_run, trial
+from helpers import completed, made_run, trial, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,9 +42,9 @@ def test_columns_are_the_same_from_the_snapshot_and_from_the_journal(run, tmp_pa
 def test_a_snapshot_that_is_behind_is_left_for_the_journal(tmp_path):
     run = Run.open(made_run(tmp_path / "run").root)
     journal = Journal(run.dir.search.journal)
-    journal.append(trial(12), 200.0)
+    write(journal, trial(12), 200.0)
     assert run.columns(["state"])["state"][-1] == "running"
-    journal.append(completed(12, 0.7), 210.0)
+    write(journal, completed(12, 0.7), 210.0)
     assert run.columns(["score"])["score"][-1] == 0.7
 
 
@@ -166,7 +166,7 @@ def test_a_tail_gives_every_event_once_and_leaves_half_a_line(tmp_path):
     tail = Tail(path)
     assert tail.read() == []
     journal = Journal(path)
-    journal.append(trial(0), 1.0)
+    write(journal, trial(0), 1.0)
     assert [r.event.id for r in tail.read()] == [0] and tail.read() == []
     whole = path.read_bytes()
     with open(path, "ab") as file:
@@ -187,8 +187,8 @@ def test_the_last_event_is_found_without_reading_all(tmp_path, run):
     path.write_bytes(b'{"torn')
     assert last(path) is None
     long = trial(1, "/".join(["dense:units=8"] * 20_000))
-    Journal(path).append(trial(0), 0.0)
-    Journal(path).append(long, 1.0)
+    write(Journal(path), trial(0), 0.0)
+    write(Journal(path), long, 1.0)
     assert last(path).event == long
 
 

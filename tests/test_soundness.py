@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers import completed, made_run, trial
+from helpers import completed, made_run, trial, write
 
 from hpcnas.analysis.soundness import repair, verify
 from hpcnas.analysis.trials import Run
@@ -131,11 +131,11 @@ def test_an_archive_that_says_something_else_is_found_and_repaired(run):
 def test_a_run_that_is_being_written_is_sound(run):
     run.dir.search.complete.unlink()
     journal = Journal(run.dir.search.journal)
-    journal.append(trial(12), 200.0)
+    write(journal, trial(12), 200.0)
     assert damage(run) == [] and [one.what for one in verify(run)] == ["is older than the journal"]
     weights.save(run.dir.search.weights(12), trial(12), {"a": np.zeros(2)}, {})
     assert damage(run) == [] and any("weights without a result" in one.what for one in verify(run))
-    journal.append(completed(12, 0.7), 210.0)
+    write(journal, completed(12, 0.7), 210.0)
     with open(run.dir.search.journal, "ab") as file:
         file.write(b'{"elapsed": 3')
     assert damage(run) == [] and any("13 bytes behind the last whole line" in one.what for one in verify(run))
@@ -161,7 +161,7 @@ def test_other_things_that_kills_leave_are_told_apart(run):
 
 
 def test_a_complete_run_has_no_running_trials(run):
-    Journal(run.dir.search.journal).append(trial(12), 200.0)
+    write(Journal(run.dir.search.journal), trial(12), 200.0)
     assert any("complete: says complete, but trials have no result: 12" in line for line in damage(run))
 
 
@@ -187,7 +187,7 @@ def test_a_sealed_file_is_plain_hdf5_and_an_old_one_without_a_seal_opens(tmp_pat
 
 def test_lines_from_before_there_were_checksums_are_read(tmp_path):
     path = tmp_path / "journal.jsonl"
-    Journal(path).append(trial(0), 1.0)
+    write(Journal(path), trial(0), 1.0)
     line = path.read_bytes()
     path.write_bytes(line.rpartition(b', "crc32"')[0] + b"}\n" + line)
     assert [r.event for r in replay(path)] == [trial(0), trial(0)]

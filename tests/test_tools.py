@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from helpers import made_run, trial
+from helpers import made_run, trial, write
 
 from hpcnas.analysis.soundness import verify
 from hpcnas.analysis.trials import Run
@@ -100,7 +100,7 @@ def test_a_run_that_is_being_written_is_read_and_not_changed(name, complete, tmp
     run = Run.open(shutil.copytree(complete, tmp_path / "run"))
     run.dir.search.complete.unlink()
     journal = Journal(run.dir.search.journal)
-    journal.append(trial(12, parent=11), 200.0)
+    write(journal, trial(12, parent=11), 200.0)
     with open(run.dir.search.journal, "ab") as file:
         file.write(b'{"elapsed": 210.0, "event": "res')
     (run.dir.root / ".archive.h5.part").write_bytes(b"half")

@@ -16,8 +16,8 @@ from hpcnas.core.trial import Result
 
 AXES = {"steps": "optimiser steps", "time": "s of search", "trials": "trials with a result"}
 IGNORED = ("seed", "data.cache", "search.max_trials", "search.max_steps", "search.time_limit", "search.keep_weights")
-"""Keys that do not make another group; nor do the stages behind the search."""
-STAGES = ("ensemble", "distillation", "spotting")
+"""Keys that do not make another group; nor do these tables."""
+STAGES = ("ensemble", "distillation", "spotting", "cluster")
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from statistics import median
 
 import torch
 from torch import Tensor, nn
 
+from hpcnas.core.architecture import Architecture, Block
+from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.trial import Cost
 from hpcnas.nn.blocks.attention import SelfAttention
-from hpcnas.nn.model import Model
+from hpcnas.nn.model import Model, Surroundings, build_block, build_ending, merged, seeded
+
+
+def measure(model: nn.Module, bands: int, frames: int) -> Cost:
+    """Cost of one example of ``bands`` x ``frames`` features.
+
+    Counted are the multiplications by weights of convolutions, dense and recurrent layers; biases, normalisation (folded
+    into them at inference) and activations are not, as in the literature's tables.
+    """
+    return _counted(model, torch.zeros(1, bands, frames))[0]
 
 
 @dataclass(frozen=True)
@@ -28,52 +38,66 @@ class Part:
     cost: Cost
 
 
-def measure(model: nn.Module, bands: int, frames: int) -> Cost:
-    """Cost of one example of ``bands`` x ``frames`` features.
-
-    Counted are the multiplications by weights of convolutions, dense and recurrent layers; biases, normalisation (folded
-    into them at inference) and activations are not, as in the literature's tables.
-    """
-    counts = _counts(model, bands, frames).values()
-    return Cost(_trainable(model), sum(macs for macs, _ in counts), sum(activations for _, activations in counts))
-
-
 def parts(model: Model, bands: int, frames: int) -> list[Part]:
     """What a model is made of, from the features to the logits; the costs add up to ``measure``'s."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    inside = {
-        **{f"blocks.{index}": block for index, block in enumerate(model.blocks)},
-        **{f"tail.{index}": block for index, block in enumerate(model.tail)},
-        "head": model.head,
-        "classifier": model.classifier,
-    }
-    hooks = [
-        module.register_forward_hook(lambda _, inputs, output, name=name: shapes.update({name: tuple(output.shape[1:])}))
-        for name, module in inside.items()
-    ]
-    counts = _counts(model, bands, frames)
-    for hook in hooks:
-        hook.remove()
-    found = []
-    for name, module in inside.items():
-        own = [count for layer, count in counts.items() if f"{layer}.".startswith(f"{name}.")]
-        macs, activations = (sum(count[which] for count in own) for which in (0, 1))
-        found.append(Part(name, shapes[name], Cost(_trainable(module), macs, activations)))
+    towers = {"blocks": model.blocks, "tail": model.tail}
+    tower = {f"{name}.{index}": block for name, of in towers.items() for index, block in enumerate(of)}
+    found, x = [], torch.zeros(1, bands, frames)
+    for name, module in {**tower, "head": model.head, "classifier": model.classifier}.items():
+        cost, x = _counted(module, merged(x) if name == "head" else x)
+        found.append(Part(name, tuple(x.shape[1:]), cost))
     return found
 
 
-def _trainable(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+class CostTable:
+    """Costs of towers, put together from those of their parts.
+
+    What a block costs depends on its input's shape alone, so that each is built and measured once per shape; rank 0 would
+    otherwise build every model that anybody trains. Equal to ``measure`` of the whole model.
+    """
+
+    def __init__(self, around: Surroundings, frames: int) -> None:
+        self._around, self._frames = around, frames
+        self._blocks: dict[tuple[Block, tuple[int, ...]], tuple[Cost, tuple[int, ...]]] = {}
+        self._endings: dict[tuple[int, ...], Cost] = {}
+
+    def measure(self, architecture: Architecture) -> Cost:
+        """Cost of one example; raises ArchitectureError if a block cannot follow the one before."""
+        shape: tuple[int, ...] = (self._around.bands, self._frames)
+        costs = []
+        try:
+            for block in (*architecture.blocks, *self._around.tail):
+                if (block, shape) not in self._blocks:
+                    self._blocks[block, shape] = self._of_block(block, shape)
+                cost, shape = self._blocks[block, shape]
+                costs.append(cost)
+            if shape not in self._endings:
+                self._endings[shape] = self._of_ending(shape)
+        except (RuntimeError, ValueError) as error:
+            raise ArchitectureError(f"{architecture}: cannot be built: {str(error).splitlines()[0]}") from error
+        costs.append(self._endings[shape])
+        return Cost(sum(c.params for c in costs), sum(c.macs for c in costs), sum(c.activations for c in costs))
+
+    def _of_block(self, block: Block, shape: tuple[int, ...]) -> tuple[Cost, tuple[int, ...]]:
+        with seeded(0):  # leaves the global generator as it was
+            module, _ = build_block(block, shape[:-1], self._around.causal)
+        cost, output = _counted(module, torch.zeros(1, *shape))
+        return cost, tuple(output.shape[1:])
+
+    def _of_ending(self, shape: tuple[int, ...]) -> Cost:
+        with seeded(0):
+            head, classifier = build_ending(self._around, shape[:-1])
+        return _counted(nn.Sequential(head, classifier), merged(torch.zeros(1, *shape)))[0]
 
 
-def _counts(model: nn.Module, bands: int, frames: int) -> dict[str, tuple[int, int]]:
-    """Multiply-accumulates and activations of one example, by the name of the layer."""
-    counts: dict[str, tuple[int, int]] = {}
+def _counted(module: nn.Module, example: Tensor) -> tuple[Cost, Tensor]:
+    """What a module costs on an example, and what it makes of it."""
+    macs = activations = 0
 
-    def count(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple) -> None:
-        macs, activations = counts.get(name, (0, 0))
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple) -> None:
+        nonlocal macs, activations
         if isinstance(module, SelfAttention):
-            counts[name] = (macs + module.macs(inputs[0].shape[-1]), activations)
+            macs += module.macs(inputs[0].shape[-1])
             return
         activations += (output[0] if isinstance(output, tuple) else output).numel()
         if isinstance(module, nn.RNNBase):
@@ -83,22 +107,17 @@ def _counts(model: nn.Module, bands: int, frames: int) -> dict[str, tuple[int, i
             macs += module.weight.numel() * (output.numel() // output.shape[-1])
         else:
             macs += module.weight.numel() * (output.numel() // output.shape[1])
-        counts[name] = (macs, activations)
 
     weighted = (nn.RNNBase, nn.Linear, nn.Conv1d, nn.Conv2d, SelfAttention)
-    hooks = [
-        module.register_forward_hook(partial(count, name))
-        for name, module in model.named_modules()
-        if isinstance(module, weighted)
-    ]
-    was_training = model.training
-    model.eval()
+    hooks = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, weighted)]
+    was_training = module.training
+    module.eval()
     with torch.no_grad():
-        model(torch.zeros(1, bands, frames))
-    model.train(was_training)
+        output = module(example)
+    module.train(was_training)
     for hook in hooks:
         hook.remove()
-    return counts
+    return Cost(sum(p.numel() for p in module.parameters() if p.requires_grad), macs, activations), output
 
 
 def latency_ms(model: nn.Module, bands: int, frames: int, device: torch.device, repeats: int = 20) -> float:
