@@ -16,8 +16,9 @@ from hpcnas.core.trial import Result
 
 AXES = {"steps": "optimiser steps", "time": "s of search", "trials": "trials with a result"}
 IGNORED = ("seed", "data.cache", "search.max_trials", "search.max_steps", "search.time_limit", "search.keep_weights")
-"""Keys that do not make another group; nor do these tables."""
+"""Keys that do not make another group."""
 STAGES = ("ensemble", "distillation", "spotting", "cluster")
+"""Tables that do not either: they are of what comes behind the search, or of where it runs."""
 
 
 @dataclass(frozen=True)
