@@ -9,7 +9,6 @@ taken in a process of its own, and includes what Python and the libraries take t
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.archive import Archive
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 from hpcnas.store import archive_file
-from hpcnas.store.journal import encode, replay
+from hpcnas.store.journal import Record, replay, spell
 from hpcnas.store.run_dir import RunDir
 
 TASKS = {
@@ -80,10 +79,10 @@ def make(run: RunDir, trials: int, groups: int = 64) -> None:
     run.config.write_text('[data]\nname = "builtin_kws"\n[search]\nobjective = "accuracy"\n[strategy]\nname = "incremental"\n')
     scores = 0.9 - 0.5 * rng.random(trials) / (1 + np.arange(trials) / 1000)
     archive, towers, open_ = Archive(), [], []
-    with open(run.search.journal, "w") as file:
+    with open(run.search.journal, "wb") as file:
 
         def add(event: Trial | Result, elapsed: float) -> None:
-            file.write(json.dumps({"elapsed": elapsed, **encode(event)}) + "\n")
+            file.write(spell(Record(elapsed, event)))
             archive.add(event)
 
         for id_ in range(trials):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hpcnas.analysis.trials import Run
-from hpcnas.core.archive import Archive
+from hpcnas.core.archive import rank_key
 from hpcnas.core.trial import Result, Trial
 from hpcnas.store.journal_reader import Tail
 
@@ -79,9 +79,12 @@ class Watcher:
     def __init__(self, run: Run, clock: Callable[[], float] = time.time) -> None:
         self.run, self._clock = run, clock
         self._tail = Tail(run.dir.search.journal)
-        self._archive = Archive()
-        self._begun: dict[int, float] = {}
-        self._results: list[tuple[float, Result]] = []
+        self._trials: dict[int, Trial] = {}
+        self._results: dict[int, Result] = {}
+        self._running: dict[int, float] = {}
+        self._best: Result | None = None
+        self._steps = 0
+        self._recent: list[tuple[float, Result]] = []
         self._groups: dict[int, tuple[float, int, float, Result]] = {}
         self._newest_s = self._seen_at = 0.0
 
@@ -97,57 +100,66 @@ class Watcher:
         quiet_s = max(0.0, self._clock() - self._seen_at) if self._seen_at else 0.0
         elapsed_s = self._newest_s + (0.0 if is_complete else quiet_s)
         end_in_s, limit = self._end(elapsed_s)
-        best = self._archive.ranking[0] if self._archive.ranking else None
+        best = self._best
         return Now(
             is_complete=is_complete,
             elapsed_s=elapsed_s,
             quiet_s=quiet_s,
-            trials=len(self._archive.results),
+            trials=len(self._results),
             of_trials=self._limit("max_trials"),
-            steps=self._archive.steps,
-            per_minute=60 * self._rate(lambda: len(self._results[-RECENT:]) - 1, elapsed_s),
+            steps=self._steps,
+            per_minute=60 * self._rate(lambda: len(self._recent[-RECENT:]) - 1, elapsed_s),
             end_in_s=0.0 if is_complete else end_in_s,
             limit=limit,
             groups=[
                 GroupNow(group, trials, trained_s, elapsed_s - at, last)
                 for group, (at, trials, trained_s, last) in sorted(self._groups.items())
             ],
-            running=[self._running(trial, elapsed_s) for trial in self._archive.running],
-            recent=[(self._archive.trials[result.trial], result) for _, result in reversed(self._results[-RECENT:])],
-            best=(self._archive.trials[best.trial], best) if best else None,
+            running=[self._running_now(trial, elapsed_s) for trial in sorted(self._running)],
+            recent=[(self._trials[result.trial], result) for _, result in reversed(self._recent[-RECENT:])],
+            best=(self._trials[best.trial], best) if best else None,
         )
 
     def _take(self, elapsed: float, event: Trial | Result) -> None:
         if isinstance(event, Trial):
-            self._begun[event.id] = elapsed
-        elif event.epochs:  # the others never came to a group
-            before = self._archive.results.get(event.trial)
-            own_s = event.seconds - (before.seconds if before else 0.0)  # a paused trial went on
+            self._trials[event.id] = event
+            self._running[event.id] = elapsed
+            return
+        before = self._results.get(event.trial)  # of a paused trial, which went on
+        self._running.pop(event.trial, None)
+        self._results[event.trial] = event
+        self._steps += event.steps - (before.steps if before else 0)
+        if before is not None and before is self._best:
+            self._best = min((r for r in self._results.values() if r.state.has_score), key=rank_key, default=None)
+        elif event.state.has_score:
+            self._best = event if self._best is None else min(self._best, event, key=rank_key)
+        if event.epochs:  # the others never came to a group
+            own_s = event.seconds - (before.seconds if before else 0.0)
             _, trials, trained_s, _ = self._groups.get(event.group, (0.0, 0, 0.0, None))
             self._groups[event.group] = (elapsed, trials + 1, trained_s + own_s, event)
-            self._results.append((elapsed, event))
-            del self._results[: -2 * RECENT]
-        self._archive.add(event)
+            self._recent.append((elapsed, event))
+            del self._recent[: -2 * RECENT]
 
-    def _running(self, trial: Trial, elapsed_s: float) -> RunningNow:
-        parent = self._archive.results.get(trial.proposal.parent)
-        return RunningNow(trial, elapsed_s - self._begun[trial.id], parent.score if parent else float("nan"))
+    def _running_now(self, id_: int, elapsed_s: float) -> RunningNow:
+        trial = self._trials[id_]
+        parent = self._results.get(trial.proposal.parent)
+        return RunningNow(trial, elapsed_s - self._running[id_], parent.score if parent else float("nan"))
 
     def _limit(self, key: str) -> float:
         return self.run.config.get("search", {}).get(key, 0)
 
     def _rate(self, amount: Callable[[], float], elapsed_s: float) -> float:
         """Per second, from the first of the recent results until now; NaN before there are three."""
-        recent = self._results[-RECENT:]
+        recent = self._recent[-RECENT:]
         span_s = elapsed_s - recent[0][0] if len(recent) > 2 else 0.0
         return amount() / span_s if span_s > 0 else float("nan")
 
     def _end(self, elapsed_s: float) -> tuple[float, str]:
         """Seconds until the first of the search's limits, and its key; NaN without a pace or a limit."""
-        recent = [result for _, result in self._results[-RECENT:]]
+        recent = [result for _, result in self._recent[-RECENT:]]
         paces = {
-            "max_trials": (len(self._archive.results), self._rate(lambda: len({r.trial for r in recent[1:]}), elapsed_s)),
-            "max_steps": (self._archive.steps, self._rate(lambda: sum(r.steps for r in recent[1:]), elapsed_s)),
+            "max_trials": (len(self._results), self._rate(lambda: len({r.trial for r in recent[1:]}), elapsed_s)),
+            "max_steps": (self._steps, self._rate(lambda: sum(r.steps for r in recent[1:]), elapsed_s)),
             "time_limit": (elapsed_s, 1.0),
         }
         ends = [

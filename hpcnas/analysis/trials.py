@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Run:
         except (OSError, toml.TomlDecodeError, UnicodeDecodeError, IndexError) as error:
             raise RunError(f"{run.config}: cannot be read ({error}); every run needs its configuration") from error
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self.dir.root.resolve().name
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcnas.core.errors import RunError
-from hpcnas.store.journal import Record, parse
+from hpcnas.store.journal import Record, parse, without_collections
 
 _BLOCK = 1 << 16
 
@@ -30,12 +30,15 @@ class Tail:
 
         Raises RunError for a damaged line, or if the journal is no longer the one that was begun with.
         """
-        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            size = 0
         if size < self._offset:
             raise RunError(f"{self.path}: has become shorter; is this still the same run? Start again")
         if size == self._offset:
             return []
-        with open(self.path, "rb") as file:
+        with open(self.path, "rb") as file, without_collections():
             file.seek(self._offset)
             return [self._taken(line) for line in file if line.endswith(b"\n")]
 
