@@ -6,12 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from hpcnas.analysis.trials import Columns, knows
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Result, Trial
 from hpcnas.store import archive_file
 from hpcnas.store.journal import Record
 
+State = tuple[Trial, Result | None]
 SHOWN = 5
 """Differences that are spelled out."""
 
@@ -29,20 +32,35 @@ def snapshot(path: Path, records: Sequence[Record]) -> Iterator[tuple[str, bool]
         return
     states = _states(records)
     is_behind = bool(records) and not knows(stored, records[-1])
-    now = {id_: of[-1:] for id_, of in states.items()}
-    odd = [
-        text for row, id_ in enumerate(stored["id"].tolist()) if (text := _odd(stored, row, id_, states if is_behind else now))
-    ]
+    odd = []
+    for row in _suspects(stored, states):
+        id_ = int(stored["id"][row])
+        allowed = states.get(id_, [])
+        odd.append(_odd(stored, row, id_, allowed if is_behind else allowed[-1:]))
     if not is_behind:
         odd += [f"trial {id_} is missing" for id_ in sorted(states.keys() - set(stored["id"].tolist()))]
-    if odd:
+    if odd := [text for text in odd if text]:
         rest = f", and {len(odd) - SHOWN} more" if len(odd) > SHOWN else ""
         yield f"differs from the journal: {'; '.join(odd[:SHOWN])}{rest}", True
     elif is_behind:
         yield "is older than the journal", False
 
 
-def _states(records: Sequence[Record]) -> dict[int, list[tuple[Trial, Result | None]]]:
+def _suspects(stored: Columns, states: dict[int, list[State]]) -> Sequence[int]:
+    """Rows that are not as the journal says now."""
+    now = [states[id_][-1] if id_ in states else None for id_ in stored["id"].tolist()]
+    known = np.array([state is not None for state in now], bool)
+    rows = [state for state in now if state is not None]
+    differs = np.zeros(len(rows), bool)
+    for name, column in archive_file.COLUMNS.items():
+        wanted, there = column.values(rows), stored[name][known]
+        differs |= ~((wanted == there) | ((wanted != wanted) & (there != there)))
+    suspect = ~known
+    suspect[known] = differs
+    return np.flatnonzero(suspect).tolist()
+
+
+def _states(records: Sequence[Record]) -> dict[int, list[State]]:
     """Every state that each trial was in, the present one last."""
     states = defaultdict(list)
     for record in records:
@@ -54,15 +72,15 @@ def _states(records: Sequence[Record]) -> dict[int, list[tuple[Trial, Result | N
     return dict(states)
 
 
-def _odd(stored: Columns, row: int, id_: int, states: dict[int, list[tuple[Trial, Result | None]]]) -> str:
+def _odd(stored: Columns, row: int, id_: int, allowed: Sequence[State]) -> str:
     """How a row differs from all that it may say; empty if it does not."""
-    if id_ not in states:
+    if not allowed:
         return f"trial {id_} is not in the journal"
-    seen = [_differences(stored, row, state) for state in reversed(states[id_])]
+    seen = [_differences(stored, row, state) for state in reversed(allowed)]
     return f"trial {id_} has another {', '.join(seen[0])}" if all(seen) else ""
 
 
-def _differences(stored: Columns, row: int, state: tuple[Trial, Result | None]) -> list[str]:
+def _differences(stored: Columns, row: int, state: State) -> list[str]:
     differ = []
     for name, column in archive_file.COLUMNS.items():
         value, wanted = stored[name][row], column.values([state])[0]
