@@ -19,8 +19,8 @@ from hpcnas.core.units import thousands
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#56B4E9", "#CC79A7", "#000000")
-DASHES = ("-", "--", ":")
-"""Where there are more lines than colours."""
+DASHES = ("-", "--", "-.", ":")
+"""Lines are told apart by both, so that either is enough."""
 MANY = 3000
 """Points of a scatter plot above which they are drawn as an image inside the vector picture."""
 TRIALS_A_ROW = 9
@@ -152,7 +152,7 @@ def courses(bands: Sequence[tuple[str, float, float, float, float]], label: str,
     groups = list(dict.fromkeys(row[0] for row in bands))
     for number, group in enumerate(groups):
         x, mean, low, high = np.array([row[1:] for row in bands if row[0] == group]).T
-        colour, dashes = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+        colour, dashes = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
         axes.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
         axes.step(x, mean, where="post", color=colour, ls=dashes, lw=2, label=group)
     axes.set(xlabel=label)

@@ -6,7 +6,6 @@ python -m hpcnas.report RUN [--against RUN ...]
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from hpcnas import pictures
 from hpcnas.analysis import comparison, gallery, summary
+from hpcnas.analysis.command import one_line_for_errors
 from hpcnas.analysis.comparison import AXES
 from hpcnas.analysis.effects import brought_in
 from hpcnas.analysis.models import ModelRow, models
@@ -23,7 +23,7 @@ from hpcnas.analysis.report_tables import best_trials, model_table, spent, trial
 from hpcnas.analysis.summary import Summary
 from hpcnas.analysis.trials import Run
 from hpcnas.core.archive import Archive
-from hpcnas.core.errors import HpcnasError, RunError
+from hpcnas.core.errors import RunError
 from hpcnas.core.pareto import pareto_front
 from hpcnas.core.units import thousands
 from hpcnas.store.files import replacing
@@ -49,11 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--against", nargs="+", default=[], type=Path, metavar="RUN", help="runs to compare it with on the page"
     )
     arguments = parser.parse_args(argv)
-    try:
+    with one_line_for_errors():
         report(Run.open(arguments.run), [Run.open(path) for path in arguments.against])
-    except HpcnasError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def report(run: Run, others: Sequence[Run] = ()) -> None:

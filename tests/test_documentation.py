@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import re
+import runpy
+import shlex
 import zlib
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from helpers import made_run
 
+from hpcnas import report
 from hpcnas.core.archive import Archive
 from hpcnas.store.archive_file import COLUMNS
 from hpcnas.store.journal import replay
@@ -95,3 +99,37 @@ def test_checksums_are_those_of_the_page(run):
 def test_scripts_that_pages_name_exist(page):
     for name in set(re.findall(r"\btools/(\w+\.(?:py|sh))\b", page.read_text(encoding="utf-8"))):
         assert (DOCS.parent / "tools" / name).exists(), name
+
+
+def commands(page: str) -> list[str]:
+    blocks = re.findall("```bash\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.S)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where the commands of docs/tools.md are run."""
+    root = tmp_path_factory.mktemp("folder")
+    made_run(root / "runs" / "default", strategy="incremental")
+    for seed in (0, 1):
+        made_run(root / "runs" / f"seed-{seed}", seed=seed)
+        made_run(root / "runs" / f"random-{seed}", seed=seed, strategy="random")
+    return root
+
+
+@pytest.mark.parametrize("command", commands("tools.md"))
+def test_commands_of_the_page_about_tools_run(command, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    program, *words = shlex.split(command.removeprefix("python -m "))
+    arguments = [path for word in words for path in (sorted(glob.glob(word)) if "*" in word else [word])]
+    if program == "hpcnas.report":
+        report.main(arguments)
+    else:
+        runpy.run_path(str(DOCS.parent / program))["main"](arguments)
+    out, err = capsys.readouterr()
+    assert out and not err
+
+
+def test_every_tool_is_on_the_page_about_tools():
+    text = (DOCS / "tools.md").read_text(encoding="utf-8")
+    assert all(f"tools/{path.name} " in text for path in (DOCS.parent / "tools").glob("*.py"))
