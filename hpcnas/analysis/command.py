@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hpcnas.analysis.printing import Listing, show
@@ -34,22 +35,20 @@ def run(arguments: argparse.Namespace, work: Callable[[argparse.Namespace], Iter
         show(work(arguments), arguments.style)
 
 
-class one_line_for_errors:
+@contextmanager
+def one_line_for_errors() -> Iterator[None]:
     """Ends the program with status 2 and one line for what a user can put right; quietly if nobody reads its output."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
-        if isinstance(error, KeyboardInterrupt):
-            sys.exit(130)
-        if isinstance(error, (HpcnasError, OSError)):
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            sys.exit(2)
-        return False
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (HpcnasError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def names(text: str) -> Sequence[str]:
