@@ -87,9 +87,9 @@ def _environment() -> dict[str, str]:
 
 
 def mpi_command(ranks: int, *arguments: str) -> list[str]:
-    """A command line that starts ``python -m ...`` on ``ranks`` ranks; one rank goes without mpirun."""
+    """A command line that starts a module, or a file, on ``ranks`` ranks; one rank goes without mpirun."""
     launcher = [] if ranks == 1 else [str(MPIRUN), "-np", str(ranks)]
-    return [*launcher, sys.executable, "-m", *arguments]
+    return [*launcher, sys.executable, *([] if arguments[0].endswith(".py") else ["-m"]), *arguments]
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ ALLOWED = {
     "classifier": {"core", "data", "nn", "store", "config"},
     "evaluate": {"core", "data", "nn", "store", "runtime", "config", "classifier", "pictures"},
     "detect": {"core", "data", "store", "config", "classifier"},
+    "doctor": {"data"},
     "distil": {"core", "data", "nn", "store", "runtime", "config"},
 }
 ONLY_IN = {

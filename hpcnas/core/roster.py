@@ -14,7 +14,7 @@ from hpcnas.core.errors import ConfigError
 from hpcnas.core.messages import Form
 
 FORMING_S = 120.0
-"""A group that has not asked for work so long after it was formed counts as hung, however long training may be silent."""
+"""A new group is given at least so long until it asks for work: thousands of ranks may be starting at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ class Roster:
         now = self._clock()
 
         def limit(number: int) -> float:
-            return self._limit_s if number in self._asked else min(FORMING_S, self._limit_s)
+            return self._limit_s if number in self._asked else max(FORMING_S, self._limit_s)
 
         return [self.groups[number] for number, heard in self._heard.items() if now - heard > limit(number)]
 

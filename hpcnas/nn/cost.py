@@ -13,7 +13,7 @@ from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.trial import Cost
 from hpcnas.nn.blocks.attention import SelfAttention
-from hpcnas.nn.model import Model, Surroundings, build_block, build_ending, merged, seeded
+from hpcnas.nn.model import Model, Surroundings, build_block, build_ending, merged
 
 
 def measure(model: nn.Module, bands: int, frames: int) -> Cost:
@@ -79,13 +79,13 @@ class CostTable:
         return Cost(sum(c.params for c in costs), sum(c.macs for c in costs), sum(c.activations for c in costs))
 
     def _of_block(self, block: Block, shape: tuple[int, ...]) -> tuple[Cost, tuple[int, ...]]:
-        with seeded(0):  # leaves the global generator as it was
+        with torch.random.fork_rng(devices=[]):
             module, _ = build_block(block, shape[:-1], self._around.causal)
         cost, output = _counted(module, torch.zeros(1, *shape))
         return cost, tuple(output.shape[1:])
 
     def _of_ending(self, shape: tuple[int, ...]) -> Cost:
-        with seeded(0):
+        with torch.random.fork_rng(devices=[]):
             head, classifier = build_ending(self._around, shape[:-1])
         return _counted(nn.Sequential(head, classifier), merged(torch.zeros(1, *shape)))[0]
 

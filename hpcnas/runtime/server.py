@@ -53,6 +53,8 @@ class Server:
         self._waiting: deque[int] = deque()
         """Groups whose question has no answer yet."""
         self._sending: dict[int, list[MPI.Request]] = {}
+        self._unreachable: set[int] = set()
+        """Given up, but as far as MPI knows not dead: stopped, perhaps, or on a node that does not answer."""
         self._looked = time.monotonic()
 
     def serve(self) -> None:
@@ -83,9 +85,9 @@ class Server:
             left -= {rank for rank, message in heard if isinstance(message, Gone)}
             if not heard:
                 backoff.wait()
-        if left - self._roster.lost:
-            logger.warning("rank(s) %s do not leave; the job is ended without them", _ranks(left))
-            self._world.Abort(status)
+        if behind := (left - self._roster.lost) | self._unreachable:
+            logger.warning("rank(s) %s do not answer; the job is ended without them", _ranks(behind))
+            self._world.Abort(status)  # mpirun would wait for them
 
     def _answer(self) -> bool:
         """Take in what has arrived, make it durable, answer; whether there was anything."""
@@ -108,8 +110,11 @@ class Server:
         except MPI.Exception:
             if not groups.is_fault_tolerant():
                 raise
-            for rank in groups.lost_ranks(self._world) - self._roster.lost:
-                self._broken(self._roster.lose(rank), f"rank {rank} died")
+            dead = groups.lost_ranks(self._world)
+            self._unreachable -= dead
+            for rank in dead - self._roster.lost:
+                logger.warning("rank %d is gone", rank)
+                self._broken(self._roster.lose(rank), f"rank {rank} is gone")
         return heard
 
     def _handle(self, rank: int, message: Any) -> Iterable[tuple[int, Any]]:
@@ -178,6 +183,7 @@ class Server:
         for rank in self._roster.stuck(self._config.hang_limit_s):
             logger.warning("rank %d does not come out of its group: it is ended", rank)
             self._send(rank, CONTROL, END, self._control)
+            self._unreachable.add(rank)
             self._broken(self._roster.lose(rank), "")
 
     def _end_job(self, why: str) -> None:

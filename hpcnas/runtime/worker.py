@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from mpi4py import MPI
 
@@ -60,8 +61,15 @@ class Worker:
     def work(self) -> int:
         """Serve until rank 0 says leave; returns the exit status that it gave."""
         warden = Warden(self._control)
-        if self._goes_on:
-            warden.start()
+        if not self._goes_on:
+            return self._serve(warden)
+        warden.start()
+        try:
+            return self._serve(warden)
+        except MPI.Exception:  # what it says to other ranks fails in its group, and is dealt with there
+            leave_orphaned()
+
+    def _serve(self, warden: Warden) -> int:
         while isinstance(order := receive(self._world, 0, PLACE, longest=0.05), Form):
             forget(self._world, 0, REPLY)  # an answer to a group that is no more
             leads = order.ranks[0] == self._world.rank
@@ -90,15 +98,12 @@ class Worker:
         except Exception as error:
             if not self._goes_on:
                 raise
-            is_innocent = isinstance(error, groups.MATES_ARE_LOST)
-            why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            logger.log(
-                logging.INFO if is_innocent else logging.WARNING,
-                "left group %d: %s",
-                order.number,
-                why,
-                exc_info=not is_innocent,
-            )
+            if isinstance(error, groups.MATES_ARE_LOST):
+                why = "its mates are gone"
+                logger.info("left group %d: %s", order.number, error)
+            else:
+                why = f"{type(error).__name__}: {error}".partition("\n")[0]
+                logger.warning("left group %d: %s", order.number, why, exc_info=True)
         # Before Horovod is shut down, whereupon the mates leave too: the first to speak is the one that knows why.
         self._world.send(Free(order.number, why), dest=0, tag=REQUEST)
         with pulse.waiting():
@@ -121,9 +126,14 @@ class Warden(threading.Thread):
             try:
                 message = self._control.improbe(0, CONTROL)
             except MPI.Exception:
-                logger.warning("rank 0 is gone; the same command with --resume goes on")
-                os._exit(EXIT_SUSPENDED)
+                leave_orphaned()
             if message is not None and (message.recv() == END or not self.pulse.is_waiting):
                 logger.warning("this rank hangs: it ends itself")
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(self._EVERY_S)
+
+
+def leave_orphaned() -> NoReturn:
+    """End a rank whose rank 0 is gone."""
+    logger.warning("rank 0 is gone; the same command with --resume goes on")
+    os._exit(EXIT_SUSPENDED)
