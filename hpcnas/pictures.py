@@ -148,7 +148,7 @@ def effects(names: Sequence[str], values: Sequence[float], intervals: Sequence[t
 
 def courses(bands: Sequence[tuple[str, float, float, float, float]], label: str, objective: str) -> Figure:
     """Best score so far of groups of runs: rows of group, position, mean, lowest and highest; the range is shaded."""
-    figure, axes = _figure(6.4, 4.0)
+    figure, axes = _figure(5.2, 3.8)
     groups = list(dict.fromkeys(row[0] for row in bands))
     for number, group in enumerate(groups):
         x, mean, low, high = np.array([row[1:] for row in bands if row[0] == group]).T

@@ -44,7 +44,7 @@ class Journal:
             raise RunError(f"{path}: another program is writing this run; wait for it, or stop it") from None
         except OSError:
             pass  # a file system without locks: the user's care must do
-        self._file.truncate(_whole_lines(path.read_bytes()))
+        self._file.truncate(_whole_lines(path))
         self._is_behind = False
 
     def append(self, event: Trial | Result, elapsed: float) -> None:
@@ -131,6 +131,15 @@ def without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _whole_lines(data: bytes) -> int:
-    """Number of bytes up to the end of the last complete line."""
-    return data.rfind(b"\n") + 1
+def _whole_lines(path: Path) -> int:
+    """Number of bytes up to the end of the last complete line, sought from the end."""
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - (1 << 16))
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0
