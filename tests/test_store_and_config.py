@@ -43,6 +43,14 @@ def test_nothing_is_written_to_a_journal_that_was_removed(tmp_path):
         journal.commit()
 
 
+def test_a_torn_line_of_any_length_is_cut_off(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    for whole, torn in ((b"", 200_000), (b"{}\n", 65_536), (b"{}\n" * 50_000, 65_535), (b"\n", 0), (b"", 0)):
+        path.write_bytes(whole + torn * b"x")
+        Journal(path)
+        assert path.read_bytes() == whole
+
+
 def test_one_run_has_one_writer(tmp_path):
     first = Journal(tmp_path / "journal.jsonl")
     with pytest.raises(RunError, match="another program is writing"):
