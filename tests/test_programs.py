@@ -223,7 +223,7 @@ def test_a_full_disk_ends_the_job_with_one_line_and_loses_nothing(mpirun, tiny, 
         kept = results(run)
         assert kept and all((run / "weights" / "000" / f"{id_:06d}.h5").exists() for id_ in kept)
     finally:
-        subprocess.run(["umount", tmp_path / "disk"])
+        subprocess.run(["umount", "-l", tmp_path / "disk"])
 
 
 def test_a_run_directory_that_vanishes_ends_the_job(mpistart, tiny, tmp_path):
