@@ -6,6 +6,6 @@ ranks=${1:-64} trials=${2:-120}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 export OMP_NUM_THREADS=1
-time mpirun --oversubscribe --bind-to none -np "$ranks" python -m hpcnas.search --run "$folder/run" \
+time "$(dirname "$0")"/../tools/mpirun.sh -np "$ranks" python -m hpcnas.search --run "$folder/run" \
   --set search.max_trials="$trials" --set training.epochs=1 --set 'space.blocks=["dense", "tdnn"]'
 echo "status $?, $(grep -c '"event": "result"' "$folder/run/journal.jsonl") results"

@@ -65,6 +65,11 @@ class Roster:
         self._next_number = 0
 
     @property
+    def nodes(self) -> int:
+        """Number of nodes, that of rank 0 included."""
+        return len(set(self._nodes))
+
+    @property
     def spare(self) -> list[int]:
         """Free ranks."""
         return sorted(self._free)

@@ -60,6 +60,7 @@ class Server:
     def serve(self) -> None:
         """Until every group was told to stop or is lost."""
         self._form()
+        logger.info("%d group(s) on %d node(s)", len(self._roster.groups), self._roster.nodes)
         if self._roster.spare:
             logger.warning("rank(s) %s fill no group and stay idle", _ranks(self._roster.spare))
         backoff = Backoff()
