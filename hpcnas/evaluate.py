@@ -1,9 +1,10 @@
-"""Full figures of a model of a run, on its own test split or on any other corpus.
+"""Full figures of a model, on the test split of its run or on any other corpus.
 
-    python -m hpcnas.evaluate RUN [--model NAME] [--data FOLDER] [--split test] [--against NAME] [--json] [--set data.key=value]
+    python -m hpcnas.evaluate RUN_OR_MODEL [DATA] [--model NAME] [--split test] [--against NAME] [--json] [--set data.key=value]
 
-Models: ``ensemble``, ``best`` (of the search), ``member 0``, or the number of a trial. Prints tables and writes a page below
-``report/``. Keyword models are also run over the split's recordings one after the other, as over a stream.
+Models: ``ensemble``, ``best`` (of the search), ``member 0``, or the number of a trial of a run; or a file that was exported as
+``state_dict``. Prints tables and writes a page below ``report/``, or beside the file. Keyword models are also run over the
+split's recordings one after the other, as over a stream.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rich.table import Column, Table
 
 from hpcnas import config as configuration
 from hpcnas import pictures
-from hpcnas.classifier import Classifier
+from hpcnas.classifier import Classifier, opened
 from hpcnas.core import detection, metrics
 from hpcnas.core.detection import DetCurve
 from hpcnas.core.errors import ConfigError, DataError, HpcnasError
@@ -91,11 +92,14 @@ class Evaluation:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.evaluate", description="Full figures of a model on a corpus.")
-    parser.add_argument("run", type=Path, help="run directory")
-    parser.add_argument("--model", default="ensemble", help='ensemble (default), best, "member N", or the number of a trial')
+    parser.add_argument("run", type=Path, help="run directory, or a model exported as state_dict")
+    parser.add_argument("corpus", nargs="?", metavar="DATA", help="the same as --data")
+    parser.add_argument("--model", help='ensemble (default), best, "member N", or the number of a trial')
     parser.add_argument("--data", help="another corpus in the same layout (data.path)")
     parser.add_argument("--split", default="test", choices=SPLITS)
-    parser.add_argument("--against", help="a second model to compare with on the same examples (McNemar's test)")
+    parser.add_argument(
+        "--against", metavar="NAME", help="a second model to compare with on the same examples (McNemar's test)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
     arguments = parser.parse_args(argv)
@@ -108,15 +112,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     """Print the figures and write the page."""
-    run = RunDir(arguments.run)
-    classifier = Classifier.open(run, arguments.model)
-    overrides = [*arguments.set, *([f"data.path={json.dumps(arguments.data)}"] if arguments.data else [])]
-    config = configuration.load(run.config, overrides)
+    path, data = arguments.run, arguments.data or arguments.corpus
+    classifier = opened(path, arguments.model)
+    overrides = [*arguments.set, *([f"data.path={json.dumps(data)}"] if data else [])]
+    config = configuration.parsed(configuration.dump(classifier.config), "--set", overrides)
     changed = configuration.differences(classifier.config, config)
     if foreign := [change for change in changed if not change.startswith("data.")]:
         raise ConfigError(f"--set {'; '.join(foreign)}: only data.* and spotting.* can be changed here")
-    if arguments.data and not Path(arguments.data).expanduser().exists():
-        raise DataError(f"{arguments.data}: no such folder")
+    if data and not Path(data).expanduser().exists():
+        raise DataError(f"{data}: no such folder")
     classifier = replace(classifier, config=replace(classifier.config, spotting=config.spotting))
     corpus = adapted(load_corpus(MPI.COMM_SELF, config, classifier.front_end), classifier)
     split = getattr(corpus, arguments.split)
@@ -126,7 +130,8 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     evaluation = figures_of(classifier, corpus, split, logits)
     p = None
     if arguments.against:
-        other = predicted(Classifier.open(run, arguments.against), corpus, split)
+        against = Path(arguments.against)
+        other = predicted(opened(against, None) if against.is_file() else opened(path, arguments.against), corpus, split)
         p = mcnemar(logits.argmax(1) == split.labels, other.argmax(1) == split.labels)
     if arguments.json:
         print(json.dumps(as_values(evaluation, arguments.against, p), indent=1))
@@ -134,8 +139,11 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     show(console, evaluation)
     if p is not None:
         console.print(f"as often right as {arguments.against}: p = {p:.4f} (McNemar's exact test)", highlight=False)
-    page = run.evaluation(f"{arguments.model}-{arguments.split}")
-    write_page(page, f"{run.root.resolve().name}: {arguments.model}", classifier, evaluation)
+    if path.is_file():
+        page = path.with_name(f"{path.stem}-{arguments.split}.html")
+    else:
+        page = RunDir(path).evaluation(f"{classifier.name}-{arguments.split}")
+    write_page(page, f"{path.resolve().name}: {classifier.name}", classifier, evaluation)
     console.print(f"page: {page}", soft_wrap=True, highlight=False)
 
 

@@ -89,6 +89,10 @@ class RunDir:
     def report(self) -> Path:
         return self.root / "report" / "index.html"
 
+    def exported(self, name: str) -> Path:
+        """Of a model for use elsewhere."""
+        return self.root / "export" / name.replace(" ", "-")
+
     def log(self, rank: int) -> Path:
         return self.root / "logs" / f"rank-{rank:03d}.log"
 
