@@ -28,6 +28,7 @@ setup(
         "tqdm>=4.65,<5",
     ],
     extras_require={
+        "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "torch>=2.5,<3"],
         "speech": ["espeakng-loader>=0.2.4,<1"],
         "test": ["hypothesis>=6.80,<7", "pytest>=7.4,<10", "ruff>=0.4,<1"],
     },
@@ -38,6 +39,7 @@ setup(
             "hpcnas-detect = hpcnas.detect:main",
             "hpcnas-distil = hpcnas.distil:main",
             "hpcnas-evaluate = hpcnas.evaluate:main",
+            "hpcnas-export = hpcnas.export:main",
             "hpcnas-report = hpcnas.report:main",
         ]
     },

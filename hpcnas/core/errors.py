@@ -31,3 +31,7 @@ class TrialError(HpcnasError, RuntimeError):
 
 class MetricError(HpcnasError, ValueError):
     """A figure that is not defined on the given examples."""
+
+
+class ExportError(HpcnasError, RuntimeError):
+    """A model that cannot be exported in the form asked for, or whose export says something else."""

@@ -81,16 +81,25 @@ class LogMelStream:
         return log_mel
 
 
+def kaldi_options(config: FilterBank) -> dict[str, dict[str, float | bool]]:
+    """Kaldi's options where they differ from its defaults; all that another program needs to make the same log-mel."""
+    return {
+        "frame_opts": {
+            "samp_freq": audio.RATE,
+            "frame_length_ms": config.window_ms,
+            "frame_shift_ms": config.hop_ms,
+            "dither": 0.0,
+            "snip_edges": False,
+        },
+        "mel_opts": {"num_bins": config.bands, "low_freq": config.low_hz, "high_freq": config.high_hz},
+    }
+
+
 def _options(config: FilterBank) -> knf.FbankOptions:
     options = knf.FbankOptions()
-    options.frame_opts.samp_freq = audio.RATE
-    options.frame_opts.frame_length_ms = config.window_ms
-    options.frame_opts.frame_shift_ms = config.hop_ms
-    options.frame_opts.dither = 0.0
-    options.frame_opts.snip_edges = False
-    options.mel_opts.num_bins = config.bands
-    options.mel_opts.low_freq = config.low_hz
-    options.mel_opts.high_freq = config.high_hz
+    for group, values in kaldi_options(config).items():
+        for name, value in values.items():
+            setattr(getattr(options, group), name, value)
     return options
 
 
