@@ -13,17 +13,6 @@ from hpcnas.core.spotting import SpottingConfig
 from hpcnas.data import audio, features
 from hpcnas.data.features import FilterBank, LogMelStream, log_mel
 from hpcnas.detect import heard
-from hpcnas.store.run_dir import RunDir
-
-
-@pytest.fixture(scope="module")
-def causal_run(mpirun_once, tiny_once, tmp_path_factory):
-    """A search of causal models."""
-    run = tmp_path_factory.mktemp("causal") / "run"
-    causal = ["--set", "space.causal=true", "--set", "training.epochs=6", "--set", "search.max_trials=2"]
-    done = mpirun_once(1, "hpcnas.search", *tiny_once, *causal, "--run", str(run))
-    assert done.returncode == 0, done.output
-    return RunDir(run)
 
 
 def test_log_mel_comes_out_the_same_piece_by_piece():
