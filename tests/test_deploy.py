@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -173,3 +174,34 @@ def test_a_recording_is_judged_by_the_windows_that_cover_it():
     half = replace(one, config=one.config).predict(samples[:5760])
     _, logits = one.scan(samples[:5760], 0.1)
     assert half.class_name == CLASSES[logits[0].argmax()]
+
+
+class Heard(Noise):
+    """Noise that 8-bit ranges may be found in."""
+
+    def calibration(self) -> torch.Tensor:
+        return self.windows
+
+
+@pytest.mark.parametrize("form", [Form(), Form(fixed=True), Form(step=0)], ids=["windows", "fixed", "stream"])
+def test_8_bit_integers_say_nearly_the_same(form, tmp_path):
+    one = classifier("tdnn:channels=32/svdf:filters=64,memory=8/tdnn:channels=32", "gru:units=16", space__causal=True)
+    for name, tensor in one.model.state_dict().items():
+        if name.endswith("layer.weight"):  # all as large as can be and of one sign, so that what can overflow does
+            tensor.fill_(float(tensor.abs().mean()))
+    graph = Graph.of(one, form, Heard(one, length_s=2.0))
+    full = graph.write(tmp_path / "model.onnx", "onnx")
+    small = graph.write_int8(tmp_path / "model.int8.onnx", full.path)
+    windows = graph.material.windows
+    judges = [
+        check.OnWindows(files.onnx_run(one.path), form.fixed)
+        if form.step is None
+        else check.OnSteps(files.onnx_run(one.path), graph.module)
+        for one in (full, small)
+    ]
+    before, after = (judge(windows) for judge in judges)
+    assert (before - after).abs().max() < 0.05 * (before.max() - before.min()), "products do not overflow"
+    kinds = [node.op_type for node in onnx.load(small.path).graph.node]
+    assert "DequantizeLinear" in kinds and "GRU" in kinds
+    described = json.loads(files.session(small.path).get_modelmeta().custom_metadata_map["hpcnas"])
+    assert described["int8"] and described["class_names"] == list(CLASSES)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -80,14 +81,13 @@ class Graph:
 
     def write(self, path: Path, format: str) -> Exported:
         """``onnx`` or ``torchscript``; raises ExportError, and leaves no file, if the graph says something else than torch."""
-        described = description(self.classifier, self.module, self.form.fixed, self.material.reached())
-        config = configuration.dump(self.classifier.config)
+        described = self._described(self.material.reached()), configuration.dump(self.classifier.config)
         with replacing(path) as part:
             if format == "onnx":
-                files.save_onnx(part, self.module, self.form.fixed, described, config)
+                files.save_onnx(part, self.module, self.form.fixed, *described)
                 run = files.onnx_run(part)
             else:
-                files.save_torchscript(part, self.module, described, config)
+                files.save_torchscript(part, self.module, *described)
                 run = files.torchscript_run(part)
             found = self._measured(path, run)
             check.agreed(found.difference, str(path))
@@ -97,7 +97,14 @@ class Graph:
         """The ONNX file ``full`` with 8-bit integers; raises ExportError where there is no speech to find their ranges in."""
         with replacing(path) as part:
             files.save_int8(part, full, self._calibration(files.onnx_run(full)))
-            return self._measured(path, files.onnx_run(part))
+            found = self._measured(path, files.onnx_run(part))
+            reached = {} if np.isnan(found.accuracy) else {"test_accuracy": found.accuracy}
+            described = self._described(reached) | {"int8": True}
+            files.describe_onnx(part, described, configuration.dump(self.classifier.config))
+        return found
+
+    def _described(self, reached: Mapping[str, float]) -> dict[str, Any]:
+        return description(self.classifier, self.module, self.form.fixed, reached)
 
     def _measured(self, path: Path, run: Run) -> Exported:
         own, material = files.graph_run(self.module), self.material
