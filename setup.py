@@ -29,8 +29,10 @@ setup(
     ],
     extras_require={
         "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "torch>=2.5,<3"],
+        "tensorboard": ["tensorboard>=2.15,<3"],
+        "mlflow": ["mlflow-skinny>=2.15,<4"],
         "speech": ["espeakng-loader>=0.2.4,<1"],
-        "test": ["hypothesis>=6.80,<7", "pytest>=7.4,<10", "ruff>=0.4,<1"],
+        "test": ["hypothesis>=6.80,<7", "pytest>=7.4,<10", "ruff>=0.4,<1", "tensorboard>=2.15,<3"],
     },
     entry_points={
         "console_scripts": [
@@ -41,6 +43,7 @@ setup(
             "hpcnas-evaluate = hpcnas.evaluate:main",
             "hpcnas-export = hpcnas.export:main",
             "hpcnas-report = hpcnas.report:main",
+            "hpcnas-track = hpcnas.track:main",
         ]
     },
 )

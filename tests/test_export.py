@@ -68,8 +68,8 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def documented(folder) -> str:
-    """What the commands of docs/export.md print, all run in order; their files lie in ``folder``."""
-    lines = "".join(blocks("export.md", "sh")).splitlines()
+    """What the commands of docs/export.md and docs/tracking.md print, all run in order; their files lie in ``folder``."""
+    lines = "".join([*blocks("export.md", "sh"), *blocks("tracking.md", "sh")]).splitlines()
     assert len(lines) >= 10
     return commands(folder, lines)
 

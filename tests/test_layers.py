@@ -25,6 +25,7 @@ ALLOWED = {
     "deploy": {"core", "data", "nn", "store", "config", "classifier", "deploy"},
     "export": {"core", "store", "runtime", "config", "classifier", "deploy"},
     "library": {"core", "store", "config", "classifier"},
+    "track": {"core", "store"},
     "distil": {"core", "data", "nn", "store", "runtime", "config"},
 }
 ONLY_IN = {
