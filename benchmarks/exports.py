@@ -56,7 +56,7 @@ def row(classifier: Classifier, form: Form) -> Iterator[str]:
         full = graph.write(Path(folder) / "model.onnx", "onnx")
         small = graph.write_int8(Path(folder) / "model.int8.onnx", full.path)
         sizes = [f"{one.bytes / 1000:.0f}" for one in (full, small)]
-    reached, alike = graph.material.reached(), (small.logits.argmax(1) == full.logits.argmax(1)).mean()
+    reached, alike = graph.material.reached, (small.logits.argmax(1) == full.logits.argmax(1)).mean()
     yield from (classifier.name, thousands(classifier.params), f"{reached['test_accuracy']:.1%}", f"{full.accuracy:.1%}")
     yield from (f"{full.difference:.1e}", f"{graph.torch_latency_ms:.2f}", f"{full.latency_ms:.3f}", sizes[0])
     yield from (sizes[1], f"{small.latency_ms:.3f}", f"{100 * (small.accuracy - full.accuracy):+.1f}", f"{alike:.1%}")

@@ -90,7 +90,7 @@ def told(exported: Exported, material: Material) -> Iterator[str]:
     yield f"{exported.path}: {kilobytes(exported)}"
     difference, limit = f"{exported.difference:.2g}", f"an error above {TOLERANCE:g}"
     yield f"  largest difference of a logit to torch's on {material.name}: {difference} ({limit})"
-    if "test_accuracy" in (reached := material.reached()):
+    if "test_accuracy" in (reached := material.reached):
         yield f"  test accuracy {exported.accuracy:.2%}; in hpcnas {reached['test_accuracy']:.2%}"
 
 

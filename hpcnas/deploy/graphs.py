@@ -35,7 +35,11 @@ class Windows(nn.Module):
 
     def forward(self, log_mel_BFT: Tensor) -> Tensor:
         """(B, K) logits."""
-        return self.model(FrontEnd(self._config, self.mean, self.std)(log_mel_BFT))
+        return self.model(self.features(log_mel_BFT))
+
+    def features(self, log_mel_BFT: Tensor) -> Tensor:
+        """What the models see."""
+        return FrontEnd(self._config, self.mean, self.std)(log_mel_BFT)
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,18 @@ class Step(nn.Module):
         self._kept = classifier.outputs_of_a_window
         bands = classifier.config.features.bands
         with torch.no_grad():
-            leaves, self._form = pytree.tree_flatten(self._start(torch.zeros(1, bands, 0)))
+            leaves, self._form = pytree.tree_flatten(self._start())
             # What is no tensor, such as the phase of a stride, is the same behind every step of the right length.
             self._fixed = [_STATE if _is_state(leaf) else leaf for leaf in leaves]
             # Minus infinity, before the first frames of a maximum, as a number that JSON knows.
             lowest = torch.finfo(torch.float32).min
             self.start = tuple(leaf.clamp(min=lowest) for leaf in leaves if _is_state(leaf))
             shortest = next((n for n in range(1, LONGEST_STEP + 1) if self._repeats(torch.zeros(1, bands, n))), 0)
+        if not shortest:
+            raise ExportError(f'model "{classifier.name}": steps would need more than {LONGEST_STEP} frames for its strides')
         self.frames = frames or shortest
-        if not shortest or self.frames % shortest:
-            raise ExportError(f"steps of {frames} frames: its strides need a multiple of {shortest or 'too many'}")
+        if self.frames % shortest:
+            raise ExportError(f"steps of {frames} frames: its strides need a multiple of {shortest}")
         self.state = [StateTensor(f"state_{n}", tuple(leaf.shape), float(leaf.max())) for n, leaf in enumerate(self.start)]
         names = tuple(tensor.name for tensor in self.state)
         self.inputs, self.outputs = ("log_mel", *names), ("logits", *(f"new_{name}" for name in names))
@@ -91,7 +97,7 @@ class Step(nn.Module):
 
     def _step(self, log_mel_BFT: Tensor, states: Sequence) -> tuple[Tensor, list]:
         windows, logits, after = self._windows, 0.0, []
-        seen = FrontEnd(windows._config, windows.mean, windows.std)(log_mel_BFT)
+        seen = windows.features(log_mel_BFT)
         for share, kept, model, (outputs, of_tower) in zip(self._shares, self._kept, windows.model.models, states):
             new, of_tower = model.stream_tower(seen, of_tower)
             outputs = torch.cat([outputs, new], -1)[..., -kept:]
@@ -99,9 +105,9 @@ class Step(nn.Module):
             after.append((outputs, of_tower))
         return logits, after
 
-    def _start(self, nothing: Tensor) -> list:
-        seen = nothing.new_zeros(1, len(self._windows.mean), 0)
-        towers = [model.stream_tower(seen) for model in self._windows.model.models]
+    def _start(self) -> list:
+        nothing = torch.zeros(1, len(self._windows.mean), 0)
+        towers = [model.stream_tower(nothing) for model in self._windows.model.models]
         return [(outputs.new_zeros(*outputs.shape[:2], kept), state) for kept, (outputs, state) in zip(self._kept, towers)]
 
     def _unflattened(self, state: Sequence[Tensor]) -> list:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -42,15 +43,14 @@ class Material(Protocol):
     """(B, F, T)."""
     stream: Tensor
     """(1, F, T), some seconds without a break."""
+    reached: Mapping[str, float]
+    """Figures of the model as hpcnas has them."""
 
     def logits(self, judge: nn.Module) -> np.ndarray:
         """(N, K) of a whole split, by a module from raw log-mel (B, F, T) to logits; N may be 0."""
 
     def accuracy(self, logits: np.ndarray) -> float:
         """In [0, 1]; NaN where nothing is known to be right."""
-
-    def reached(self) -> Mapping[str, float]:
-        """Figures of the model as hpcnas has them."""
 
     def calibration(self) -> Tensor:
         """(B, F, T) windows; raises ExportError."""
@@ -74,6 +74,7 @@ class Speech:
     def accuracy(self, logits: np.ndarray) -> float:
         return metrics.accuracy(logits, self._corpus.test.labels)
 
+    @cached_property
     def reached(self) -> Mapping[str, float]:
         logits = self._predicted(self._classifier.model, self._corpus)
         return {f"test_{name}": figure(logits, self._corpus.test.labels) for name, figure in FIGURES.items()}
@@ -89,6 +90,7 @@ class Noise:
     """White noise that comes and goes."""
 
     name = "noise"
+    reached: Mapping[str, float] = {}
 
     def __init__(self, classifier: Classifier, length_s: float = STREAM_S) -> None:
         rng = np.random.default_rng(0)
@@ -106,9 +108,6 @@ class Noise:
 
     def accuracy(self, logits: np.ndarray) -> float:
         return float("nan")
-
-    def reached(self) -> Mapping[str, float]:
-        return {}
 
     def calibration(self) -> Tensor:
         raise ExportError("the ranges of 8-bit integers are found in the training split of a corpus, not in noise")

@@ -81,7 +81,7 @@ class Graph:
 
     def write(self, path: Path, format: str) -> Exported:
         """``onnx`` or ``torchscript``; raises ExportError, and leaves no file, if the graph says something else than torch."""
-        described = self._described(self.material.reached()), configuration.dump(self.classifier.config)
+        described = self._described(self.material.reached), configuration.dump(self.classifier.config)
         with replacing(path) as part:
             if format == "onnx":
                 files.save_onnx(part, self.module, self.form.fixed, *described)
@@ -128,7 +128,7 @@ class Graph:
 def write_model(path: Path, classifier: Classifier, material: Material) -> Exported:
     """``state_dict``: what ``Classifier.read`` takes; it is read again, and must be the same."""
     with replacing(path) as part:
-        model_file.save(part, classifier.as_file(material.reached()))
+        model_file.save(part, classifier.as_file(material.reached))
         again = files.graph_run(Windows(Classifier.read(part)))
         own = files.graph_run(Windows(classifier))
         difference = check.difference(own, again, material.windows, fixed=False)
