@@ -7,7 +7,8 @@ import torch
 from hpcnas.core import metrics
 from hpcnas.core.errors import ConfigError, TrialError
 from hpcnas.core.space import spell
-from hpcnas.nn.augmentation import AugmentationConfig, augment, mask, mix_up
+from hpcnas.nn.augmentation import AugmentationConfig, mask, mix_up
+from hpcnas.nn.augmentation import augment as augment_with_lengths
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus, Split, sampled
 from hpcnas.nn.front_end import FrontEndConfig, fitted
@@ -33,7 +34,7 @@ def made_up_corpus(n: int = 60) -> Corpus:
         return Split(frames, 20 * np.arange(count), twenty, twenty, labels.astype(np.int64))
 
     train = split(n)
-    front_end = fitted(FrontEndConfig(), sampled(train, 20))
+    front_end = fitted(FrontEndConfig(), *sampled(train, 20))
     noise = torch.from_numpy(rng.standard_normal((2, 9, 50)).astype(np.float32))
     return Corpus(train, split(31), split(17), 20, noise, front_end, ("a", "b", "c"))
 
@@ -143,6 +144,10 @@ def batch() -> torch.Tensor:
     return torch.randn(4, 9, 20, generator=torch.Generator().manual_seed(0))
 
 
+def augment(*arguments) -> torch.Tensor:
+    return augment_with_lengths(*arguments)[0]
+
+
 def test_augmentation_switched_off_changes_nothing():
     x = batch()
     assert torch.equal(augment(x, torch.randn(2, 9, 50), OFF, torch.Generator()), x)
@@ -176,6 +181,17 @@ def test_a_shift_moves_the_signal_and_repeats_the_edge():
     inner = shifted[..., 6:14]
     torch.testing.assert_close(inner.diff(dim=-1), torch.ones(4, 9, 7))
     assert (inner - x[..., 6:14]).abs().max() <= 0.25 * 20 and shifted.min() >= 0 and shifted.max() <= 19
+
+
+def test_the_ends_of_shorter_recordings_move_with_them():
+    config = AugmentationConfig(shift=0.2, tempo=0.2, warp=0, noise_probability=0)
+    lengths = torch.tensor([9, 60, 100] * 50)
+    steps = (torch.arange(100) < lengths.unsqueeze(1)).float().unsqueeze(1).expand(-1, 9, -1)  # 1 while it is spoken, then 0
+    moved, ends = augment_with_lengths(steps, torch.zeros(0, 9, 50), config, torch.Generator().manual_seed(0), lengths)
+    assert (ends[lengths == 100] == 100).all(), "the edge of a full window is repeated"
+    short = lengths < 100
+    last = (moved[short, 0] >= 1 - 1e-4).sum(1)
+    assert (last.clamp(min=1) - ends[short]).abs().max() <= 1 and len(ends[lengths == 60].unique()) > 10
 
 
 def test_masks_have_the_configured_width_at_most():

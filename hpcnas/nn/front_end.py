@@ -1,6 +1,7 @@
 """From raw log-mel to what a model sees: cepstra or energy normalisation, deltas, mean and variance normalisation.
 
-Behind augmentation, which works on log-mel. Shape letters: ``B`` batch, ``F`` bands, ``T`` frames.
+Behind augmentation, which works on log-mel. Of a recording that is shorter than its window only the real frames count towards
+means and deviations. Shape letters: ``B`` batch, ``F`` bands, ``T`` frames.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hpcnas.core.errors import ConfigError
+from hpcnas.nn.masking import Mask
 
 KINDS = ("log_mel", "mfcc", "pcen")
 NORMALISATIONS = ("corpus", "utterance", "running")
@@ -59,18 +61,19 @@ class FrontEnd:
         """F', of what comes out."""
         return len(self.mean)
 
-    def __call__(self, log_mel_BFT: Tensor) -> Tensor:
-        """(B, F', T) normalised features."""
-        return (shaped(log_mel_BFT, self.config) - self.mean.view(1, -1, 1)) / self.std.view(1, -1, 1)
+    def __call__(self, log_mel_BFT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """(B, F', T) normalised features; only the first ``lengths_B`` frames are real, if given."""
+        return (shaped(log_mel_BFT, self.config, lengths_B) - self.mean.view(1, -1, 1)) / self.std.view(1, -1, 1)
 
 
-def fitted(config: FrontEndConfig, log_mel_BFT: Tensor) -> FrontEnd:
+def fitted(config: FrontEndConfig, log_mel_BFT: Tensor, lengths_B: Tensor | None = None) -> FrontEnd:
     """The front end with mean and deviation of given training windows."""
-    x = shaped(log_mel_BFT, config).double()
-    return FrontEnd(config, x.mean((0, 2)).float(), x.std((0, 2)).clamp(min=1e-3).float())
+    x = shaped(log_mel_BFT, config, lengths_B).double().transpose(1, 2)
+    real = x.flatten(0, 1) if lengths_B is None else x[_real(log_mel_BFT, lengths_B).squeeze(1)]
+    return FrontEnd(config, real.mean(0).float(), real.std(0).clamp(min=1e-3).float())
 
 
-def shaped(log_mel_BFT: Tensor, config: FrontEndConfig) -> Tensor:
+def shaped(log_mel_BFT: Tensor, config: FrontEndConfig, lengths_B: Tensor | None = None) -> Tensor:
     """(B, F', T) features, before they are normalised by the corpus."""
     x = log_mel_BFT
     if config.kind == "mfcc":
@@ -78,13 +81,30 @@ def shaped(log_mel_BFT: Tensor, config: FrontEndConfig) -> Tensor:
     elif config.kind == "pcen":
         x = pcen(x)
     if config.normalisation == "utterance":
-        x = (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True).clamp(min=1e-3)
+        mean, deviation = _moments(x, lengths_B)
+        x = (x - mean) / deviation.clamp(min=1e-3)
     elif config.normalisation == "running":
         x = x - x.cumsum(-1) / torch.arange(1, x.shape[-1] + 1).to(x)
     derivatives = [x]
     for _ in range(config.deltas):
         derivatives.append(delta(derivatives[-1]))
     return torch.cat(derivatives, 1)
+
+
+def _real(x_BFT: Tensor, lengths_B: Tensor) -> Tensor:
+    """(B, 1, T) whether each frame is real."""
+    return Mask(lengths_B, x_BFT.shape[-1]).real(x_BFT)
+
+
+def _moments(x_BFT: Tensor, lengths_B: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(B, F, 1) mean and deviation over each window's real frames."""
+    if lengths_B is None:
+        return x_BFT.mean(-1, keepdim=True), x_BFT.std(-1, keepdim=True)
+    real = _real(x_BFT, lengths_B)
+    count = real.sum(-1, keepdim=True)
+    mean = (x_BFT * real).sum(-1, keepdim=True) / count
+    squares = ((x_BFT - mean).square() * real).sum(-1, keepdim=True)
+    return mean, (squares / (count - 1).clamp(min=1)).sqrt()
 
 
 def delta(x_BFT: Tensor, reach: int = 2) -> Tensor:
