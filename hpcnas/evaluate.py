@@ -2,8 +2,8 @@
 
     python -m hpcnas.evaluate RUN [--model NAME] [--data FOLDER] [--split test] [--against NAME] [--json] [--set data.key=value]
 
-Models: ``ensemble``, ``best`` (of the search), ``member 0``, or the number of a trial. Prints tables and writes a page below
-``report/``. Keyword models are also run over the split's recordings one after the other, as over a stream.
+Models: ``ensemble``, ``member 0``, ``student``, ``best`` (of the search), or the number of a trial. Prints tables and writes a
+page below ``report/``. Keyword models are also run over the split's recordings one after the other, as over a stream.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rich.table import Column, Table
 
 from hpcnas import config as configuration
 from hpcnas import pictures
-from hpcnas.classifier import Classifier
+from hpcnas.classifier import MODEL_NAMES, Classifier
 from hpcnas.core import detection, metrics
 from hpcnas.core.detection import DetCurve
 from hpcnas.core.errors import ConfigError, DataError, HpcnasError
@@ -92,7 +92,7 @@ class Evaluation:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.evaluate", description="Full figures of a model on a corpus.")
     parser.add_argument("run", type=Path, help="run directory")
-    parser.add_argument("--model", default="ensemble", help='ensemble (default), best, "member N", or the number of a trial')
+    parser.add_argument("--model", default="ensemble", help=MODEL_NAMES)
     parser.add_argument("--data", help="another corpus in the same layout (data.path)")
     parser.add_argument("--split", default="test", choices=SPLITS)
     parser.add_argument("--against", help="a second model to compare with on the same examples (McNemar's test)")

@@ -85,6 +85,8 @@ def test_ensembles_that_the_search_looked_for_and_a_student_of_theirs(mpirun, ti
         assert teams == [*expected, ()], "the best trial's team in turn, and the baseline"
     done = mpirun(3, "hpcnas.distil", str(run), "--set", "distillation.epochs=2", "--set", "distillation.student=dense:units=8")
     assert done.returncode == 0 and "student: test accuracy" in done.output and "control: test" in done.output, done.output
+    done = mpirun(1, "hpcnas.evaluate", str(run), "--model", "student", "--against", "control", "--json")
+    assert done.returncode == 0 and json.loads(done.output)["against"] == "control", done.output
     done = mpirun(1, "hpcnas.report", str(run))
     assert done.returncode == 0 and "student, labels alone" in done.output, done.output
 

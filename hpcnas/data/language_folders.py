@@ -19,6 +19,7 @@ from hpcnas.data.splitting import source_of, split_of
 
 logger = logging.getLogger(__name__)
 
+PADDING_COUNTS = False
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 FOLDERS = {"train": ("train",), "validation": ("validation", "dev", "valid"), "test": ("test",)}
 

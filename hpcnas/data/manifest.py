@@ -18,6 +18,7 @@ from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, checked
 from hpcnas.data.problems import Problem
 from hpcnas.data.speech_commands import NOISE_FOLDER
 
+PADDING_COUNTS = False
 PATH_COLUMNS = ("audio_filepath", "path", "file_name", "filename", "file", "wav")
 LABEL_COLUMNS = ("label", "command", "language", "lang", "locale", "lang_id")
 

@@ -17,6 +17,8 @@ from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, checked
 
 NOISE_FOLDER = "_background_noise_"
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
+PADDING_COUNTS = True
+"""As in the published protocols, where every example is a whole second."""
 
 
 def index(config: DataConfig, seed: int) -> CorpusIndex:
