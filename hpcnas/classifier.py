@@ -26,7 +26,7 @@ from hpcnas.store.ensemble_file import Member
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
 
-MODEL_NAMES = 'ensemble (default), "member N", student, control (its twin that learnt from labels alone), best, or a trial\'s number'
+MODEL_NAMES = 'ensemble (default), "member N", student, control (the same from labels alone), best, or the number of a trial'
 
 
 class Mixture(nn.Module):
@@ -62,8 +62,8 @@ class Classifier:
         """A model of ``run``.
 
         Args:
-            name: ``ensemble``; ``best``: the search's best trial; ``member 0``: of the ensemble; ``student`` of the ensemble, or
-                its ``control``, which learnt from the labels alone; or the number of a trial.
+            name: ``ensemble``; ``member 0`` of it; ``student`` of it, or ``control``, which learnt from labels alone;
+                ``best``: the search's best trial; or the number of a trial.
 
         Raises:
             RunError: if the run has no such model, or no weights of it any more.
@@ -137,8 +137,8 @@ class Classifier:
             return self.model(self.front_end(log_mel_BFT, lengths_B), lengths_B).numpy()
 
     def scan(self, samples: np.ndarray, hop_s: float, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
-        """Slide the window over audio of any length at ``audio.RATE``; what is shorter than a window is padded, and the model told
-        how much of it is real unless it learnt from recordings whose padding counts.
+        """Slide the window over audio of any length at ``audio.RATE``; what is shorter than a window is padded, and the model
+        told how much of it is real unless it learnt from recordings whose padding counts.
 
         Returns:
             Middles of the windows in seconds (S,), and logits (S, K).

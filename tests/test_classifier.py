@@ -71,7 +71,10 @@ def test_a_model_is_told_how_long_a_short_recording_is_where_padding_does_not_co
     assert np.abs(told - counted).max() > 1e-3
 
 
-@pytest.mark.parametrize(("name", "message"), [("ensemble", "no ensemble"), ("student", "has no student"), ("7", 'no model "7"'), ("x", "known: ensemble")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("ensemble", "no ensemble"), ("student", "has no student"), ("7", 'no model "7"'), ("x", "known: ensemble")],
+)
 def test_models_that_a_run_does_not_have_are_named(causal_run, name, message):
     with pytest.raises(RunError, match=message):
         Classifier.open(causal_run, name)

@@ -83,8 +83,8 @@ class Corpus:
 
 
 def sampled(train: Split, window: int) -> tuple[Tensor, Tensor | None]:
-    """(B, F, T) first windows of evenly spread recordings, the same on every rank, and (B,) how many frames of them are real, if
-    not all."""
+    """(B, F, T) first windows of evenly spread recordings, the same on every rank, and (B,) how many of their frames are real
+    (None: all)."""
     rows = np.linspace(0, len(train) - 1, min(len(train), SAMPLE)).astype(int)
     start = np.zeros(len(rows), np.int64)
     return train.windows(rows, start, window), train.real_frames(rows, start, window)
