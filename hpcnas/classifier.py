@@ -26,7 +26,9 @@ from hpcnas.store.ensemble_file import Member
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
 
-MODEL_NAMES = 'ensemble (default), "member N", student, control (the same from labels alone), best, or the number of a trial'
+BESIDE = {"student": ("student", "distil"), "control": ("student", "distil"), "baseline": ("ensemble", "ensemble")}
+"""Models beside an ensemble's members: the stage that they are trained in, and its program."""
+MODEL_NAMES = 'ensemble (default), "member N", baseline, student, control, best (of the search), or the number of a trial'
 
 
 class Mixture(nn.Module):
@@ -62,8 +64,8 @@ class Classifier:
         """A model of ``run``.
 
         Args:
-            name: ``ensemble``; ``member 0`` of it; ``student`` of it, or ``control``, which learnt from labels alone;
-                ``best``: the search's best trial; or the number of a trial.
+            name: ``ensemble``; ``member 0`` of it; its hand-designed ``baseline``; its ``student``, or ``control``, which
+                learnt from labels alone; ``best``: the search's best trial; or the number of a trial.
 
         Raises:
             RunError: if the run has no such model, or no weights of it any more.
@@ -173,18 +175,19 @@ def _members(run: RunDir, name: str) -> Sequence[Member]:
         if not number.isdigit() or int(number) >= len(members):
             raise RunError(f'{run.root}: has no "{name}"; its ensemble has members 0 to {len(members) - 1}')
         return [Member(members[int(number)].stage, members[int(number)].trial, 1.0)]
-    if name in ("student", "control"):
-        students = Archive(record.event for record in replay(run.student.journal))
-        trained = [trial.id for trial in students.best(None) if trial.proposal.mutation == name]
+    if name in BESIDE:
+        stage, program = BESIDE[name]
+        archive = Archive(record.event for record in replay(run.stage(stage).journal))
+        trained = [trial.id for trial in archive.best(None) if trial.proposal.mutation == name]
         if not trained:
-            raise RunError(f"{run.root}: has no {name} of its ensemble; run hpcnas.distil first")
-        return [Member("student", trained[0], 1.0)]
+            raise RunError(f"{run.root}: has no {name}; run hpcnas.{program} first")
+        return [Member(stage, trained[0], 1.0)]
     archive = Archive(record.event for record in replay(run.search.journal))
     if name == "best" and archive.ranking:
         return [Member("search", archive.ranking[0].trial, 1.0)]
     if name.isdigit() and int(name) in archive.results and archive.results[int(name)].state.has_score:
         return [Member("search", int(name), 1.0)]
     raise RunError(
-        f'{run.root}: has no model "{name}"; known: ensemble, "member N", student, control, best, or the number of a trial '
+        f'{run.root}: has no model "{name}"; known: ensemble, "member N", {", ".join(BESIDE)}, best, or the number of a trial '
         "with a score"
     )

@@ -2,8 +2,9 @@
 
     python -m hpcnas.evaluate RUN [--model NAME] [--data FOLDER] [--split test] [--against NAME] [--json] [--set data.key=value]
 
-Models: ``ensemble``, ``member 0``, ``student``, ``best`` (of the search), or the number of a trial. Prints tables and writes a
-page below ``report/``. Keyword models are also run over the split's recordings one after the other, as over a stream.
+Models: ``ensemble``, ``member 0``, ``baseline``, ``student``, ``best`` (of the search), or the number of a trial. Prints tables
+and writes a page below ``report/``. Keyword models are also run over the split's recordings one after the other, as over a
+stream.
 """
 
 from __future__ import annotations
