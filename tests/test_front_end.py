@@ -68,6 +68,13 @@ def test_padding_of_short_recordings_counts_neither_for_their_normalisation_nor_
         torch.testing.assert_close(y[row, :, :length], front_end(X[row : row + 1, :, :length])[0], atol=1e-4, rtol=1e-4)
 
 
+def test_running_normalisation_comes_to_agree_with_that_of_the_whole():
+    long = 3 * torch.randn(4, 10, 2000, generator=torch.Generator().manual_seed(0)) - 8
+    running, whole = (shaped(long, FrontEndConfig(normalisation=name)) for name in ("running", "utterance"))
+    torch.testing.assert_close(running[..., -1], whole[..., -1], atol=0.02, rtol=0.02)
+    assert (running[..., 0] == 0).all() and running.abs().max() < 6
+
+
 def test_windows_of_long_recordings_cover_them():
     lengths = np.array([20, 21, 30, 75])
     starts = np.cumsum(lengths) - lengths

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from hpcnas.core import metrics
 from hpcnas.core.errors import ConfigError, TrialError
 from hpcnas.core.space import spell
+from hpcnas.core.tuning import OF_AUGMENTATION
 from hpcnas.nn.augmentation import AugmentationConfig, mask, mix_up
 from hpcnas.nn.augmentation import augment as augment_with_lengths
 from hpcnas.nn.blocks import BLOCK_TYPES
@@ -198,6 +200,14 @@ def test_masks_have_the_configured_width_at_most():
     config = AugmentationConfig(frequency_masks=1, frequency_mask_width=3, time_masks=1, time_mask_width=5)
     masked = mask(torch.ones(200, 9, 20), config, torch.Generator().manual_seed(0)) == 0
     assert masked.all(2).sum(1).max() == 3 and masked.all(1).sum(1).max() == 5
+
+
+def test_every_setting_that_can_be_tuned_is_one_of_augmentation():
+    varied = replace(OFF, frequency_masks=1, time_masks=1, **{name: 0.5 for name in OF_AUGMENTATION})
+    x, noise = batch(), torch.randn(2, 9, 50, generator=torch.Generator().manual_seed(1))
+    assert torch.isfinite(mask(augment(x, noise, varied, torch.Generator().manual_seed(0)), varied, torch.Generator())).all()
+    many = mask(torch.ones(400, 9, 20), replace(varied, time_masks=0), torch.Generator().manual_seed(0)) == 0
+    assert 0.2 < many.all(2).any(1).float().mean() < 0.45, "half a band: one mask in three"
 
 
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": 0.0}, {"dropout": 1.0}, {"batch_size": -1}])

@@ -34,12 +34,12 @@ class AugmentationConfig:
     snr_db: tuple[float, float] = (0.0, 30.0)
     """Signal to noise ratio, drawn uniformly."""
     frequency_masks: int = 2
-    frequency_mask_width: int = 3
+    frequency_mask_width: float = 3.0
     """Bands; SpecAugment (Park et al., Interspeech 2019, doi:10.21437/Interspeech.2019-2680), with narrow masks, since the
     models are small."""
     time_masks: int = 2
-    time_mask_width: int = 8
-    """Frames."""
+    time_mask_width: float = 8.0
+    """Frames. Widths are drawn up to these; a part of one more band or frame makes it less likely than the others."""
     mixup: float = 0.0
     """Largest share of another example that is mixed into one (Zhang et al., ICLR 2018, arXiv:1710.09412; here the share is
     uniform up to this)."""

@@ -18,6 +18,7 @@ from hpcnas.nn.masking import Mask
 
 KINDS = ("log_mel", "mfcc", "pcen")
 NORMALISATIONS = ("corpus", "utterance", "running")
+PRIOR_FRAMES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class FrontEndConfig:
     """1: first derivatives beside them, 2: second ones too."""
     normalisation: str = "corpus"
     """``corpus``: by mean and deviation of the training split; before that ``utterance``: each window's own mean and deviation
-    per band are removed, ``running``: the mean of all frames so far, which needs no look-ahead."""
+    per band are removed, ``running``: those of all frames so far, which needs no look-ahead."""
 
     def __post_init__(self) -> None:
         for name, known in (("kind", KINDS), ("normalisation", NORMALISATIONS)):
@@ -84,7 +85,7 @@ def shaped(log_mel_BFT: Tensor, config: FrontEndConfig, lengths_B: Tensor | None
         mean, deviation = _moments(x, lengths_B)
         x = (x - mean) / deviation.clamp(min=1e-3)
     elif config.normalisation == "running":
-        x = x - x.cumsum(-1) / torch.arange(1, x.shape[-1] + 1).to(x)
+        x = _running(x)
     derivatives = [x]
     for _ in range(config.deltas):
         derivatives.append(delta(derivatives[-1]))
@@ -105,6 +106,17 @@ def _moments(x_BFT: Tensor, lengths_B: Tensor | None) -> tuple[Tensor, Tensor]:
     mean = (x_BFT * real).sum(-1, keepdim=True) / count
     squares = ((x_BFT - mean).square() * real).sum(-1, keepdim=True)
     return mean, (squares / (count - 1).clamp(min=1)).sqrt()
+
+
+def _running(x_BFT: Tensor) -> Tensor:
+    """Each frame less the mean, and over the deviation, of all frames up to it; the first ones, of which no deviation can be
+    told, count for little beside ``PRIOR_FRAMES`` of deviation 1 before them."""
+    x = x_BFT.double()
+    count = torch.arange(1, x.shape[-1] + 1, device=x.device)
+    mean = x.cumsum(-1) / count
+    squares = x.square().cumsum(-1) - count * mean.square()
+    deviation = ((squares.clamp(min=0) + PRIOR_FRAMES) / (count + PRIOR_FRAMES)).sqrt()
+    return ((x - mean) / deviation).to(x_BFT)
 
 
 def delta(x_BFT: Tensor, reach: int = 2) -> Tensor:
