@@ -168,13 +168,13 @@ def print_rows(limit: int, figures: Sequence[Figures]) -> None:
         f"searched, two averaged{where}": lambda f: f.ensemble,
     }
     for name, of in kinds.items():
-        rows = [of(f) for f in figures]
-        if None in rows:
+        rows = [row for f in figures if (row := of(f)) is not None]
+        if not rows:
             continue
         cells = [
             f"{np.mean([r.accuracy for r in rows]):.1%}",
             ", ".join(f"{r.accuracy:.1%}" for r in rows),
-            "{:.1%} to {:.1%}".format(*rows[0].interval),
+            f"{rows[0].interval[0]:.1%} to {rows[0].interval[1]:.1%}",
             thousands(round(np.mean([r.cost.params for r in rows]))),
             thousands(round(np.mean([r.cost.macs for r in rows]))),
             f"{np.mean([r.eer for r in rows]):.2%}",

@@ -203,7 +203,7 @@ def test_masks_have_the_configured_width_at_most():
 
 
 def test_every_setting_that_can_be_tuned_is_one_of_augmentation():
-    varied = replace(OFF, frequency_masks=1, time_masks=1, **{name: 0.5 for name in OF_AUGMENTATION})
+    varied = replace(OFF, frequency_masks=1, time_masks=1, **dict.fromkeys(OF_AUGMENTATION, 0.5))
     x, noise = batch(), torch.randn(2, 9, 50, generator=torch.Generator().manual_seed(1))
     assert torch.isfinite(mask(augment(x, noise, varied, torch.Generator().manual_seed(0)), varied, torch.Generator())).all()
     many = mask(torch.ones(400, 9, 20), replace(varied, time_masks=0), torch.Generator().manual_seed(0)) == 0
