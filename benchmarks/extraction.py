@@ -68,7 +68,7 @@ def library(samples_NS: np.ndarray) -> float:
     start = time.monotonic()
     for samples in samples_NS:
         bank = knf.OnlineFbank(options)
-        bank.accept_waveform(RATE, samples)
+        bank.accept_waveform(RATE, samples.tolist())  # a quarter faster than the array
         bank.input_finished()
         np.stack([bank.get_frame(t) for t in range(bank.num_frames_ready)])
     return time.monotonic() - start
