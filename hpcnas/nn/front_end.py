@@ -88,7 +88,7 @@ def shaped(log_mel_BFT: Tensor, config: FrontEndConfig, lengths_B: Tensor | None
         x = _running(x)
     derivatives = [x]
     for _ in range(config.deltas):
-        derivatives.append(delta(derivatives[-1]))
+        derivatives.append(delta(_ends_repeated(derivatives[-1], lengths_B)))
     return torch.cat(derivatives, 1)
 
 
@@ -106,6 +106,14 @@ def _moments(x_BFT: Tensor, lengths_B: Tensor | None) -> tuple[Tensor, Tensor]:
     mean = (x_BFT * real).sum(-1, keepdim=True) / count
     squares = ((x_BFT - mean).square() * real).sum(-1, keepdim=True)
     return mean, (squares / (count - 1).clamp(min=1)).sqrt()
+
+
+def _ends_repeated(x_BFT: Tensor, lengths_B: Tensor | None) -> Tensor:
+    """Every frame behind the end of a recording like its last real one."""
+    if lengths_B is None:
+        return x_BFT
+    index = torch.minimum(torch.arange(x_BFT.shape[-1]), lengths_B.view(-1, 1, 1).cpu() - 1)
+    return x_BFT.gather(-1, index.expand_as(x_BFT).to(x_BFT.device))
 
 
 def _running(x_BFT: Tensor) -> Tensor:
