@@ -103,8 +103,8 @@ def main() -> None:
     figures = {key: measure(RunDir(run)) for key, run in runs.items()}
     print("| model | test accuracy | each seed | 95 % of the first | parameters | MACs | EER | Cavg | misses at 1/h |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for limit in settings:
-        print_rows(limit, [figures[limit, seed] for seed in arguments.seeds])
+    notes = [print_rows(limit, [figures[limit, seed] for seed in arguments.seeds]) for limit in settings]
+    print("\n" + "\n".join(notes))
 
 
 def train(config: Path | None, run: Path, changes: Sequence[str]) -> None:
@@ -158,8 +158,8 @@ def row(run: RunDir, name: str, corpus: Corpus, logits: np.ndarray, cost: Cost) 
     )
 
 
-def print_rows(limit: int, figures: Sequence[Figures]) -> None:
-    """Baseline, one searched model, members' mean and ensemble under one limit."""
+def print_rows(limit: int, figures: Sequence[Figures]) -> str:
+    """Baseline, one searched model and ensemble under one limit; returns what else is to be said of them."""
     baseline = BASELINES[limit][0] if limit else "hand-designed"
     where = f" of at most {thousands(limit)}" if limit else ""
     kinds: Mapping[str, Callable[[Figures], Row | None]] = {
@@ -184,8 +184,9 @@ def print_rows(limit: int, figures: Sequence[Figures]) -> None:
         print(f"| {name} | {' | '.join(cells)} |")
     members = ", ".join(f"{f.members:.1%}" for f in figures)
     gain = np.mean([f.ensemble.accuracy - f.members for f in figures])
-    p = ", ".join(f"{f.p:.2f}" for f in figures)
-    print(f"\nMembers' mean {members}; two averaged {100 * gain:+.1f} points; against by hand p = {p}.\n")
+    p = ", ".join(f"{f.p:.2f}" for f in figures if f.baseline)
+    against = f"; two averaged against by hand p = {p}" if p else ""
+    return f"Members{where}: {members}; two averaged {100 * gain:+.1f} points{against}."
 
 
 if __name__ == "__main__":
