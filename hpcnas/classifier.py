@@ -22,7 +22,7 @@ from hpcnas.core import metrics
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
-from hpcnas.data import audio, features
+from hpcnas.data import DATASETS, audio, features
 from hpcnas.nn.front_end import FrontEnd
 from hpcnas.nn.model import rebuilt
 from hpcnas.store import ensemble_file, model_card, model_file, weights
@@ -31,6 +31,10 @@ from hpcnas.store.journal import replay
 from hpcnas.store.model_card import ModelCard
 from hpcnas.store.model_file import ModelFile, StoredModel
 from hpcnas.store.run_dir import RunDir
+
+BESIDE = {"student": ("student", "distil"), "control": ("student", "distil"), "baseline": ("ensemble", "ensemble")}
+"""Models beside an ensemble's members: the stage that they are trained in, and its program."""
+MODEL_NAMES = 'ensemble (default), "member N", baseline, student, control, best (of the search), or the number of a trial'
 
 
 class Mixture(nn.Module):
@@ -79,7 +83,8 @@ class Classifier:
         """A model of ``run``.
 
         Args:
-            name: ``ensemble``; ``best``: the search's best trial; ``member 0``: of the ensemble; or the number of a trial.
+            name: ``ensemble``; ``member 0`` of it; its hand-designed ``baseline``; its ``student``, or ``control``, which
+                learnt from labels alone; ``best``: the search's best trial; or the number of a trial.
 
         Raises:
             RunError: if the run has no such model, or no weights of it any more.
@@ -170,10 +175,10 @@ class Classifier:
     def params(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    def logits(self, log_mel_BFT: Tensor) -> np.ndarray:
-        """(B, K) of windows of raw log-mel."""
+    def logits(self, log_mel_BFT: Tensor, lengths_B: Tensor | None = None) -> np.ndarray:
+        """(B, K) of windows of raw log-mel, of which only the first ``lengths_B`` frames are real, if given."""
         with torch.no_grad():
-            return self.model(self.front_end(log_mel_BFT)).numpy()
+            return self.model(self.front_end(log_mel_BFT, lengths_B), lengths_B).numpy()
 
     def predict(self, samples: np.ndarray) -> Answer:
         """What is said in a recording of any length at ``audio.RATE``, by the mean over windows that cover it, evenly spread
@@ -191,14 +196,20 @@ class Classifier:
         return Answer(self.class_names[best], float(posteriors[best]), dict(zip(self.class_names, posteriors.tolist())))
 
     def scan(self, samples: np.ndarray, hop_s: float, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
-        """Slide the window over audio of any length at ``audio.RATE``; what is shorter than a window is padded.
+        """Slide the window over audio of any length at ``audio.RATE``; what is shorter than a window is padded, and the model
+        told how much of it is real unless it learnt from recordings whose padding counts.
 
         Returns:
             Middles of the windows in seconds (S,), and logits (S, K).
         """
         bank, window_s = self.config.features.bank, self.config.data.window_s
-        samples = audio.fitted(samples, max(len(samples), round(window_s * audio.RATE)))
-        return self.scan_frames(features.log_mel(samples.astype(np.float32), bank), hop_s, batch_size)
+        window = round(window_s * audio.RATE)
+        if len(samples) >= window or DATASETS[self.config.data.name].PADDING_COUNTS:
+            samples = audio.fitted(samples, max(len(samples), window))
+            return self.scan_frames(features.log_mel(samples.astype(np.float32), bank), hop_s, batch_size)
+        real = max(1, features.frames_of(len(samples) / audio.RATE, bank))
+        log_mel = features.log_mel(audio.fitted(samples, window).astype(np.float32), bank)
+        return np.array([window_s / 2]), self.logits(torch.from_numpy(log_mel).unsqueeze(0), torch.tensor([real]))
 
     def scan_frames(self, log_mel_FT: np.ndarray, hop_s: float, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
         """The same for log-mel that is at least a window long."""
@@ -230,11 +241,19 @@ def _members(run: RunDir, name: str) -> Sequence[Member]:
         if not number.isdigit() or int(number) >= len(members):
             raise RunError(f'{run.root}: has no "{name}"; its ensemble has members 0 to {len(members) - 1}')
         return [Member(members[int(number)].stage, members[int(number)].trial, 1.0)]
+    if name in BESIDE:
+        stage, program = BESIDE[name]
+        archive = Archive(record.event for record in replay(run.stage(stage).journal))
+        trained = [trial.id for trial in archive.best(None) if trial.proposal.mutation == name]
+        if not trained:
+            raise RunError(f"{run.root}: has no {name}; run hpcnas.{program} first")
+        return [Member(stage, trained[0], 1.0)]
     archive = Archive(record.event for record in replay(run.search.journal))
     if name == "best" and archive.ranking:
         return [Member("search", archive.ranking[0].trial, 1.0)]
     if name.isdigit() and int(name) in archive.results and archive.results[int(name)].state.has_score:
         return [Member("search", int(name), 1.0)]
     raise RunError(
-        f'{run.root}: has no model "{name}"; known: ensemble, "member N", best, or the number of a trial with a score'
+        f'{run.root}: has no model "{name}"; known: ensemble, "member N", {", ".join(BESIDE)}, best, or the number of a trial '
+        "with a score"
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcnas import config as configuration
-from hpcnas.classifier import Classifier, opened
+from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.core import metrics
 from hpcnas.core.errors import ConfigError, HpcnasError
 from hpcnas.core.spotting import Detection, SpottingConfig, detections, smoothed
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.detect", description="Find keywords in long audio.")
     parser.add_argument("run", type=Path, help="run directory, or a model exported as state_dict")
     parser.add_argument("audio", type=Path, nargs="+", help="recordings of any length, rate and format")
-    parser.add_argument("--model", help='ensemble (default), best, "member N", or the number of a trial')
+    parser.add_argument("--model", help=MODEL_NAMES)
     parser.add_argument("--threshold", type=float, default=0.5, help="lowest smoothed posterior to tell (default 0.5)")
     parser.add_argument("--json", action="store_true", help="one JSON object a detection")
     parser.add_argument("--set", action="append", default=[], metavar="spotting.KEY=VALUE", help="override; may be repeated")

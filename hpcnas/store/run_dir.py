@@ -74,8 +74,8 @@ class RunDir:
         return Stage(self.root / "ensemble", "member-{trial}.h5")
 
     def stage(self, name: str) -> Stage:
-        """By the name that an ensemble's members go by."""
-        return {"search": self.search, "ensemble": self.ensemble}[name]
+        """By the name that models go by."""
+        return {"search": self.search, "ensemble": self.ensemble, "student": self.student}[name]
 
     @property
     def student(self) -> Stage:
