@@ -38,10 +38,13 @@ def read(path: str, described: dict) -> np.ndarray:
 
 def posteriors(session: onnxruntime.InferenceSession, described: dict, samples: np.ndarray) -> np.ndarray:
     """(K,) of all classes: of the mean over windows that cover the recording, half overlapping at least."""
-    window = described["window"]
-    samples = np.pad(samples, (0, max(0, window["samples"] - len(samples))))
-    log_mel = filter_bank(samples, described["kaldi_fbank"])
-    spare = log_mel.shape[1] - window["frames"]
+    window, settings = described["window"], described["kaldi_fbank"]
+    missing = max(0, window["samples"] - len(samples))
+    log_mel = filter_bank(np.pad(samples, (0, missing)), settings)
+    if missing and not (window["pads"] or window["fixed"]):  # the model learnt from short recordings as they are
+        hop = round(settings["frame_opts"]["frame_shift_ms"] / 1000 * settings["frame_opts"]["samp_freq"])
+        log_mel = log_mel[:, : max(1, (len(samples) + hop // 2) // hop)]
+    spare = max(0, log_mel.shape[1] - window["frames"])
     starts = np.linspace(0, spare, 1 + -(-2 * spare // window["frames"])).round().astype(int)
     windows = np.stack([log_mel[:, start : start + window["frames"]] for start in starts])
     parts = np.split(windows, len(windows)) if window["fixed"] else [windows]

@@ -1,7 +1,8 @@
 """A model that leaves hpcnas: for onnxruntime, for torch alone, or as one file for evaluate and detect.
 
-    python -m hpcnas.export RUN [--model ensemble|best|"member N"|TRIAL] [--format onnx|torchscript|state_dict] [--out FILE]
-                            [--fixed | --stream [--step FRAMES]] [--int8] [--data FOLDER | --no-corpus]
+    python -m hpcnas.export RUN [--model ensemble|best|"member N"|student|TRIAL] [--format onnx|torchscript|state_dict]
+                            [--out FILE] [--fixed | --stream [--step FRAMES]] [--int8]
+                            [--data FOLDER | --no-corpus]
 
 RUN may also be a model that was exported as ``state_dict``. ``onnx`` and ``torchscript`` hold a graph from raw log-mel to
 logits, compared with torch on the test split before it is kept; docs/export.md says how to use them.
@@ -20,7 +21,7 @@ from tempfile import TemporaryFile
 import torch
 
 from hpcnas import config as configuration
-from hpcnas.classifier import Classifier, opened
+from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.core.errors import DataError, ExportError, HpcnasError
 from hpcnas.deploy.check import TOLERANCE
 from hpcnas.deploy.speech import Material, Noise, Speech
@@ -33,7 +34,7 @@ SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "state_dict": ".h5"}
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.export", description="Write a model for use elsewhere.")
     parser.add_argument("run", type=Path, help="run directory, or a model exported as state_dict")
-    parser.add_argument("--model", help='ensemble (default), best, "member N", or the number of a trial')
+    parser.add_argument("--model", help=MODEL_NAMES)
     parser.add_argument("--format", default="onnx", choices=SUFFIXES, help="onnx (default)")
     parser.add_argument("--out", type=Path, help="file to write (default: below RUN/export)")
     form = parser.add_mutually_exclusive_group()

@@ -85,7 +85,7 @@ class Run:
         """A model with what stands in front of it, ready for audio.
 
         Args:
-            name: ``ensemble``, ``best``, ``member 0``, or the number of a trial.
+            name: ``ensemble``, ``best``, ``member 0``, ``baseline``, ``student``, or the number of a trial.
 
         Raises:
             RunError: if the run has no such model, or no weights of it any more.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.space import BlockType, SearchSpace
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
@@ -18,3 +22,11 @@ def trial(id_: int, architecture: str = "dense:units=8", parent: int | None = No
 def completed(id_: int, accuracy: float, *, loss: float = 1.0, params: int = 100, curve: tuple[float, ...] = ()) -> Result:
     cost = Cost(params, 10 * params, 50)
     return Result(id_, TrialState.COMPLETED, accuracy, loss, cost, 2, 20, 0, 1.5, 0, curve or (accuracy / 2, accuracy))
+
+
+def example(name: str) -> ModuleType:
+    """A script of ``examples/`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent.parent / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

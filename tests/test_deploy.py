@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers import example
 
 from hpcnas import config as configuration
 from hpcnas.classifier import Classifier, Mixture, opened
@@ -120,7 +121,7 @@ def test_the_file_says_all_that_is_needed_to_use_it(tmp_path):
     described = json.loads(meta["hpcnas"], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert described["class_names"] == list(CLASSES)
     assert described["kaldi_fbank"]["mel_opts"] == {"num_bins": 10, "low_freq": 20.0, "high_freq": 7600.0}
-    assert described["window"] == {"samples": 5760, "frames": 36, "fixed": False}
+    assert described["window"] == {"samples": 5760, "frames": 36, "fixed": False, "pads": True}
     assert described["stream"]["frames"] == 6, "of strides 2 and 3"
     assert configuration.parsed(meta["hpcnas_config"], "metadata") == one.config
     names = [tensor["name"] for tensor in described["stream"]["state"]]
@@ -205,3 +206,17 @@ def test_8_bit_integers_say_nearly_the_same(form, tmp_path):
     assert "DequantizeLinear" in kinds and "GRU" in kinds
     described = json.loads(files.session(small.path).get_modelmeta().custom_metadata_map["hpcnas"])
     assert described["int8"] and described["class_names"] == list(CLASSES)
+
+
+def test_short_recordings_go_in_without_their_padding(tmp_path):
+    one = classifier("tdnn:channels=8/gru:units=6", data__name="language_folders", features__normalisation="utterance")
+    written(one, tmp_path / "model.onnx", "onnx")
+    opened_file = files.session(tmp_path / "model.onnx")
+    described = json.loads(opened_file.get_modelmeta().custom_metadata_map["hpcnas"])
+    samples = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
+    ours, theirs = example("run_onnx").posteriors(opened_file, described, samples), one.predict(samples).posteriors
+    np.testing.assert_allclose(ours, [theirs[name] for name in CLASSES], atol=1e-4)
+    log_mel, lengths = torch.randn(2, 10, 36), torch.tensor([36, 20])
+    judged = check.OnWindows(files.onnx_run(tmp_path / "model.onnx"), fixed=False)(log_mel, lengths)
+    expected = one.model(one.front_end(log_mel, lengths), lengths)
+    torch.testing.assert_close(judged, expected, atol=check.TOLERANCE, rtol=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import re
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import example
 
 from hpcnas.classifier import Classifier, opened
 from hpcnas.core.errors import ExportError
@@ -95,13 +95,6 @@ def test_examples_do_without_hpcnas(path):
         for alias in node.names
     }
     assert imported - set(sys.stdlib_module_names) <= {"numpy", "onnxruntime", "kaldi_native_fbank", "soundfile"}
-
-
-def example(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def described(path: Path) -> dict:

@@ -30,7 +30,9 @@ class OnWindows(nn.Module):
         self._run, self._fixed = run, fixed
 
     def forward(self, log_mel_BFT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
-        """(B, K) logits; padding behind short recordings is taken for speech, as a graph cannot know better."""
+        """(B, K) logits. Short recordings go in without their padding; a graph of fixed length takes it for speech."""
+        if lengths_B is not None and not self._fixed:
+            return torch.cat([self._run(one[..., :length])[0] for one, length in zip(log_mel_BFT.split(1), lengths_B)])
         return torch.cat([self._run(part)[0] for part in log_mel_BFT.split(1 if self._fixed else len(log_mel_BFT))])
 
 

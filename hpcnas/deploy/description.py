@@ -8,7 +8,7 @@ from typing import Any
 
 from hpcnas import __version__
 from hpcnas.classifier import Classifier
-from hpcnas.data import audio
+from hpcnas.data import DATASETS, audio
 from hpcnas.data.features import kaldi_options
 from hpcnas.deploy.graphs import Step, Windows
 
@@ -40,6 +40,7 @@ def description(classifier: Classifier, graph: Windows | Step, fixed: bool, reac
             "samples": round(data.window_s * audio.RATE),
             "frames": classifier.window,
             "fixed": fixed,
+            "pads": DATASETS[data.name].PADDING_COUNTS,
         },
         "metrics": dict(reached),
     }
