@@ -15,6 +15,14 @@ GRU = BlockType("gru", "sequence", {"units": (4, 8), "layers": (1, 2)}, "")
 SPACE = SearchSpace((DENSE, GRU), max_depth=4)
 
 
+def example(name: str) -> ModuleType:
+    """A script of ``examples/`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent.parent / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def trial(id_: int, architecture: str = "dense:units=8", parent: int | None = None) -> Trial:
     return Trial(id_, Proposal(Architecture.parse(architecture), parent, "start"), seed=id_)
 
@@ -22,11 +30,3 @@ def trial(id_: int, architecture: str = "dense:units=8", parent: int | None = No
 def completed(id_: int, accuracy: float, *, loss: float = 1.0, params: int = 100, curve: tuple[float, ...] = ()) -> Result:
     cost = Cost(params, 10 * params, 50)
     return Result(id_, TrialState.COMPLETED, accuracy, loss, cost, 2, 20, 0, 1.5, 0, curve or (accuracy / 2, accuracy))
-
-
-def example(name: str) -> ModuleType:
-    """A script of ``examples/`` as a module."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent.parent / "examples" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
