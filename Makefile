@@ -10,8 +10,8 @@ ARGS ?=
 .PHONY: setup search test lint clean
 
 search: setup
-	@tools/with_env.sh $(VENV) mpirun --oversubscribe --bind-to none -np $(NP) python -m hpcnas.search $(ARGS) --run $(RUN) --resume
-	@tools/with_env.sh $(VENV) mpirun --oversubscribe --bind-to none -np $(NP) python -m hpcnas.ensemble $(RUN)
+	@tools/with_env.sh $(VENV) tools/mpirun.sh -np $(NP) python -m hpcnas.search $(ARGS) --run $(RUN) --resume
+	@tools/with_env.sh $(VENV) tools/mpirun.sh -np $(NP) python -m hpcnas.ensemble $(RUN)
 	@tools/with_env.sh $(VENV) python -m hpcnas.report $(RUN)
 
 test: setup

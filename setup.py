@@ -39,6 +39,7 @@ setup(
             "hpcnas-search = hpcnas.search:main",
             "hpcnas-ensemble = hpcnas.ensemble:main",
             "hpcnas-detect = hpcnas.detect:main",
+            "hpcnas-doctor = hpcnas.doctor:main",
             "hpcnas-distil = hpcnas.distil:main",
             "hpcnas-evaluate = hpcnas.evaluate:main",
             "hpcnas-export = hpcnas.export:main",

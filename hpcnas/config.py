@@ -21,6 +21,7 @@ from hpcnas.core.combiners import COMBINERS, Average
 from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError, RunError
 from hpcnas.core.inheritance import INHERITANCE, Parent
+from hpcnas.core.roster import ClusterConfig
 from hpcnas.core.space import SearchSpace, known_type, spell
 from hpcnas.core.spotting import SpottingConfig
 from hpcnas.core.stopping import STOPPING, Asha
@@ -166,6 +167,7 @@ class Config:
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     spotting: SpottingConfig = field(default_factory=SpottingConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -184,7 +186,7 @@ class Config:
             raise ConfigError(f'data.name = "{self.data.name}": unknown data set; known: {", ".join(sorted(DATASETS))}')
 
 
-MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "spotting")
+MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "spotting", "cluster")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
 MAY_NOT = ("search.objective", "search.suggestions")
 """Keys of those tables that do."""

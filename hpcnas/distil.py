@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mpi4py import MPI
@@ -21,24 +20,18 @@ from hpcnas.config import Config
 from hpcnas.core import metrics
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
-from hpcnas.core.budget import Budget
-from hpcnas.core.combiners import Average
 from hpcnas.core.errors import ArchitectureError, ConfigError, RunError
-from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.space import spell
-from hpcnas.core.stopping import NeverStop
 from hpcnas.core.strategies import Lineup
 from hpcnas.core.trial import Proposal, Trial
-from hpcnas.core.tuning import TuningConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.losses import Distillation, LabelLoss, Objective
-from hpcnas.runtime.conduct import Plan, conduct
-from hpcnas.runtime.features import load_corpus
-from hpcnas.runtime.groups import check_horovod, set_threads
-from hpcnas.runtime.launch import on_every_rank, on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.conduct import conduct, set_up
+from hpcnas.runtime.launch import on_first_rank, run_program, set_up_logging
 from hpcnas.runtime.models import Library
-from hpcnas.runtime.roles import Roles
+from hpcnas.runtime.plan import final_plan
+from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir, Stage
@@ -52,16 +45,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def distil(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Train the student; returns the exit status."""
-    run, config, lineup = on_first_rank(world, lambda: prepare(argv))
-    roles = Roles(world.size, config.search.group_size)
-    set_up_logging(run, world.rank, leads=world.rank in {0, *map(roles.leader, range(roles.groups))})
+    run, config, lineup, limit_s = on_first_rank(world, lambda: prepare(argv))
+    end = job_end(limit_s)
+    set_up_logging(run, world.rank)
     if run.student.complete.exists():
         if world.rank == 0:
             logger.info("%s: the student is complete already; remove %s to train another", run.root, run.student.root)
         return 0
-    on_every_rank(world, check_horovod)
-    set_threads(world)
-    corpus = load_corpus(world, config)
+    corpus = set_up(world, config)
     teachers = ensemble_file.load(run.ensemble_file).members
 
     def objective(trial: Trial, smoothing: float, stage: Stage, library: Library) -> Objective:
@@ -70,33 +61,24 @@ def distil(world: MPI.Comm, argv: Sequence[str]) -> int:
         lent = [(teacher.weight, library.lend(run.stage(teacher.stage), teacher.trial)) for teacher in teachers]
         return Distillation(lent, config.distillation, smoothing)
 
-    plan = Plan(
-        stage=run.student,
-        strategy=lineup,
-        inheritance=NoInheritance(),
-        stopping=NeverStop(),
-        tuning=TuningConfig(),
-        combiner=Average(),
-        search=replace(
-            config.search, max_trials=lineup.trials, max_steps=0, time_limit=0.0, keep_weights=lineup.trials, suggestions=()
-        ),
-        training=replace(config.training, epochs=config.distillation.epochs),
-        augmentation=config.augmentation,
-        budget=Budget(),
-        splits=("validation", "test"),
+    plan = final_plan(
+        config,
+        run.student,
+        lineup,
+        config.distillation.epochs,
         objective=objective,
+        conclude=lambda archive: tell(run, corpus, archive),
+        job_end=end,
     )
-    status = conduct(world, config, corpus, roles, plan)
-    if status == 0 and world.rank == 0:
-        tell(run, corpus)
-    return status
+    return conduct(world, config, corpus, plan)
 
 
-def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup]:
-    """Run directory, configuration, and what is to be trained."""
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup, float | None]:
+    """Run directory, configuration, what is to be trained, and the job's time limit in seconds."""
     parser = argparse.ArgumentParser(prog="python -m hpcnas.distil", description="Train one small model by a run's ensemble.")
     parser.add_argument("run", type=Path, help="directory of a run with an ensemble")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
+    add_time_limit(parser)
     arguments = parser.parse_args(argv)
     run = RunDir(arguments.run)
     run.require()
@@ -113,7 +95,7 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup]:
     for trial in (record.event for record in replay(run.student.journal) if isinstance(record.event, Trial)):
         if trial.id >= lineup.trials or trial.proposal != lineup.given[trial.id]:
             raise RunError(f"{run.student.root}: was begun for another student ({trial.architecture}); remove it to begin anew")
-    return run, config, lineup
+    return run, config, lineup, arguments.time_limit
 
 
 def student(run: RunDir, given: str) -> Architecture:
@@ -132,9 +114,8 @@ def student(run: RunDir, given: str) -> Architecture:
         raise ConfigError(f"distillation.student: {error}") from error
 
 
-def tell(run: RunDir, corpus: Corpus) -> None:
+def tell(run: RunDir, corpus: Corpus, archive: Archive) -> None:
     """Say what the student is worth."""
-    archive = Archive(record.event for record in replay(run.student.journal))
     for result in archive.ranking:
         trial = archive.trials[result.trial]
         logits, labels = weights.load_logits(run.student.weights(trial.id), "test"), corpus.test.labels

@@ -23,33 +23,26 @@ from hpcnas import config as configuration
 from hpcnas.config import Config
 from hpcnas.core import metrics
 from hpcnas.core.archive import Archive
-from hpcnas.core.budget import Budget
-from hpcnas.core.combiners import Average
 from hpcnas.core.errors import ConfigError, RunError
-from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.space import spell
-from hpcnas.core.stopping import NeverStop
 from hpcnas.core.strategies import Finals, Lineup
 from hpcnas.core.trial import Proposal, Trial
-from hpcnas.core.tuning import OF_TRAINING, Settings, TuningConfig
+from hpcnas.core.tuning import OF_TRAINING, Settings
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime.conduct import Plan, conduct
-from hpcnas.runtime.features import load_corpus
-from hpcnas.runtime.groups import check_horovod, set_threads
-from hpcnas.runtime.launch import on_every_rank, on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.conduct import conduct, set_up
+from hpcnas.runtime.launch import on_first_rank, run_program, set_up_logging
 from hpcnas.runtime.models import labels_alone, labels_together, stored_logits
-from hpcnas.runtime.roles import Roles
+from hpcnas.runtime.plan import FINAL_SPLITS, final_plan
+from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.ensemble_file import EnsembleFile, Member
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
-
-SPLITS = ("validation", "test")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Train and combine the members; returns the exit status."""
-    run, config, finals = on_first_rank(world, lambda: prepare(argv))
-    roles = Roles(world.size, config.search.group_size)
-    set_up_logging(run, world.rank, leads=world.rank in {0, *map(roles.leader, range(roles.groups))})
+    run, config, finals, limit_s = on_first_rank(world, lambda: prepare(argv))
+    end = job_end(limit_s)
+    set_up_logging(run, world.rank)
     if run.ensemble.complete.exists() and run.ensemble_file.exists():
         if world.rank == 0:
             logger.info(
@@ -69,33 +62,21 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
                 run.ensemble_file,
             )
         return 0
-    on_every_rank(world, check_horovod)
-    set_threads(world)
-    corpus = load_corpus(world, config)
-    plan = Plan(
-        stage=run.ensemble,
-        strategy=finals,
-        inheritance=NoInheritance(),
-        stopping=NeverStop(),
-        tuning=TuningConfig(),
-        combiner=Average(),
-        search=replace(
-            config.search, max_trials=finals.trials, max_steps=0, time_limit=0.0, keep_weights=finals.trials, suggestions=()
-        ),
-        training=replace(config.training, epochs=config.ensemble.epochs),
-        augmentation=config.augmentation,
-        budget=Budget(),
-        splits=SPLITS,
+    corpus = set_up(world, config)
+    plan = final_plan(
+        config,
+        run.ensemble,
+        finals,
+        config.ensemble.epochs,
         objective=labels_together if config.combiner.trained_together else labels_alone,
+        conclude=lambda archive: combine(run, config, corpus, finals, archive),
+        job_end=end,
     )
-    status = conduct(world, config, corpus, roles, plan)
-    if status == 0:
-        on_first_rank(world, lambda: combine(run, config, corpus, finals))
-    return status
+    return conduct(world, config, corpus, plan)
 
 
-def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup]:
-    """Run directory, configuration, and what is to be trained."""
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup, float | None]:
+    """Run directory, configuration, what is to be trained, and the job's time limit in seconds."""
     arguments = _parser().parse_args(argv)
     run = RunDir(arguments.run)
     run.require()
@@ -118,7 +99,7 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup]:
                 f"{run.ensemble.root}: was begun for other members (trial {trial.id}: {trial.architecture}); "
                 "remove it to begin anew"
             )
-    return run, config, finals
+    return run, config, finals, arguments.time_limit
 
 
 def to_train(config: Config, archive: Archive) -> Finals | Lineup:
@@ -142,9 +123,8 @@ def _lasting(settings: Settings) -> Settings:
     return tuple((name, value) for name, value in settings if name in OF_TRAINING)
 
 
-def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals | Lineup) -> None:
-    """Average the members' logits, store the ensemble, and say what it is worth."""
-    archive = Archive(record.event for record in replay(run.ensemble.journal))
+def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals | Lineup, archive: Archive) -> None:
+    """Average the logits of the members in the stage's archive, store the ensemble, and say what it is worth."""
     trained = finals.ensemble(archive)
     if not trained:
         raise RunError(f"{run.ensemble.root}: every member failed; see {run.ensemble.journal}")
@@ -157,10 +137,10 @@ def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals | Lineup
         candidates += [("search", id_) for id_ in best if run.search.weights(id_).exists()]
     around = config.space.surroundings(corpus.bands, len(corpus.class_names))
     trainer = Trainer(corpus, SoloGroup(), config.training)
-    logits = [stored_logits(run.stage(stage).weights(id_), SPLITS, around, trainer) for stage, id_ in candidates]
-    labels = {split: getattr(corpus, split).labels for split in SPLITS}
+    logits = [stored_logits(run.stage(stage).weights(id_), FINAL_SPLITS, around, trainer) for stage, id_ in candidates]
+    labels = {split: getattr(corpus, split).labels for split in FINAL_SPLITS}
     shares = config.combiner.combine(np.stack([of["validation"] for of in logits]), labels["validation"])
-    combined = {split: sum(share * of[split] for share, of in zip(shares, logits)) for split in SPLITS}
+    combined = {split: sum(share * of[split] for share, of in zip(shares, logits)) for split in FINAL_SPLITS}
     members = [Member(*candidate, float(share)) for candidate, share in zip(candidates, shares) if share > 0]
     ensemble_file.save(run.ensemble_file, EnsembleFile(members, combined, labels, corpus.class_names))
     alone = [metrics.accuracy(of["test"], labels["test"]) for of, share in zip(logits, shares) if share > 0]
@@ -177,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.ensemble", description="Train and average the ensemble of a run.")
     parser.add_argument("run", type=Path, help="directory of a search")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
+    add_time_limit(parser)
     return parser
 
 

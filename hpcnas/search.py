@@ -1,6 +1,7 @@
 """The search, under MPI.
 
     mpirun -np 64 python -m hpcnas.search [CONFIG.toml] [--run DIR] [--set table.key=value ...] [--resume]
+        [--time-limit HH:MM:SS]
 
 One rank coordinates, the others train in groups; with one rank (or without mpirun) one process does both.
 """
@@ -19,13 +20,14 @@ from hpcnas import config as configuration
 from hpcnas.config import Config
 from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import RunError
-from hpcnas.runtime.conduct import Plan, conduct
+from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
-from hpcnas.runtime.features import card_of, load_corpus
-from hpcnas.runtime.groups import check_horovod, set_threads
-from hpcnas.runtime.launch import on_every_rank, on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.features import card_of
+from hpcnas.runtime.launch import on_first_rank, run_program, set_up_logging
 from hpcnas.runtime.models import labels_alone, labels_together
+from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
+from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import archive_file, model_card
 from hpcnas.store.files import replacing
 from hpcnas.store.run_dir import RunDir
@@ -39,19 +41,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def search(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Run or resume a search; returns the exit status."""
-    run, config, complete = on_first_rank(world, lambda: prepare(argv))
+    run, config, complete, limit_s = on_first_rank(world, lambda: prepare(argv))
+    end = job_end(limit_s)
     roles = Roles(world.size, config.search.group_size)
-    set_up_logging(run, world.rank, leads=world.rank in {0, *map(roles.leader, range(roles.groups))})
+    set_up_logging(run, world.rank)
     if complete:
         if world.rank == 0:
             logger.info(
                 "%s: the search is complete already; a larger search.max_trials (or other limit) would go on with it", run.root
             )
         return 0
-    on_every_rank(world, check_horovod)
-    set_threads(world)
     on_first_rank(world, lambda: begin(run, config, roles))
-    corpus = load_corpus(world, config)
+    corpus = set_up(world, config)
     on_first_rank(world, lambda: model_card.save(run.model_card, card_of(corpus)))
     plan = Plan(
         stage=run.search,
@@ -66,19 +67,23 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
         budget=config.space.budget,
         objective=labels_together if config.combiner.trained_together else labels_alone,
         refresh=lambda archive: archive_file.save(run.archive, archive),
+        job_end=end,
     )
-    return conduct(world, config, corpus, roles, plan)
+    return conduct(world, config, corpus, plan)
 
 
-def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool]:
-    """Run directory, configuration, and whether the search is complete already; changes nothing on disk."""
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, float | None]:
+    """Run directory, configuration, whether the search is complete already, and the job's time limit in seconds.
+
+    Changes nothing on disk.
+    """
     arguments = _parser().parse_args(argv)
     path = arguments.config
     run = RunDir(arguments.run or Path("runs") / (path.stem if path else "default"))
     if not run.exists:
         config = configuration.load(path, arguments.set)
         run.create()
-        return run, config, False
+        return run, config, False, arguments.time_limit
     if not arguments.resume:
         raise RunError(f"{run.root}: holds a run already; --resume goes on with it, --run DIR begins another")
     begun = configuration.load(run.config)
@@ -87,7 +92,7 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool]:
         raise RunError(f"{run.root}: belongs to another configuration ({'; '.join(changed)}); --run DIR begins another run")
     run.create()
     complete = run.search.complete.exists() and not _goes_further(config.search, begun.search)
-    return run, config, complete
+    return run, config, complete, arguments.time_limit
 
 
 def _goes_further(now: SearchConfig, before: SearchConfig) -> bool:
@@ -103,8 +108,6 @@ def begin(run: RunDir, config: Config, roles: Roles) -> None:
     run.search.complete.unlink(missing_ok=True)
     record_environment(run.environment)
     logger.info("run %s: %d rank(s), %d group(s) of %d", run.root, roles.ranks, roles.groups, roles.group_size)
-    if roles.idle:
-        logger.warning("ranks %d to %d are left over and stay idle", roles.idle[0], roles.idle[-1])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, help="run directory (default: runs/<name of the configuration>)")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
     parser.add_argument("--resume", action="store_true", help="go on with the run if there is one, else begin it")
+    add_time_limit(parser)
     return parser
 
 

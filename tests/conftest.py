@@ -16,6 +16,8 @@ import soundfile
 from hpcnas.data.audio import RATE
 from hpcnas.store.run_dir import RunDir
 
+MPIRUN = Path(__file__).parent.parent / "tools" / "mpirun.sh"
+
 TONES_HZ = {"low": 300, "mid": 900, "high": 2700, "other": 5000}
 
 
@@ -83,14 +85,13 @@ class Done:
 
 
 def _environment() -> dict[str, str]:
-    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if os.getuid() == 0 else {}
-    return {**os.environ, **root, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def mpi_command(ranks: int, *arguments: str) -> list[str]:
-    """A command line that starts ``python -m ...`` on ``ranks`` ranks; one rank goes without mpirun."""
-    launcher = [] if ranks == 1 else ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
-    return [*launcher, sys.executable, "-m", *arguments]
+    """A command line that starts a module, or a file, on ``ranks`` ranks; one rank goes without mpirun."""
+    launcher = [] if ranks == 1 else [str(MPIRUN), "-np", str(ranks)]
+    return [*launcher, sys.executable, *([] if arguments[0].endswith(".py") else ["-m"]), *arguments]
 
 
 @pytest.fixture(scope="session")

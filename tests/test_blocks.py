@@ -8,7 +8,7 @@ from hpcnas.core.architecture import Architecture
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.space import spell
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
-from hpcnas.nn.cost import measure
+from hpcnas.nn.cost import CostTable, measure
 from hpcnas.nn.heads import HEADS
 from hpcnas.nn.model import Model, Surroundings, build_model
 
@@ -31,6 +31,17 @@ def test_every_setting_builds_behind_anything_and_learns(kind, before):
         assert logits.shape == (3, CLASSES)
         logits.square().sum().backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_a_tower_costs_what_its_parts_cost(kind, head):
+    rng = np.random.default_rng(1)
+    around = Surroundings(BANDS, CLASSES, tail=spell("svdf:filters=4,memory=4", BLOCK_TYPES).blocks, head=head)
+    table = CostTable(around, FRAMES)
+    for before in ("conv:channels=4,kernel=3,stride=2/", "gru:units=6/", "max_pool:size=2/"):
+        tower = spell(f"{before}{BLOCK_TYPES[kind].sample(rng)}/{BLOCK_TYPES[kind].sample(rng)}", BLOCK_TYPES)
+        assert table.measure(tower) == measure(build_model(tower, around, 0), BANDS, FRAMES)
 
 
 @pytest.mark.parametrize("kind", BLOCKS)

@@ -1,4 +1,4 @@
-import itertools
+from dataclasses import replace
 
 import pytest
 from helpers import SPACE, completed, trial
@@ -10,7 +10,7 @@ from hpcnas.core.coordinator import MAX_ATTEMPTS, Coordinator, SearchConfig
 from hpcnas.core.errors import ArchitectureError, ConfigError
 from hpcnas.core.inheritance import Parent
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
-from hpcnas.core.stopping import Median
+from hpcnas.core.stopping import Asha, Median
 from hpcnas.core.strategies import Finals, Incremental, RandomSearch
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 
@@ -26,6 +26,14 @@ def make(events: list, **changes) -> Coordinator:
     return Coordinator(**{**parts, **changes})
 
 
+class Clock:
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_a_result_buys_the_group_its_next_trial():
     events = []
     coordinator = make(events, max_trials=2)
@@ -39,10 +47,11 @@ def test_the_search_ends_when_all_trials_are_back():
     coordinator = make([], max_trials=2)
     coordinator.handle(Ready(0))
     coordinator.handle(Ready(1))
-    assert isinstance(coordinator.handle(Ready(2)), Stop)
-    assert not coordinator.finished
+    assert isinstance(coordinator.handle(Ready(2)), Wait), "a group may be lost, and its trial be this one's"
     coordinator.handle(Ready(0, completed(0, 0.1)))
+    assert not coordinator.finished
     assert isinstance(coordinator.handle(Ready(1, completed(1, 0.2))), Stop)
+    assert isinstance(coordinator.handle(Ready(2)), Stop)
     assert coordinator.finished
 
 
@@ -104,10 +113,11 @@ def test_a_budget_of_training_steps_ends_the_search_when_it_is_spent():
 
 
 def test_the_time_limit_counts_what_earlier_parts_of_the_run_took():
-    coordinator = make([], time_limit=10.0, elapsed=itertools.count(8).__next__)
+    clock = Clock(9.0)
+    coordinator = make([], time_limit=10.0, elapsed=clock)
     assert isinstance(coordinator.handle(Ready(0)), Assignment)
-    assert isinstance(coordinator.handle(Ready(1)), Assignment)
-    assert "time limit of 10 s" in coordinator.handle(Ready(2)).reason
+    clock.now = 10.0
+    assert "time limit of 10 s" in coordinator.handle(Ready(0, completed(0, 0.5))).reason
 
 
 def test_an_architecture_that_cannot_be_built_is_recorded_as_failed_and_the_search_goes_on():
@@ -150,6 +160,58 @@ def test_when_the_job_must_end_running_trials_are_suspended_and_groups_sent_home
     assert not coordinator.finished
     again = make([], archive=coordinator.archive).handle(Ready(0)).trial
     assert again == running, "the same id and seed, and no attempt is counted"
+
+
+def test_the_trial_of_a_lost_group_is_given_out_again():
+    events = []
+    coordinator = make(events, max_trials=1)
+    first = coordinator.handle(Ready(0)).trial
+    assert isinstance(coordinator.handle(Ready(1)), Wait)
+    assert coordinator.lose(0, "rank 3 is gone") == first
+    again = coordinator.handle(Ready(1)).trial
+    assert (again.id, again.seed, again.attempt) == (first.id, first.seed, 2)
+    coordinator.handle(Ready(1, completed(0, 0.5)))
+    assert coordinator.lose(1, "after the end") is None
+    assert coordinator.finished and [type(e) for e in events] == [Trial, Trial, Result]
+
+
+def test_a_trial_that_breaks_every_group_is_given_up_with_the_reason():
+    coordinator = make([], max_trials=2)
+    for group in range(MAX_ATTEMPTS):
+        assert coordinator.handle(Ready(group)).trial.id == 0
+        coordinator.lose(group, f"loss {group}")
+    assert coordinator.handle(Ready(9)).trial.id == 1
+    assert coordinator.archive.results[0].state is TrialState.FAILED
+    assert coordinator.archive.results[0].error == "cut off 3 times, the last time: loss 2"
+
+
+def test_a_paused_trial_that_breaks_every_group_keeps_what_it_had_reached():
+    def paused(id_: int, score: float) -> Result:
+        return replace(completed(id_, score, curve=(score,)), state=TrialState.PAUSED)
+
+    before = Archive([e for i in range(3) for e in (trial(i, f"dense:units={8 * 2**i}"), paused(i, i / 10))])
+    coordinator = make([], max_trials=3, archive=before, stopping=Asha())
+    for group in range(MAX_ATTEMPTS):
+        assert coordinator.handle(Ready(group)).trial.id == 2
+        coordinator.lose(group, "it hangs")
+    assert isinstance(coordinator.handle(Ready(9)), Stop) and coordinator.finished
+    assert (before.results[2].state, before.results[2].score) == (TrialState.STOPPED, 0.2)
+
+
+def test_no_trial_is_begun_that_cannot_finish_and_no_epoch():
+    clock, left = Clock(0.0), Clock(100.0)
+    coordinator = make([], elapsed=clock, time_left=left)
+    first = coordinator.handle(Ready(0)).trial
+    clock.now = 10.0
+    assert coordinator.handle(Progress(first.id, (0.5,))) is Verdict.CONTINUE
+    second = coordinator.handle(Ready(0, replace(completed(0, 0.5), seconds=20.0)))
+    clock.now, left.now = 40.0, 29.0
+    assert coordinator.handle(Progress(second.trial.id, (0.5,))) is Verdict.SUSPEND, "an epoch takes 30 s"
+    assert isinstance(coordinator.handle(Ready(1)), Assignment), "a group's first trial is begun, however long it may take"
+    left.now = 19.0
+    assert "nearly up" in coordinator.handle(Ready(0)).reason
+    coordinator.handle(Ready(1, completed(2, 0.5)))
+    assert not coordinator.finished
 
 
 def test_the_stopping_rule_is_asked_after_every_epoch():
@@ -198,8 +260,8 @@ def test_members_wait_for_the_finals_and_are_the_winner():
     assert isinstance(coordinator.handle(Ready(0, completed(0, 0.7, loss=0.9))), Wait)
     last = coordinator.handle(Ready(1, completed(1, 0.6, loss=0.8)))
     assert last.trial.proposal == given[1], "the one with the lower loss"
-    assert isinstance(coordinator.handle(Ready(2)), Stop)
-    coordinator.handle(Ready(1, completed(3, 0.4)))
+    assert isinstance(coordinator.handle(Ready(2)), Wait)
+    assert isinstance(coordinator.handle(Ready(1, completed(3, 0.4))), Stop)
     assert coordinator.finished and [t.id for t in finals.ensemble(coordinator.archive)] == [1, 3]
 
 

@@ -27,6 +27,7 @@ ALLOWED = {
     "export": {"core", "store", "runtime", "config", "classifier", "deploy"},
     "library": {"core", "store", "config", "classifier"},
     "track": {"core", "store"},
+    "doctor": {"data"},
     "distil": {"core", "data", "nn", "store", "runtime", "config"},
 }
 ONLY_IN = {

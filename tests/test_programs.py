@@ -36,7 +36,7 @@ def test_search_ensemble_and_report_with_two_groups_of_two_and_an_idle_rank(mpir
     run = tmp_path / "run"
     done = mpirun(6, "hpcnas.search", *tiny, "--set", "search.group_size=2", "--run", str(run))
     assert done.returncode == 0, done.output
-    assert "ranks 5 to 5 are left over" in done.output
+    assert "rank(s) 5 fill no group and stay idle" in done.output
     assert len(results(run)) == 4 and (run / "complete").exists() and (run / "archive.h5").exists()
     done = mpirun(3, "hpcnas.ensemble", str(run), "--set", "search.group_size=1")
     assert done.returncode == 0 and "ensemble of 2" in done.output, done.output

@@ -5,6 +5,7 @@
 #
 # For a virtual environment, conda and cluster modules alike: the MPI is the one whose mpicxx comes first on PATH.
 # Needs there: torch, mpi4py and a C++ compiler. Horovod's source is PyPI's, untouched.
+#   HOROVOD_GPU_OPERATIONS=NCCL   for groups of several GPUs: gradients go from GPU to GPU (Horovod's own variables hold)
 #   HPCNAS_WHEELS   where built wheels are kept (default ~/.cache/hpcnas/wheels)
 set -euo pipefail
 
@@ -34,7 +35,7 @@ standard = 20 if release >= (2, 12) else 17 if release >= (2, 1) else 14
 print(f"torch{torch_key}-{mpi}-{sys.implementation.cache_tag}-{sys.platform}-{platform.machine()}", standard)
 PY
 ) || fail "needs torch and mpi4py in $python"
-folder=$cache/horovod-$version-$key
+folder=$cache/horovod-$version-$key${HOROVOD_GPU_OPERATIONS:+-$HOROVOD_GPU_OPERATIONS}
 
 if ! ls "$folder"/horovod-*.whl >/dev/null 2>&1; then
     command -v cmake >/dev/null || "$python" -m pip install -qq 'cmake>=3.18,<4'

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterable
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from hpcnas.core.architecture import Architecture
-from hpcnas.core.trial import Result, Trial
+from hpcnas.core.trial import Result, Trial, TrialState
 
 
 class Archive:
     """All trials and results of a run; the same events in the same order make the same archive.
 
-    Knows what is running, so that nothing is tried twice, not even at the same time.
+    Knows what is running, so that nothing is tried twice, not even at the same time. Made for 100,000 trials: what is asked for
+    at every message is kept in order instead of being sought.
     """
 
     def __init__(self, events: Iterable[Trial | Result] = ()) -> None:
@@ -21,6 +23,8 @@ class Archive:
         self._seen: set[Architecture] = set()
         self._next_id = 0
         self._ranking: list[Result] = []
+        self._after: dict[int, list[tuple[float, int]]] = {}
+        self._paused: dict[int, list[tuple[float, int]]] = {}
         self._steps = 0
         for event in events:
             self.add(event)
@@ -34,11 +38,23 @@ class Archive:
             return
         before = self.results.pop(event.trial, None)  # of a trial that was paused
         if before is not None and before.state.has_score:
-            self._ranking.remove(before)
+            del self._ranking[bisect_left(self._ranking, rank_key(before), key=rank_key)]
+            for entries, entry in self._indices(before):
+                del entries[bisect_left(entries, entry)]
         self._steps += event.steps - (before.steps if before else 0)
         self.results[event.trial] = event
         if event.state.has_score:
             insort(self._ranking, event, key=rank_key)
+            for entries, entry in self._indices(event):
+                insort(entries, entry)
+
+    def _indices(self, result: Result) -> Iterator[tuple[list[tuple[float, int]], tuple[float, int]]]:
+        """The ordered lists that a scored result stands in, with its entry."""
+        for epoch, entries in self._after.items():
+            if len(result.curve) >= epoch:
+                yield entries, (-result.curve[epoch - 1], result.trial)
+        if result.state is TrialState.PAUSED:
+            yield self._paused.setdefault(len(result.curve), []), (-result.curve[-1], result.trial)
 
     @property
     def running(self) -> list[Trial]:
@@ -66,6 +82,21 @@ class Archive:
     def best(self, k: int | None = 1) -> list[Trial]:
         """The ``k`` best trials, fewer while fewer have a score; all that have one for None."""
         return [self.trials[result.trial] for result in self._ranking[:k]]
+
+    def latest(self, k: int) -> list[Result]:
+        """The ``k`` latest results with a score, newest first."""
+        return list(islice((result for result in reversed(self.results.values()) if result.state.has_score), k))
+
+    def after(self, epoch: int) -> Sequence[tuple[float, int]]:
+        """Of all scored trials that have come so far: minus the score after ``epoch`` epochs, and the trial; best first."""
+        if epoch not in self._after:
+            reached = (result for result in self._ranking if len(result.curve) >= epoch)
+            self._after[epoch] = sorted((-result.curve[epoch - 1], result.trial) for result in reached)
+        return self._after[epoch]
+
+    def paused(self) -> dict[int, list[tuple[float, int]]]:
+        """Paused trials by the number of their epochs: minus the score, and the trial; best first."""
+        return self._paused
 
     def lineage(self, id_: int) -> list[Trial]:
         """From the first architecture to trial ``id_``, each the parent of the next."""

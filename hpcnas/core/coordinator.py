@@ -1,14 +1,17 @@
 """The coordinator: message in, reply out. Decides what is tried next and when the search is over.
 
-Has never heard of MPI, torch or files; what it needs of them is handed to it as functions.
+Has never heard of MPI, torch or files; what it needs of them is handed to it as functions. What a message costs does not grow
+with the archive or the number of groups.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from statistics import median
 
 import numpy as np
 
@@ -30,6 +33,8 @@ MAX_ATTEMPTS = 3
 """A trial that was handed out so often without a result is given up as failed."""
 MAX_PROPOSALS = 500
 """Proposals drawn for one trial before the space within the budget counts as exhausted."""
+RECENT = 50
+"""How long a trial takes is judged by so many latest ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,15 @@ class SearchConfig:
 
 
 @dataclass
+class _Running:
+    """A trial that a group has, and when it last moved on."""
+
+    assignment: Assignment
+    group: int
+    since: float
+
+
+@dataclass
 class Coordinator:
     """Answers leaders, one message at a time.
 
@@ -71,6 +85,7 @@ class Coordinator:
         record: makes an event permanent. A trial is recorded before it is sent, a result before it counts.
         discard: told of a trial whose weights nobody needs any more.
         elapsed: seconds that the search has taken, those before a resume included.
+        time_left: seconds until this job must have stopped training; the search goes on in a later job.
     """
 
     strategy: object
@@ -89,13 +104,24 @@ class Coordinator:
     """Whether the weights of an earlier trial are there."""
     discard: Callable[[int], None] = lambda trial: None
     elapsed: Callable[[], float] = time.monotonic
+    time_left: Callable[[], float] = lambda: math.inf
     suspended: bool = False
     """Set from outside when the job must end: every later answer is SUSPEND or Stop."""
 
     def __post_init__(self) -> None:
-        self._again = list(self.archive.running)
-        self._running: dict[int, Assignment] = {}
+        self._again = deque(self.archive.running)
+        self._running: dict[int, _Running] = {}
         self._weights = {r.trial for r in self.archive.ranking if self.stored(r.trial)}
+        self._sweep_at = 0
+        self._groups: dict[int, int] = {}
+        """Trial that each group has."""
+        self._left: list[Assignment] = []
+        """Suspended in this job; a later one goes on with them."""
+        self._began: set[int] = set()
+        """Groups that were given a trial in this job."""
+        self._why: dict[int, list[str]] = {}
+        """What became of the groups that had a trial in this job and were lost."""
+        self._durations: deque[float] = deque(maxlen=RECENT)
         for result in self.archive.results.values():
             self.tuner.tell(self.archive.trials[result.trial], result)
         self.ended = ""
@@ -104,44 +130,84 @@ class Coordinator:
     @property
     def finished(self) -> bool:
         """Whether the search is over for good: nothing running and nothing left to begin."""
-        return bool(self.ended) and not self.suspended and not self._running and not self._again
+        return bool(self.ended) and not (self.suspended or self._left or self._running or self._again)
+
+    @property
+    def running(self) -> int:
+        """Number of trials that groups have."""
+        return len(self._running)
 
     def handle(self, message: Ready | Progress) -> Assignment | Wait | Stop | Verdict:
         """The reply to ``message``."""
         if isinstance(message, Progress):
-            if self.suspended:
-                trial = self._running[message.trial].trial
-                if trial.id not in self.archive.results:
-                    self._add(replace(trial, attempt=trial.attempt - 1))  # leaving in good order is no failed attempt
-                return Verdict.SUSPEND
-            return self.stopping.judge(self.archive, message)
+            return self._judge(message)
         if message.result is not None:
             self._take(message.result)
-        return self._next()
+        return self._next(message.group)
+
+    def lose(self, group: int, why: str) -> Trial | None:
+        """A group is no more; the trial that it had, if any, is given out again, unless it has cost too many groups."""
+        trial_id = self._groups.pop(group, None)
+        if trial_id is None:
+            return None
+        assignment = self._running.pop(trial_id).assignment
+        trial = assignment.trial
+        reasons = self._why.setdefault(trial_id, [])
+        reasons.append(why)
+        if not assignment.paused:
+            self._again.append(trial)
+        elif len(reasons) >= MAX_ATTEMPTS:  # what it had reached still counts
+            self._add(replace(assignment.paused, state=TrialState.STOPPED, error=self._broken(trial_id)))
+        return trial
+
+    def _judge(self, progress: Progress) -> Verdict:
+        running = self._running[progress.trial]
+        took, running.since = self.elapsed() - running.since, self.elapsed()
+        if not self.suspended and took <= self.time_left():
+            return self.stopping.judge(self.archive, progress)
+        # Another epoch would not come to its end in this job.
+        self._groups.pop(self._running.pop(progress.trial).group)
+        self._left.append(running.assignment)
+        trial = running.assignment.trial
+        if trial.id not in self.archive.results:
+            self._add(replace(trial, attempt=trial.attempt - 1))  # leaving in good order is no failed attempt
+        return Verdict.SUSPEND
 
     def _take(self, result: Result) -> None:
-        self._running.pop(result.trial)
+        self._groups.pop(self._running.pop(result.trial).group)
+        before = self.archive.results.get(result.trial)
         self._add(result)
         if result.state.has_score:
+            self._durations.append(result.seconds - (before.seconds if before else 0.0))
             self._weights.add(result.trial)
             self._discard_weights()
 
-    def _next(self) -> Assignment | Wait | Stop:
+    def _next(self, group: int) -> Assignment | Wait | Stop:
         if self.suspended:
             return Stop("suspended")
-        assignment = self._go_on() or self._start(self._begin_again() or self._begin())
-        if assignment is None:
-            return Stop(self.ended) if self.ended else Wait()
-        self._running[assignment.trial.id] = assignment
+        # A group's first trial is always begun, lest one that takes longer than a job never is.
+        if group in self._began and self._durations and self.time_left() < median(self._durations):
+            assignment = self._start(self._begin_again())
+            if assignment is None:
+                return Stop("suspended: the job's time is nearly up")
+        else:
+            assignment = self._go_on() or self._start(self._begin_again() or self._begin())
+            if assignment is None:
+                return Stop(self.ended) if self.ended and not self._running else Wait()
+        self._began.add(group)
+        self._groups[group] = assignment.trial.id
+        self._running[assignment.trial.id] = _Running(assignment, group, self.elapsed())
         return assignment
 
     def _go_on(self) -> Assignment | None:
         """A paused trial that the stopping rule wants to see more of."""
-        ready = {i for i in self._weights - self._running.keys() if self._weights.issuperset(self._team(i))}
-        promoted = self.stopping.promote(self.archive, ready)
+        promoted = self.stopping.promote(self.archive, self._may_go_on)
         if promoted is None:
             return None
         return Assignment(self.archive.trials[promoted], paused=self.archive.results[promoted])
+
+    def _may_go_on(self, trial: int) -> bool:
+        return trial in self._weights and trial not in self._running and self._weights.issuperset(self._team(trial))
 
     def _team(self, id_: int) -> tuple[int, ...]:
         return self.archive.trials[id_].proposal.team
@@ -155,14 +221,19 @@ class Coordinator:
     def _begin_again(self) -> Trial | None:
         """A trial that was cut off, under its id and seed, unless it was so too often."""
         while self._again:
-            trial = self._again.pop(0)
+            trial = self._again.popleft()
             if trial.attempt < MAX_ATTEMPTS:
                 trial = replace(trial, attempt=trial.attempt + 1)
                 self._add(trial)
                 return trial
-            error = f"cut off {MAX_ATTEMPTS} times"
-            self._add(self._refusal(trial) or unscored(trial, TrialState.FAILED, self.measure(trial.architecture), error))
+            refusal = self._refusal(trial)
+            cost = self.measure(trial.architecture) if refusal is None else refusal.cost
+            self._add(refusal or unscored(trial, TrialState.FAILED, cost, self._broken(trial.id)))
         return None
+
+    def _broken(self, trial: int) -> str:
+        reasons = self._why.get(trial)
+        return f"cut off {MAX_ATTEMPTS} times" + (f", the last time: {reasons[-1]}" if reasons else "")
 
     def _begin(self) -> Trial | None:
         """The next new trial; None if it is not known yet or, with a reason in ``ended``, if the search is over."""
@@ -230,21 +301,25 @@ class Coordinator:
             self.tuner.tell(self.archive.trials[event.trial], event)
 
     def _discard_weights(self) -> None:
+        """Let go of weights that nobody wants; only when enough may have piled up, since looking for them takes its time."""
+        if len(self._weights) < self._sweep_at:
+            return
         wanted = self._wanted_weights()
         for trial in self._weights - wanted:
             self.discard(trial)
         self._weights &= wanted
+        self._sweep_at = len(self._weights) + max(1, len(self._weights) // 4)
 
     def _wanted_weights(self) -> set[int]:
         """Trials whose weights somebody may start from."""
         keep = self.config.keep_weights
+        assignments = [*self._left, *(running.assignment for running in self._running.values())]
         wanted = {result.trial for result in self.archive.ranking[:keep]}
-        latest = islice((r for r in reversed(self.archive.results.values()) if r.state.has_score), keep)
-        wanted.update(result.trial for result in latest)
-        wanted.update(donor.trial.id for assignment in self._running.values() for donor in assignment.donors)
-        wanted.update(trial for trial, assignment in self._running.items() if assignment.paused)
+        wanted.update(result.trial for result in self.archive.latest(keep))
+        wanted.update(donor.trial.id for assignment in assignments for donor in assignment.donors)
+        wanted.update(assignment.trial.id for assignment in assignments if assignment.paused)
         wanted.update(trial.proposal.parent for trial in self._again if trial.proposal.parent is not None)
-        wanted.update(mate for a in self._running.values() for mate in a.trial.proposal.team)
+        wanted.update(mate for assignment in assignments for mate in assignment.trial.proposal.team)
         wanted.update(mate for trial in self._again for mate in trial.proposal.team)
         paused = [i for i in self._weights if self.archive.results[i].state is TrialState.PAUSED]
         wanted.update(mate for i in paused for mate in self._team(i))

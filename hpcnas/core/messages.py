@@ -1,4 +1,8 @@
-"""What ranks say to each other. A leader always waits for one reply to one message."""
+"""What ranks say to each other. A leader always waits for one reply to one message.
+
+Rank 0 forms groups of free ranks (``Form``) and, at the end, sends every rank home (``Leave``); in between leaders and the
+coordinator talk about trials.
+"""
 
 from __future__ import annotations
 
@@ -59,11 +63,49 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Stop:
-    """Coordinator to leader: no more work; the group leaves."""
+    """Coordinator to leader: no more work; the group dissolves."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Coordinator to leader: what comes next depends on a trial that is still running; ask again soon."""
+    """The coordinator's word that what comes next depends on a trial that is still running. Rank 0 keeps the leader's question
+    and puts it again when something has changed; the leader never hears of it."""
+
+
+@dataclass(frozen=True)
+class Alive:
+    """Leader to rank 0 now and then while its group works: it has not stopped. No answer."""
+
+    group: int
+
+
+@dataclass(frozen=True)
+class Form:
+    """Rank 0 to every rank of a new group: train together, the first one leads."""
+
+    number: int
+    """Never used twice in a job."""
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Free:
+    """Any rank to rank 0: my group is no more; answered by ``Form`` or ``Leave`` when there is something to do."""
+
+    group: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Rank 0 to every rank: the stage is over; answered by ``Gone``."""
+
+    status: int
+    """Exit status of the program."""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Any rank to rank 0: its last word, without which rank 0 does not leave."""

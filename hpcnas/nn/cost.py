@@ -8,8 +8,11 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
+from hpcnas.core.architecture import Architecture, Block
+from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.trial import Cost
 from hpcnas.nn.blocks.attention import SelfAttention
+from hpcnas.nn.model import Surroundings, build_block, build_ending, merged, seeded
 
 
 def measure(model: nn.Module, bands: int, frames: int) -> Cost:
@@ -18,6 +21,52 @@ def measure(model: nn.Module, bands: int, frames: int) -> Cost:
     Counted are the multiplications by weights of convolutions, dense and recurrent layers; biases, normalisation (folded
     into them at inference) and activations are not, as in the literature's tables.
     """
+    return _counted(model, torch.zeros(1, bands, frames))[0]
+
+
+class CostTable:
+    """Costs of towers, put together from those of their parts.
+
+    What a block costs depends on its input's shape alone, so that each is built and measured once per shape; rank 0 would
+    otherwise build every model that anybody trains. Equal to ``measure`` of the whole model.
+    """
+
+    def __init__(self, around: Surroundings, frames: int) -> None:
+        self._around, self._frames = around, frames
+        self._blocks: dict[tuple[Block, tuple[int, ...]], tuple[Cost, tuple[int, ...]]] = {}
+        self._endings: dict[tuple[int, ...], Cost] = {}
+
+    def measure(self, architecture: Architecture) -> Cost:
+        """Cost of one example; raises ArchitectureError if a block cannot follow the one before."""
+        shape: tuple[int, ...] = (self._around.bands, self._frames)
+        costs = []
+        try:
+            for block in (*architecture.blocks, *self._around.tail):
+                if (block, shape) not in self._blocks:
+                    self._blocks[block, shape] = self._of_block(block, shape)
+                cost, shape = self._blocks[block, shape]
+                costs.append(cost)
+            if shape not in self._endings:
+                self._endings[shape] = self._of_ending(shape)
+        except (RuntimeError, ValueError) as error:
+            raise ArchitectureError(f"{architecture}: cannot be built: {str(error).splitlines()[0]}") from error
+        costs.append(self._endings[shape])
+        return Cost(sum(c.params for c in costs), sum(c.macs for c in costs), sum(c.activations for c in costs))
+
+    def _of_block(self, block: Block, shape: tuple[int, ...]) -> tuple[Cost, tuple[int, ...]]:
+        with seeded(0):  # leaves the global generator as it was
+            module, _ = build_block(block, shape[:-1], self._around.causal)
+        cost, output = _counted(module, torch.zeros(1, *shape))
+        return cost, tuple(output.shape[1:])
+
+    def _of_ending(self, shape: tuple[int, ...]) -> Cost:
+        with seeded(0):
+            head, classifier = build_ending(self._around, shape[:-1])
+        return _counted(nn.Sequential(head, classifier), merged(torch.zeros(1, *shape)))[0]
+
+
+def _counted(module: nn.Module, example: Tensor) -> tuple[Cost, Tensor]:
+    """What a module costs on an example, and what it makes of it."""
     macs = activations = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple) -> None:
@@ -35,15 +84,15 @@ def measure(model: nn.Module, bands: int, frames: int) -> Cost:
             macs += module.weight.numel() * (output.numel() // output.shape[1])
 
     weighted = (nn.RNNBase, nn.Linear, nn.Conv1d, nn.Conv2d, SelfAttention)
-    hooks = [module.register_forward_hook(count) for module in model.modules() if isinstance(module, weighted)]
-    was_training = model.training
-    model.eval()
+    hooks = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, weighted)]
+    was_training = module.training
+    module.eval()
     with torch.no_grad():
-        model(torch.zeros(1, bands, frames))
-    model.train(was_training)
+        output = module(example)
+    module.train(was_training)
     for hook in hooks:
         hook.remove()
-    return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), macs, activations)
+    return Cost(sum(p.numel() for p in module.parameters() if p.requires_grad), macs, activations), output
 
 
 def latency_ms(model: nn.Module, bands: int, frames: int, device: torch.device, repeats: int = 20) -> float:

@@ -27,6 +27,9 @@ class Group(Protocol):
     def sum(self, array: np.ndarray) -> np.ndarray:
         """Sum over the ranks, the same on all of them."""
 
+    def beat(self) -> None:
+        """A sign of life; called within long work between two of the others."""
+
 
 class SoloGroup:
     """A group of one, without Horovod: for tests and for use as a library."""
@@ -47,3 +50,6 @@ class SoloGroup:
 
     def sum(self, array: np.ndarray) -> np.ndarray:
         return array
+
+    def beat(self) -> None:
+        pass

@@ -56,10 +56,8 @@ class Model(nn.Module):
         shape: tuple[int, ...] = (around.bands,)
         self.blocks, shape = _tower(architecture.blocks, shape, around.causal)
         self.tail, shape = _tower(around.tail, shape, around.causal)
-        (channels,) = _adapted(shape, False)
-        self.head = HEADS[around.head](channels)
+        self.head, self.classifier = build_ending(around, shape)
         self.dropout = nn.Dropout(around.dropout)
-        self.classifier = nn.Linear(channels * self.head.multiple, around.classes)
 
     def forward(self, features_BFT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
         """(B, K) logits of (B, F, T) features, of which only the first ``lengths_B`` frames are real, if given."""
@@ -69,7 +67,7 @@ class Model(nn.Module):
         x = features_BFT
         for block in (*self.blocks, *self.tail):
             x = block(x)
-        return self.judge(_merged(x))
+        return self.judge(merged(x))
 
     def judge(self, outputs_BCT: Tensor) -> Tensor:
         """(B, K) logits of the tower's outputs over any stretch of time."""
@@ -89,7 +87,7 @@ class Model(nn.Module):
         for block, block_state in zip(tower, state or [None] * len(tower)):
             x, block_state = block.stream(x, block_state)
             after.append(block_state)
-        return _merged(x), after
+        return merged(x), after
 
     def inherit(self, arrays: Mapping[str, np.ndarray], near_identity: bool) -> int:
         """Take over ``arrays``, named as here; returns how many parameters that were.
@@ -126,7 +124,7 @@ class Adapted(nn.Module):
     def _adapt(self, x: Tensor) -> Tensor:
         if self._on_planes:
             return x.unsqueeze(1) if x.dim() == 3 else x
-        return _merged(x)
+        return merged(x)
 
 
 def build_model(architecture: Architecture, around: Surroundings, seed: int) -> Model:
@@ -153,23 +151,36 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def build_block(block: Block, shape: tuple[int, ...], causal: bool) -> tuple[Adapted, tuple[int, ...]]:
+    """A block's module for frames of ``shape``, (C,) or (C, F), and the shape of the frames that it gives."""
+    block = known_type(block.kind, BLOCK_TYPES).complete(block)
+    part = BLOCKS[block.kind]
+    if causal and not part.type.causal:
+        raise ValueError(f"{block.kind} is not causal")
+    on_planes = len(shape) == 2 if part.type.layout == "any" else part.type.layout == "plane"
+    shape = _adapted(shape, on_planes)
+    module = part.build(dict(block.settings), shape, causal)
+    return Adapted(module, on_planes), _out_shape(module, shape)
+
+
+def build_ending(around: Surroundings, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+    """Head and classifier behind frames of ``shape``."""
+    (channels,) = _adapted(shape, False)
+    head = HEADS[around.head](channels)
+    return head, nn.Linear(channels * head.multiple, around.classes)
+
+
 def _tower(blocks: Sequence[Block], shape: tuple[int, ...], causal: bool) -> tuple[nn.ModuleList, tuple[int, ...]]:
-    """The blocks' modules, and the shape (C,) or (C, F) of what they give for frames of ``shape``."""
+    """The blocks' modules, and the shape of the frames that the last one gives."""
     modules = nn.ModuleList()
     for block in blocks:
-        block = known_type(block.kind, BLOCK_TYPES).complete(block)
-        part = BLOCKS[block.kind]
-        if causal and not part.type.causal:
-            raise ValueError(f"{block.kind} is not causal")
-        on_planes = len(shape) == 2 if part.type.layout == "any" else part.type.layout == "plane"
-        shape = _adapted(shape, on_planes)
-        module = part.build(dict(block.settings), shape, causal)
-        modules.append(Adapted(module, on_planes))
-        shape = _out_shape(module, shape)
+        module, shape = build_block(block, shape, causal)
+        modules.append(module)
     return modules, shape
 
 
-def _merged(x: Tensor) -> Tensor:
+def merged(x: Tensor) -> Tensor:
+    """Planes (B, C, F, T) as sequences (B, C * F, T); sequences as they are."""
     return x.flatten(1, 2) if x.dim() == 4 else x
 
 

@@ -24,21 +24,31 @@ from hpcnas.nn.recipe import TrainingConfig
 
 @dataclass
 class Trainer:
-    """Trains models on a corpus with the ranks of a group."""
+    """Trains models on a corpus with the ranks of a group.
+
+    Args:
+        group_size: ranks that a group has by plan. One with fewer trains alike: each rank takes a larger share of the batch.
+    """
 
     corpus: Corpus
     group: Group
     config: TrainingConfig
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    group_size: int = 1
 
     def with_settings(self, config: TrainingConfig, augmentation: AugmentationConfig) -> Trainer:
         """The same, training in another way."""
         return replace(self, config=config, augmentation=augmentation)
 
     @property
+    def own_batch(self) -> int:
+        """Examples of each rank's batch."""
+        return math.ceil(self.config.batch_size * self.group_size / self.group.size)
+
+    @property
     def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.corpus.train) / (self.config.batch_size * self.group.size))
+        return math.ceil(len(self.corpus.train) / (self.own_batch * self.group.size))
 
     def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimiser that ``train`` is to use; moves the model to the device."""
@@ -72,7 +82,7 @@ class Trainer:
             # The global generator (dropout) is seeded anew each epoch, so that whoever runs between epochs cannot matter.
             with seeded(int(own_seed)):
                 for rows in self._batches(shuffling):
-                    optimizer.param_groups[0]["lr"] = config.rate(step / steps, group.size)
+                    optimizer.param_groups[0]["lr"] = config.rate(step / steps, self.group_size)
                     features, lengths, targets = self._training_batch(rows, augmentation)
                     optimizer.zero_grad()
                     with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
@@ -104,6 +114,7 @@ class Trainer:
                 windows = split.windows(rows[batch], offsets[batch], self.corpus.window)
                 lengths = split.real_frames(rows[batch], offsets[batch], self.corpus.window)
                 features = self.corpus.front_end(windows, lengths)
+                self.group.beat()
                 np.add.at(logits, rows[batch], model(features.to(self.device), lengths).float().cpu().numpy())
         model.train(was_training)
         logits[own] /= np.bincount(rows, minlength=len(split))[own, None]
@@ -115,8 +126,8 @@ class Trainer:
         order = shuffling.permutation(len(self.corpus.train))
         padded = np.resize(order, math.ceil(len(order) / size) * size)
         own = padded[self.group.rank :: size]
-        for start in range(0, len(own), self.config.batch_size):
-            yield np.sort(own[start : start + self.config.batch_size])
+        for start in range(0, len(own), self.own_batch):
+            yield np.sort(own[start : start + self.own_batch])
 
     def _training_batch(self, rows: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor]:
         """Varied features, how many frames of them are real, and their classes or, mixed up, shares of classes; of longer

@@ -1,16 +1,22 @@
-"""Messages over MPI. Whoever waits sleeps: a blocking receive burns a core for a week."""
+"""Messages over MPI. Whoever waits sleeps: a blocking receive burns a core for a week.
+
+Requests to rank 0 share one tag, so that a rank's words arrive in the order in which they were said.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mpi4py import MPI
 
 from hpcnas.core.coordinator import Coordinator
-from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
+from hpcnas.core.messages import Alive, Assignment, Progress, Ready, Stop, Verdict
 
-_REQUEST, _REPLY, _ORDER = 1, 2, 3
+REQUEST, REPLY, ORDER, PLACE, CONTROL = 1, 2, 3, 4, 5
+"""To rank 0; its answer to a leader; leader to members; rank 0 to a worker without a group; rank 0 to a worker's warden."""
 
 
 class Backoff:
@@ -28,12 +34,19 @@ class Backoff:
         self._pause = min(2 * self._pause, self._longest)
 
 
-def receive(comm: MPI.Comm, source: int, tag: int) -> Any:
-    """The next message from ``source``."""
-    backoff = Backoff()
+def receive(comm: MPI.Comm, source: int, tag: int, look: Callable[[], None] = lambda: None, longest: float = 0.005) -> Any:
+    """The next message from ``source``; ``look`` is called between two looks for it, and may raise."""
+    backoff = Backoff(longest)
     while (message := comm.improbe(source, tag)) is None:
+        look()
         backoff.wait()
     return message.recv()
+
+
+def forget(comm: MPI.Comm, source: int, tag: int) -> None:
+    """Take in and drop what has arrived."""
+    while (message := comm.improbe(source, tag)) is not None:
+        message.recv()
 
 
 def meet(comm: MPI.Comm) -> None:
@@ -43,32 +56,65 @@ def meet(comm: MPI.Comm) -> None:
         backoff.wait()
 
 
+class Pulse:
+    """Signs of life of one rank: whether it only waits for others, and, of a leader, word to rank 0 that its group works.
+
+    Args:
+        alive: tells rank 0; called at most once in ``every_s`` seconds.
+    """
+
+    def __init__(self, alive: Callable[[], None] = lambda: None, every_s: float = 60.0) -> None:
+        self._alive, self._every_s, self._last = alive, every_s, time.monotonic()
+        self.is_waiting = False
+
+    def beat(self) -> None:
+        if time.monotonic() - self._last >= self._every_s:
+            self._last = time.monotonic()
+            self._alive()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Within, only others can be to blame that it takes long."""
+        self.is_waiting = True
+        try:
+            yield
+        finally:
+            self.is_waiting = False
+
+
 class LeaderChannel:
-    """A leader's line to the coordinator."""
+    """A leader's line to rank 0.
 
-    def __init__(self, world: MPI.Comm) -> None:
-        self._world = world
+    Args:
+        look: called while an answer is awaited; raises if the leader's group is lost meanwhile.
+    """
 
-    def ask(self, message: Ready | Progress) -> Assignment | Wait | Stop | Verdict:
-        self._world.send(message, dest=0, tag=_REQUEST)
-        return receive(self._world, 0, _REPLY)
+    def __init__(self, world: MPI.Comm, pulse: Pulse, look: Callable[[], None]) -> None:
+        self._world, self._pulse, self._look = world, pulse, look
+
+    def ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
+        self._world.send(message, dest=0, tag=REQUEST)
+        with self._pulse.waiting():
+            return receive(self._world, 0, REPLY, self._look)
 
 
 class LocalChannel:
     """The same, where coordinator and leader share the process."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
-        self._coordinator = coordinator
+    def __init__(self, coordinator: Coordinator, commit: Callable[[], None]) -> None:
+        self._coordinator, self._commit = coordinator, commit
 
-    def ask(self, message: Ready | Progress) -> Assignment | Wait | Stop | Verdict:
-        return self._coordinator.handle(message)
+    def ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
+        reply = self._coordinator.handle(message)
+        self._commit()
+        return reply
 
 
 class GroupChannel:
     """Leader to members: what the whole group must know before its next collective step."""
 
-    def __init__(self, comm: MPI.Comm) -> None:
-        self._comm = comm
+    def __init__(self, comm: MPI.Comm, pulse: Pulse) -> None:
+        self._comm, self._pulse = comm, pulse
         self._sending: list[MPI.Request] = []
 
     @property
@@ -78,29 +124,15 @@ class GroupChannel:
     def tell(self, order: Any) -> Any:
         """Leader: send ``order`` to every member, and return it."""
         MPI.Request.Waitall(self._sending)
-        self._sending = [self._comm.isend(order, dest=member, tag=_ORDER) for member in range(1, self._comm.size)]
+        self._sending = [self._comm.isend(order, dest=member, tag=ORDER) for member in range(1, self._comm.size)]
         return order
 
     def hear(self) -> Any:
         """Member: the leader's next order."""
-        return receive(self._comm, 0, _ORDER)
+        with self._pulse.waiting():
+            return receive(self._comm, 0, ORDER)
 
 
-def serve(coordinator: Coordinator, world: MPI.Comm, groups: int) -> None:
-    """Rank 0: answer leaders until every group was told to stop."""
-    backoff, status = Backoff(), MPI.Status()
-    replies: dict[int, MPI.Request] = {}
-    open_groups = groups
-    while open_groups:
-        message = world.improbe(MPI.ANY_SOURCE, _REQUEST, status)
-        if message is None:
-            backoff.wait()
-            continue
-        backoff.reset()
-        reply = coordinator.handle(message.recv())
-        open_groups -= isinstance(reply, Stop)
-        # A leader waits for its reply before it speaks again: one request a leader is enough.
-        if status.source in replies:
-            replies[status.source].wait()
-        replies[status.source] = world.isend(reply, dest=status.source, tag=_REPLY)
-    MPI.Request.Waitall(list(replies.values()))
+def sign_of_life(world: MPI.Comm, group: int) -> Callable[[], None]:
+    """What a leader tells rank 0 while its group works."""
+    return lambda: world.send(Alive(group), dest=0, tag=REQUEST)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,11 +35,10 @@ def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = No
     Raises:
         DataError: on all ranks, with a summary of what cannot be read on any of them, unless that is to be skipped.
     """
-    index, path, missing = on_first_rank(world, lambda: _look_up(config))
+    index, path, part, missing = on_first_rank(world, lambda: _look_up(config))
     bank = config.features.bank
     if missing:
         start = time.monotonic()
-        part = path.with_name(f".{path.name}.part")
         on_first_rank(world, lambda: features.create(part, index, config.data, bank))
         meet(world)
         step = _Progress(len(index.examples) // world.size).step if world.rank == 0 else lambda: None
@@ -69,12 +70,13 @@ def card_of(corpus: Corpus) -> ModelCard:
     return ModelCard(corpus.front_end.mean.numpy(), corpus.front_end.std.numpy(), corpus.class_names)
 
 
-def _look_up(config: Config) -> tuple[CorpusIndex, Path, bool]:
+def _look_up(config: Config) -> tuple[CorpusIndex, Path, Path, bool]:
+    """The corpus, its feature file, where that is written (another job may be doing the same), and whether it has to be."""
     index = DATASETS[config.data.name].index(config.data, config.seed)
     folder = cache_folder(config.data.cache) / "features"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{features.fingerprint(index, config.data, config.features.bank)}.h5"
-    return index, path, not path.exists()
+    return index, path, path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part"), not path.exists()
 
 
 class _Progress:

@@ -16,6 +16,7 @@ from mpi4py import MPI
 from tqdm import tqdm
 
 from hpcnas.core.errors import HpcnasError, LaunchError
+from hpcnas.runtime.groups import is_fault_tolerant
 from hpcnas.store.run_dir import RunDir
 
 EXIT_USER_ERROR = 2
@@ -30,6 +31,8 @@ def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequenc
 
     An HpcnasError that all ranks raise becomes one line from rank 0 and status 2; any other exception on any rank ends the
     whole job at once, since the other ranks may be waiting in a collective.
+
+    Under a fault-tolerant MPI ranks leave without MPI_Finalize, which may wait for the dead.
     """
     with abort_on_error(MPI.COMM_WORLD):
         world = MPI.COMM_WORLD.Dup()
@@ -41,6 +44,9 @@ def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequenc
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             status = EXIT_USER_ERROR
         sys.stdout.flush()
+        sys.stderr.flush()
+        if is_fault_tolerant():
+            os._exit(status)
     sys.exit(status)
 
 
@@ -51,12 +57,18 @@ def abort_on_error(comm: MPI.Comm) -> Iterator[None]:
         yield
     except SystemExit:
         raise
-    except BaseException:
-        where = f"rank {comm.rank} of {comm.size} on {socket.gethostname()}"
-        print(f"{where}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+    except BaseException as error:
+        what = traceback.format_exc() if not isinstance(error, AloneError) else f"{error}\n"
+        print(f"rank {comm.rank} of {comm.size} on {socket.gethostname()}:\n{what}", file=sys.stderr, end="", flush=True)
+        # A communication that failed is somebody else's end: the job may well resume.
+        status = EXIT_SUSPENDED if isinstance(error, MPI.Exception) else 1
         if comm.size == 1:
-            os._exit(1)
-        comm.Abort(1)
+            os._exit(status)
+        comm.Abort(status)
+
+
+class AloneError(Exception):
+    """What went wrong on one rank alone, with a message for the user."""
 
 
 @contextmanager
@@ -66,7 +78,9 @@ def alone() -> Iterator[None]:
     try:
         yield
     except HpcnasError as error:
-        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        raise AloneError(f"{type(error).__name__}: {error}") from error
+    except OSError as error:  # a full disk, a folder that vanished
+        raise AloneError(f"{error}; mend that, then the same command with --resume goes on") from error
 
 
 def on_first_rank(world: MPI.Comm, function: Callable[[], T]) -> T:
@@ -111,17 +125,15 @@ def stop_on_signal(stop: Callable[[], None]) -> None:
         signal.signal(number, handler)
 
 
-def set_up_logging(run: RunDir, rank: int, leads: bool) -> None:
-    """Rank 0 prints INFO; others print warnings only. Rank 0 and leaders keep their INFO below ``logs/``."""
+def set_up_logging(run: RunDir, rank: int) -> None:
+    """Rank 0 prints INFO; others print warnings only, and keep their INFO, if any, below ``logs/``."""
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     form = logging.Formatter(f"%(asctime)s r{rank:03d} %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
     console = _AboveTheBar()
     console.setLevel(logging.INFO if rank == 0 else logging.WARNING)
-    handlers: list[logging.Handler] = [console]
-    if leads:
-        run.log(rank).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(run.log(rank)))
+    run.log(rank).parent.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [console, logging.FileHandler(run.log(rank), delay=True)]
     for handler in handlers:
         handler.setFormatter(form)
     root.handlers = handlers

@@ -13,7 +13,7 @@ from hpcnas.core import metrics
 from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import unscored
 from hpcnas.core.errors import ArchitectureError, TrialError
-from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
+from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
 from hpcnas.core.tuning import OF_AUGMENTATION
 from hpcnas.nn.augmentation import AugmentationConfig
@@ -27,9 +27,6 @@ from hpcnas.runtime.checkpoint import SoFar
 from hpcnas.runtime.models import Library, labels_alone
 from hpcnas.store import weights
 from hpcnas.store.run_dir import Stage
-
-_WAIT_S = 0.5
-"""Between two questions of a group for which there is no work yet."""
 
 
 @dataclass
@@ -66,11 +63,7 @@ class TrialRunner:
             order = self._ask(Ready(self.number, result))
             if isinstance(order, Stop):
                 return
-            if isinstance(order, Wait):
-                time.sleep(_WAIT_S)
-                result = None
-            else:
-                result = self.run(order)
+            result = self.run(order)
 
     def run(self, assignment: Assignment) -> Result | None:
         """The result of a trial; None if it was suspended. Its weights are on disk before it is returned."""
@@ -115,11 +108,13 @@ class TrialRunner:
                     break
             self._store(trial, model, logits)
             score, loss = so_far.curve[-1], metrics.cross_entropy(together, labels)
-        except (ArchitectureError, TrialError) as reason:
+        except (ArchitectureError, TrialError, MemoryError, RuntimeError) as reason:
+            if not self._is_of_trial(reason):
+                raise
             self._forget_checkpoint(trial)
             if assignment.paused:  # what it had reached still counts
-                return replace(assignment.paused, state=TrialState.STOPPED, error=str(reason))
-            state, error = TrialState.FAILED, str(reason)
+                return replace(assignment.paused, state=TrialState.STOPPED, error=_first_line(reason))
+            state, error = TrialState.FAILED, _first_line(reason)
         self._forget_checkpoint(trial)
         return Result(
             trial=trial.id,
@@ -136,6 +131,11 @@ class TrialRunner:
             error=error,
         )
 
+    def _is_of_trial(self, error: Exception) -> bool:
+        """Whether the trial is to blame, and every rank of the group sees it alike."""
+        out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+        return isinstance(error, (ArchitectureError, TrialError)) or (out_of_memory and self.trainer.group.size == 1)
+
     def _forget_checkpoint(self, trial: Trial) -> None:
         if self.channel.is_leader:
             self.stage.checkpoint(trial.id).unlink(missing_ok=True)
@@ -149,7 +149,7 @@ class TrialRunner:
         config = replace(self.trainer.config, **settings)
         return self.trainer.with_settings(config, augmentation), replace(self.around, dropout=config.dropout)
 
-    def _ask(self, message: Ready | Progress) -> Assignment | Wait | Stop | Verdict:
+    def _ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
         """The coordinator's answer to the leader's message, on every rank of the group."""
         return self.channel.tell(self.line.ask(message)) if self.channel.is_leader else self.channel.hear()
 
@@ -209,3 +209,7 @@ class TrialRunner:
         if self.channel.is_leader:
             arrays = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
             weights.save(self.stage.weights(trial.id), trial, arrays, logits)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
 
 from tqdm import tqdm
 
@@ -24,15 +23,14 @@ class Watch:
 
     Args:
         total: trials that the stage will have.
-        groups: how many work at a time.
         elapsed: seconds that the stage has taken.
         objective: name of the score.
     """
 
-    def __init__(self, archive: Archive, total: int, groups: int, elapsed: Callable[[], float], objective: str) -> None:
-        self._objective = objective
-        self._archive, self._groups, self._elapsed = archive, groups, elapsed
-        self._start, self._busy = time.monotonic(), 0.0
+    def __init__(self, archive: Archive, total: int, objective: str) -> None:
+        self._archive, self._objective = archive, objective
+        self._busy = 0.0
+        self._groups, self._there, self._since = 0, 0.0, time.monotonic()
         self._last_line = 0.0
         self._in_place = sys.stderr.isatty()
         self._bar = tqdm(
@@ -49,20 +47,28 @@ class Watch:
         """Show an event that the archive is about to take in."""
         if isinstance(event, Trial):
             return
-        self._busy += event.seconds
+        before = self._archive.results.get(event.trial)  # of a trial that was paused
+        self._busy += event.seconds - (before.seconds if before else 0.0)
         logger.info("%s", describe(self._archive.trials[event.trial], event, self._objective))
         scores = [r.score for r in (*self._archive.ranking[:1], event) if r.state.has_score]
         best = f"best={max(scores):.4f}" if scores else "best=none"
         self._bar.set_postfix_str(f"{best} busy={self.busy_share:.0%}", refresh=False)
-        self._bar.update()
+        self._bar.update(0 if before else 1)
         if not self._in_place and time.monotonic() - self._last_line >= _EVERY_S:
             self._last_line = time.monotonic()
             logger.info("%s", self._bar)
 
+    def work_in(self, groups: int) -> None:
+        """So many groups work from now on."""
+        now = time.monotonic()
+        self._there += self._groups * (now - self._since)
+        self._groups, self._since = groups, now
+
     @property
     def busy_share(self) -> float:
         """Share of the groups' time since the start that went into finished trials."""
-        return min(1.0, self._busy / (self._groups * max(1e-9, time.monotonic() - self._start)))
+        self.work_in(self._groups)
+        return min(1.0, self._busy / max(1e-9, self._there))
 
     def close(self) -> None:
         if not self._in_place and self._bar.n:

@@ -1,6 +1,6 @@
 """The journal: append-only events, the truth about a run. Everything else can be rebuilt from it or redone.
 
-One JSON line an event, synced before ``append`` returns. A kill can tear the last line only; it is dropped on reading and
+One JSON line an event, synced before anyone is told of it. A kill can tear the last line only; it is dropped on reading and
 cut off before the next one is written.
 """
 
@@ -28,7 +28,7 @@ class Record:
 
 
 class Journal:
-    """One writer at a time; ``append`` is durable."""
+    """One writer at a time. What was appended is durable after ``commit``: events that come together share one sync."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,11 +41,17 @@ class Journal:
         except OSError:
             pass  # a file system without locks: the user's care must do
         self._file.truncate(_whole_lines(path.read_bytes()))
+        self._is_behind = False
 
     def append(self, event: Trial | Result, elapsed: float) -> None:
         self._file.write(json.dumps({"elapsed": round(elapsed, 3), **encode(event)}).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._is_behind = True
+
+    def commit(self) -> None:
+        if self._is_behind:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._is_behind = False
 
 
 def replay(path: Path) -> list[Record]:

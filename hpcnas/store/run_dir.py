@@ -22,6 +22,11 @@ class Stage:
         return self.root / "journal.jsonl"
 
     @property
+    def folders(self) -> list[Path]:
+        """Where files of this stage are written."""
+        return [self.root, self.root / "checkpoints", *self.root.glob("weights/*")]
+
+    @property
     def settings(self) -> Path:
         """What the stage was begun with, where the run's configuration does not say."""
         return self.root / "settings.toml"

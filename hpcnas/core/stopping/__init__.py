@@ -1,6 +1,6 @@
 """Stopping rules: is a running trial still worth its time.
 
-A rule is a frozen dataclass with ``judge(archive, progress) -> Verdict``, and ``promote(archive, candidates) -> int | None``:
+A rule is a frozen dataclass with ``judge(archive, progress) -> Verdict``, and ``promote(archive, may_go_on) -> int | None``:
 which of the paused trials, if any, goes on before a new one is begun.
 """
 

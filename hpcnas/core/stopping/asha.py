@@ -7,13 +7,14 @@ best, from the highest rung down, and only then begins a new one.
 
 from __future__ import annotations
 
-from collections.abc import Set
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.checks import at_least
 from hpcnas.core.messages import Progress, Verdict
-from hpcnas.core.trial import TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,26 +31,26 @@ class Asha:
     def judge(self, archive: Archive, progress: Progress) -> Verdict:
         if not self._is_rung(progress.epoch):
             return Verdict.CONTINUE
-        arrived = self._scores(archive, progress.epoch, but=progress.trial)
-        better = sum(score >= progress.score for score in arrived.values())
-        return Verdict.CONTINUE if better < (len(arrived) + 1) // self.factor else Verdict.PAUSE
+        arrived = archive.after(progress.epoch)
+        better, others = bisect_right(arrived, (-progress.score, math.inf)), len(arrived)
+        own = archive.results.get(progress.trial)  # of a trial that came here before its group was lost
+        if own is not None and len(own.curve) >= progress.epoch:
+            better, others = better - (own.curve[progress.epoch - 1] >= progress.score), others - 1
+        return Verdict.CONTINUE if better < (others + 1) // self.factor else Verdict.PAUSE
 
-    def promote(self, archive: Archive, candidates: Set[int]) -> int | None:
+    def promote(self, archive: Archive, may_go_on: Callable[[int], bool]) -> int | None:
         """The best paused trial on the highest rung whose place there is among the first 1 / ``factor``."""
-        waiting = [archive.results[i] for i in candidates if archive.results[i].state is TrialState.PAUSED]
-        for rung in sorted({len(result.curve) for result in waiting}, reverse=True):
-            arrived = self._scores(archive, rung)
-            go_on = set(sorted(arrived, key=lambda i: (-arrived[i], i))[: len(arrived) // self.factor])
-            ready = [result for result in waiting if len(result.curve) == rung and result.trial in go_on]
-            if ready:
-                return min(ready, key=lambda result: (-result.score, result.trial)).trial
+        paused = archive.paused()
+        for rung in sorted(paused, reverse=True):
+            arrived = archive.after(rung)
+            for entry in paused[rung]:
+                if bisect_left(arrived, entry) >= len(arrived) // self.factor:
+                    break
+                if may_go_on(entry[1]):
+                    return entry[1]
         return None
 
     def _is_rung(self, epoch: int) -> bool:
         while epoch > self.first and epoch % self.factor == 0:
             epoch //= self.factor
         return epoch == self.first
-
-    def _scores(self, archive: Archive, rung: int, but: int | None = None) -> dict[int, float]:
-        """Scores at a rung of all trials that have come to it."""
-        return {r.trial: r.curve[rung - 1] for r in archive.ranking if len(r.curve) >= rung and r.trial != but}

@@ -7,7 +7,6 @@ differs: scores at the same epoch are compared, not running averages, since tria
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import median
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.checks import at_least
@@ -26,5 +25,8 @@ class Median(EndingRule):
         at_least(1, "stopping", min_trials=self.min_trials, grace=self.grace)
 
     def keep_going(self, archive: Archive, progress: Progress) -> bool:
-        others = [result.curve[progress.epoch - 1] for result in archive.ranking if len(result.curve) >= progress.epoch]
-        return progress.epoch < self.grace or len(others) < self.min_trials or progress.score >= median(others)
+        others = archive.after(progress.epoch)
+        if progress.epoch < self.grace or len(others) < self.min_trials:
+            return True
+        middle = others[(len(others) - 1) // 2], others[len(others) // 2]  # ordered already
+        return progress.score >= -(middle[0][0] + middle[1][0]) / 2

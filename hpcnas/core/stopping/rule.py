@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.messages import Progress, Verdict
@@ -17,5 +17,5 @@ class EndingRule:
     def judge(self, archive: Archive, progress: Progress) -> Verdict:
         return Verdict.CONTINUE if self.keep_going(archive, progress) else Verdict.STOP
 
-    def promote(self, archive: Archive, candidates: Set[int]) -> int | None:
+    def promote(self, archive: Archive, may_go_on: Callable[[int], bool]) -> int | None:
         return None

@@ -18,6 +18,9 @@ from hpcnas.core.pareto import crowding, objectives, ranks
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.trial import Proposal
 
+MOST_TRIALS = 1000
+"""Parents are among so many latest trials: sorting into fronts takes their square."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pareto:
@@ -38,7 +41,7 @@ class Pareto:
         between(0, 1, "strategy", crossover=self.crossover)
 
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
-        results = archive.ranking
+        results = archive.latest(MOST_TRIALS)
         if len(results) < self.initial:
             return Proposal(random_tower(space, int(rng.integers(1, self.initial_depth + 1)), rng), None, "start")
         points = np.array([objectives(result) for result in results])

@@ -6,7 +6,6 @@ Real et al., AAAI 2019 (doi:10.1609/aaai.v33i01.33014780), Algorithm 1, on tower
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar
 
 import numpy as np
@@ -33,8 +32,7 @@ class RegularizedEvolution:
         at_least(1, "strategy", population=self.population, sample=self.sample, initial_depth=self.initial_depth)
 
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
-        scored = [result for result in reversed(archive.results.values()) if result.state.has_score]
-        alive = list(islice(scored, self.population))
+        alive = archive.latest(self.population)
         if len(alive) < self.population:
             return Proposal(random_tower(space, int(rng.integers(1, self.initial_depth + 1)), rng), None, "start")
         drawn = rng.choice(len(alive), size=min(self.sample, len(alive)), replace=False)

@@ -24,6 +24,8 @@ from hpcnas.core.mutation import random_mutation, random_tower
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.trial import Proposal
 
+MOST_TRIALS = 1000
+"""The model is fitted to so many latest trials: the time it takes grows with their square."""
 MOST_BASE_FEATURES = 60
 """Features that ``harmonica`` multiplies with each other: the most frequent ones."""
 
@@ -62,8 +64,9 @@ class LinearModel:
         # What was refused was the model's favourite: leave it to chance once in a while.
         if not new or refused % 2 or rng.random() < self.exploration:
             return proposals[0]
-        tried = [archive.trials[result.trial].architecture for result in archive.ranking]
-        scores = np.array([result.score for result in archive.ranking])
+        latest = archive.latest(MOST_TRIALS)
+        tried = [archive.trials[result.trial].architecture for result in latest]
+        scores = np.array([result.score for result in latest])
         predicted = self.predict(tried, scores, [proposal.architecture for proposal in new])
         return new[int(predicted.argmax())]
 

@@ -1,0 +1,169 @@
+"""Which worker is where: free, in a group, on its way out of one, or lost; and who trains together next.
+
+Pure: told of everything, talks to nobody. Rank 0 coordinates and is not in here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from hpcnas.core.checks import at_least
+from hpcnas.core.errors import ConfigError
+from hpcnas.core.messages import Form
+
+FORMING_S = 120.0
+"""A new group is given at least so long until it asks for work: thousands of ranks may be starting at the same time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """How a run lives with what happens on a cluster."""
+
+    on_group_loss: str = "auto"
+    """A rank that is killed, hangs or fails takes its group with it. ``continue``: the others go on, survivors form new groups;
+    needs an MPI that is fault tolerant (Open MPI 5 under ``mpirun --with-ft ulfm``). ``abort``: the job ends, to be resumed.
+    ``auto``: the first where the MPI can do it, else the second."""
+    hang_limit_s: float = 600.0
+    """Seconds without a sign of life after which a group counts as hung; well above the slowest step."""
+    warning_s: float = 60.0
+    """So many seconds before the job's end training has stopped; see ``--time-limit``."""
+    scratch: str = ""
+    """Folder on each node's own disk, such as ``$TMPDIR``, to which features are copied before training; empty: they are mapped
+    from where they are cached."""
+
+    def __post_init__(self) -> None:
+        if self.on_group_loss not in ("auto", "continue", "abort"):
+            raise ConfigError(f'cluster.on_group_loss = "{self.on_group_loss}": unknown; known: auto, continue, abort')
+        at_least(10, "cluster", hang_limit_s=self.hang_limit_s)
+        at_least(0, "cluster", warning_s=self.warning_s)
+
+
+class Roster:
+    """Workers and their groups.
+
+    Groups are consecutive ranks of one node wherever that leaves nobody over. At the start ranks that do not fill a group are
+    spares; once a rank was lost, what is left over forms a smaller group rather than wait.
+
+    Args:
+        nodes: name of every rank's node, by rank; those without a group are free.
+    """
+
+    def __init__(
+        self, nodes: Sequence[str], group_size: int, hang_limit_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._nodes, self._size, self._limit_s, self._clock = nodes, group_size, hang_limit_s, clock
+        self.groups: dict[int, Form] = {}
+        self.lost: set[int] = set()
+        self._free = set(range(1, len(nodes)))
+        self._leaving: dict[int, float] = {}
+        """Ranks whose group is no more, and since when; they have yet to say that they are free."""
+        self._heard: dict[int, float] = {}
+        self._asked: set[int] = set()
+        self._number_of: dict[int, int] = {}
+        self._next_number = 0
+
+    @property
+    def spare(self) -> list[int]:
+        """Free ranks."""
+        return sorted(self._free)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody trains and nobody is about to."""
+        return not self.groups and not self._leaving
+
+    def form(self) -> Iterator[Form]:
+        """Put free ranks into groups."""
+        by_node: dict[str, list[int]] = {}
+        for rank in self.spare:
+            by_node.setdefault(self._nodes[rank], []).append(rank)
+        over = []
+        for ranks in by_node.values():
+            full = len(ranks) // self._size * self._size
+            yield from map(self._grouped, _chunks(ranks[:full], self._size))
+            over += ranks[full:]
+        over.sort()
+        full = len(over) // self._size * self._size
+        yield from map(self._grouped, _chunks(over[:full], self._size))
+        if self.lost and not self._leaving and over[full:]:
+            yield self._grouped(over[full:])
+
+    def group_of(self, rank: int) -> int | None:
+        """Number of the rank's group; None if that is no more, and whatever the rank still says of it is out of date."""
+        return self._number_of.get(rank)
+
+    def hear(self, group: int) -> None:
+        """A sign of life."""
+        self._heard[group] = self._clock()
+        self._asked.add(group)
+
+    def pause(self, group: int) -> None:
+        """The group waits for work: it owes no sign of life until it has some."""
+        self._heard.pop(group, None)
+
+    def rest(self, group: int) -> None:
+        """There is no more work for the group: its ranks only wait to be sent home."""
+        for rank in self._remove(group).ranks:
+            self._number_of.pop(rank)
+
+    def free(self, rank: int) -> Form | None:
+        """The rank has left its group; returns the group if it falls apart by that."""
+        broken = self._dissolve(rank)
+        self._leaving.pop(rank, None)
+        if rank not in self.lost:
+            self._free.add(rank)
+        return broken
+
+    def lose(self, rank: int) -> Form | None:
+        """The rank is gone for good; returns the group if it falls apart by that."""
+        broken = self._dissolve(rank)
+        self.lost.add(rank)
+        self._free.discard(rank)
+        self._leaving.pop(rank, None)
+        return broken
+
+    def hung(self) -> list[Form]:
+        """Groups that owe a sign of life."""
+        now = self._clock()
+
+        def limit(number: int) -> float:
+            return self._limit_s if number in self._asked else max(FORMING_S, self._limit_s)
+
+        return [self.groups[number] for number, heard in self._heard.items() if now - heard > limit(number)]
+
+    def break_up(self, number: int) -> None:
+        """Let a group fall apart; its ranks are expected to say that they are free."""
+        for rank in self._remove(number).ranks:
+            self._number_of.pop(rank)
+            self._leaving[rank] = self._clock()
+
+    def stuck(self, limit_s: float) -> list[int]:
+        """Ranks that have not come out of a broken group for so long."""
+        return [rank for rank, since in self._leaving.items() if self._clock() - since > limit_s]
+
+    def _grouped(self, ranks: Sequence[int]) -> Form:
+        group = Form(self._next_number, tuple(ranks))
+        self._next_number += 1
+        self.groups[group.number] = group
+        self._heard[group.number] = self._clock()
+        self._free.difference_update(ranks)
+        self._number_of.update(dict.fromkeys(ranks, group.number))
+        return group
+
+    def _dissolve(self, rank: int) -> Form | None:
+        if rank not in self._number_of:
+            return None
+        group = self.groups[self._number_of[rank]]
+        self.break_up(group.number)
+        return group
+
+    def _remove(self, number: int) -> Form:
+        self._heard.pop(number, None)
+        self._asked.discard(number)
+        return self.groups.pop(number)
+
+
+def _chunks(ranks: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (ranks[start : start + size] for start in range(0, len(ranks), size))

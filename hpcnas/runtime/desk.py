@@ -1,0 +1,103 @@
+"""What rank 0 has on its desk during a stage: the coordinator with journal, clock, signals and what the user watches."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from hpcnas.config import Config
+from hpcnas.core.archive import Archive
+from hpcnas.core.coordinator import Coordinator
+from hpcnas.core.trial import Result, Trial
+from hpcnas.core.tuning import NoTuner, Tuner, TuningConfig
+from hpcnas.nn.corpus import Corpus
+from hpcnas.nn.cost import CostTable
+from hpcnas.runtime.launch import EXIT_SUSPENDED, stop_on_signal
+from hpcnas.runtime.plan import Plan
+from hpcnas.runtime.watch import Watch
+from hpcnas.store.files import sweep
+from hpcnas.store.journal import Journal, replay
+
+logger = logging.getLogger(__name__)
+
+_REFRESH_EVERY_S = 30.0
+_REFRESH_SHARE = 0.02
+"""Largest share of rank 0's time that goes into snapshots of the archive."""
+
+
+class Desk:
+    """Rank 0's side of a stage; made once its journal could be locked."""
+
+    def __init__(self, config: Config, corpus: Corpus, plan: Plan) -> None:
+        self._plan = plan
+        records = replay(plan.stage.journal)
+        archive = Archive(record.event for record in records)
+        self._journal = Journal(plan.stage.journal)
+        for folder in plan.stage.folders:
+            sweep(folder)
+        self._before = records[-1].elapsed if records else 0.0
+        self._start = time.monotonic()
+        self._refresh_at = self._start + _REFRESH_EVERY_S
+        self.watch = Watch(archive, plan.search.max_trials, plan.search.objective)
+        around = config.space.surroundings(corpus.bands, len(corpus.class_names))
+        self.coordinator = Coordinator(
+            strategy=plan.strategy,
+            space=config.space.build(),
+            config=plan.search,
+            seed=config.seed,
+            record=self._record,
+            measure=CostTable(around, corpus.window).measure,
+            budget=plan.budget,
+            inheritance=plan.inheritance,
+            tuner=make_tuner(plan.tuning, config.seed),
+            stopping=plan.stopping,
+            combiner=plan.combiner,
+            archive=archive,
+            stored=lambda trial: plan.stage.weights(trial).exists(),
+            discard=lambda trial: plan.stage.weights(trial).unlink(missing_ok=True),
+            elapsed=self._elapsed,
+            time_left=lambda: plan.job_end - config.cluster.warning_s - time.time(),
+        )
+        stop_on_signal(self._suspend)
+
+    def commit(self) -> None:
+        """Make durable what was recorded."""
+        self._journal.commit()
+
+    def close(self) -> int:
+        """Leave everything in order and draw the stage's conclusions; the exit status."""
+        self.commit()
+        self.watch.close()
+        coordinator = self.coordinator
+        self._plan.refresh(coordinator.archive)
+        if not coordinator.finished:
+            logger.info("suspended with %d results; the same command with --resume goes on", len(coordinator.archive.results))
+            return EXIT_SUSPENDED
+        busy = 100 * self.watch.busy_share
+        logger.info("complete: %s, %.0f s in all, groups busy %.1f %%", coordinator.ended, self._elapsed(), busy)
+        self._plan.conclude(coordinator.archive)
+        self._plan.stage.complete.touch()
+        return 0
+
+    def _suspend(self) -> None:
+        self.coordinator.suspended = True
+
+    def _elapsed(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+    def _record(self, event: Trial | Result) -> None:
+        self._journal.append(event, self._elapsed())
+        self.watch.update(event)
+        if (start := time.monotonic()) > self._refresh_at:
+            self._plan.refresh(self.coordinator.archive)
+            took = time.monotonic() - start
+            self._refresh_at = start + max(_REFRESH_EVERY_S, took / _REFRESH_SHARE)
+
+
+def make_tuner(config: TuningConfig, seed: int) -> Tuner:
+    """The configured tuner."""
+    if config.name == "none":
+        return NoTuner()
+    from hpcnas.runtime.optuna_tuner import OptunaTuner  # Optuna takes a second to load: only where it is used
+
+    return OptunaTuner(config, seed)

@@ -1,0 +1,72 @@
+"""What distinguishes the stages of a run from each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from hpcnas.config import Config
+from hpcnas.core.archive import Archive
+from hpcnas.core.budget import Budget
+from hpcnas.core.combiners import Average
+from hpcnas.core.coordinator import SearchConfig
+from hpcnas.core.inheritance import NoInheritance
+from hpcnas.core.stopping import NeverStop
+from hpcnas.core.strategies import Finals, Lineup
+from hpcnas.core.trial import Trial
+from hpcnas.core.tuning import TuningConfig
+from hpcnas.nn.augmentation import AugmentationConfig
+from hpcnas.nn.losses import Objective
+from hpcnas.nn.recipe import TrainingConfig
+from hpcnas.runtime.models import Library, labels_alone
+from hpcnas.store.run_dir import Stage
+
+FINAL_SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stage: what is tried, how it is trained, when it is over."""
+
+    stage: Stage
+    strategy: object
+    inheritance: object
+    stopping: object
+    tuning: TuningConfig
+    combiner: object
+    search: SearchConfig
+    training: TrainingConfig
+    augmentation: AugmentationConfig
+    budget: Budget
+    splits: Sequence[str] = ("validation",)
+    """Whose predictions are stored with the weights; the first is the validation split."""
+    objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
+    """What a trial's training minimises."""
+    refresh: Callable[[Archive], None] = lambda archive: None
+    """Called on rank 0 now and then, and at the end."""
+    conclude: Callable[[Archive], None] = lambda archive: None
+    """Called on rank 0 when the stage is over for good, before it counts as complete."""
+    job_end: float = math.inf
+    """Seconds since the epoch at which the job is over."""
+
+
+def final_plan(config: Config, stage: Stage, lineup: Finals | Lineup, epochs: int, **more: object) -> Plan:
+    """A stage that trains given architectures from scratch, whatever limits the search had."""
+    search = replace(
+        config.search, max_trials=lineup.trials, max_steps=0, time_limit=0.0, keep_weights=lineup.trials, suggestions=()
+    )
+    return Plan(
+        stage=stage,
+        strategy=lineup,
+        inheritance=NoInheritance(),
+        stopping=NeverStop(),
+        tuning=TuningConfig(),
+        combiner=Average(),
+        search=search,
+        training=replace(config.training, epochs=epochs),
+        augmentation=config.augmentation,
+        budget=Budget(),
+        splits=FINAL_SPLITS,
+        **more,
+    )

@@ -1,0 +1,212 @@
+"""Rank 0: forms groups, answers their leaders, sees to it that what is lost or hangs does not hold up the rest."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from mpi4py import MPI
+
+from hpcnas.core.coordinator import Coordinator
+from hpcnas.core.messages import Alive, Form, Free, Gone, Leave, Progress, Ready, Stop, Wait
+from hpcnas.core.roster import ClusterConfig, Roster
+from hpcnas.runtime import groups
+from hpcnas.runtime.channel import CONTROL, PLACE, REPLY, REQUEST, Backoff
+from hpcnas.runtime.launch import EXIT_SUSPENDED
+from hpcnas.runtime.worker import END, YIELD
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 256
+"""Messages that are answered together: their events share one sync of the journal."""
+_LOOK_EVERY_S = 0.25
+_FAREWELL_S = 20.0
+"""So long rank 0 waits at the end for ranks that do not answer."""
+
+
+class Server:
+    """Serves all workers until no group is left.
+
+    Args:
+        control: a second communicator of all ranks, for wardens.
+        goes_on: whether a lost group is no reason to end the job.
+        commit: makes durable what the coordinator has recorded; called before any answer leaves.
+        on_groups: told of the number of groups whenever it changes.
+    """
+
+    def __init__(
+        self,
+        world: MPI.Comm,
+        control: MPI.Comm,
+        config: ClusterConfig,
+        goes_on: bool,
+        roster: Roster,
+        coordinator: Coordinator,
+        commit: Callable[[], None],
+        on_groups: Callable[[int], None],
+    ) -> None:
+        self._world, self._control, self._config, self._goes_on = world, control, config, goes_on
+        self._roster, self._coordinator, self._commit, self._on_groups = roster, coordinator, commit, on_groups
+        self._waiting: deque[int] = deque()
+        """Groups whose question has no answer yet."""
+        self._sending: dict[int, list[MPI.Request]] = {}
+        self._unreachable: set[int] = set()
+        """Given up, but as far as MPI knows not dead: stopped, perhaps, or on a node that does not answer."""
+        self._looked = time.monotonic()
+
+    def serve(self) -> None:
+        """Until every group was told to stop or is lost."""
+        self._form()
+        if self._roster.spare:
+            logger.warning("rank(s) %s fill no group and stay idle", _ranks(self._roster.spare))
+        backoff = Backoff()
+        while not self._roster.is_idle:
+            if self._answer():
+                backoff.reset()
+            else:
+                backoff.wait()
+            if time.monotonic() - self._looked > _LOOK_EVERY_S:
+                self._looked = time.monotonic()
+                self._look_after()
+        if self._roster.lost:
+            logger.warning("lost in this job: rank(s) %s", _ranks(self._roster.lost))
+
+    def send_home(self, status: int) -> None:
+        """Tell all ranks to leave with ``status``, and wait until they have heard it."""
+        left = set(range(1, self._world.size)) - self._roster.lost
+        for rank in left:
+            self._send(rank, PLACE, Leave(status))
+        deadline, backoff = time.monotonic() + _FAREWELL_S, Backoff()
+        while left - self._roster.lost and time.monotonic() < deadline:
+            heard = self._hear()
+            left -= {rank for rank, message in heard if isinstance(message, Gone)}
+            if not heard:
+                backoff.wait()
+        if behind := (left - self._roster.lost) | self._unreachable:
+            logger.warning("rank(s) %s do not answer; the job is ended without them", _ranks(behind))
+            self._world.Abort(status)  # mpirun would wait for them
+
+    def _answer(self) -> bool:
+        """Take in what has arrived, make it durable, answer; whether there was anything."""
+        heard = self._hear()
+        answers: list[tuple[int, Any]] = []
+        for rank, message in heard:
+            answers += self._handle(rank, message)
+        answers += self._ask_again()
+        self._commit()
+        for rank, answer in answers:
+            self._send(rank, REPLY, answer)
+        return bool(heard)
+
+    def _hear(self) -> list[tuple[int, Any]]:
+        """Messages that have arrived, with who sent them; takes note of ranks that died."""
+        heard, status = [], MPI.Status()
+        try:
+            while len(heard) < _BATCH and (message := self._world.improbe(MPI.ANY_SOURCE, REQUEST, status)) is not None:
+                heard.append((status.source, message.recv()))
+        except MPI.Exception:
+            if not groups.is_fault_tolerant():
+                raise
+            dead = groups.lost_ranks(self._world)
+            self._unreachable -= dead
+            for rank in dead - self._roster.lost:
+                logger.warning("rank %d is gone", rank)
+                self._broken(self._roster.lose(rank), f"rank {rank} is gone")
+        return heard
+
+    def _handle(self, rank: int, message: Any) -> Iterable[tuple[int, Any]]:
+        if isinstance(message, Free):
+            self._broken(self._roster.free(rank), f"rank {rank}: {message.why}")
+            return
+        group = self._roster.group_of(rank)
+        if group is None:
+            return  # of a group that is no more
+        self._roster.hear(group)
+        if isinstance(message, (Ready, Progress)):
+            yield from self._reply(group, message)
+        else:
+            assert isinstance(message, Alive), message
+
+    def _reply(self, group: int, message: Ready | Progress) -> Iterable[tuple[int, Any]]:
+        leader = self._roster.groups[group].ranks[0]
+        answer = self._coordinator.handle(message)
+        if isinstance(answer, Wait):
+            self._roster.pause(group)
+            self._waiting.append(group)
+            return
+        if isinstance(answer, Stop):
+            self._roster.rest(group)
+        yield leader, answer
+
+    def _ask_again(self) -> Iterable[tuple[int, Any]]:
+        """Questions that had no answer, until one still has none."""
+        for _ in range(len(self._waiting)):
+            group = self._waiting.popleft()
+            if group not in self._roster.groups:
+                continue
+            self._roster.hear(group)
+            answers = list(self._reply(group, Ready(group)))
+            if not answers:
+                self._waiting.rotate(1)  # it was put at the end, and keeps its place
+                return
+            yield from answers
+
+    def _broken(self, group: Form | None, why: str) -> None:
+        """What follows from a rank's leaving: its group's trial is given out again, free ranks form new groups."""
+        if group is not None:
+            if not self._goes_on:
+                self._end_job(f"group {group.number} is lost: {why}")
+            trial = self._coordinator.lose(group.number, why)
+            what = f"; trial {trial.id} is given out again" if trial else ""
+            logger.warning("group %d (rank(s) %s) is lost: %s%s", group.number, _ranks(group.ranks), why, what)
+        self._form()
+
+    def _form(self) -> None:
+        for group in self._roster.form():
+            if self._roster.lost:
+                logger.info("group %d: rank(s) %s", group.number, _ranks(group.ranks))
+            for rank in group.ranks:
+                self._send(rank, PLACE, group)
+        self._on_groups(len(self._roster.groups))
+
+    def _look_after(self) -> None:
+        """Groups that hang are broken up; ranks that do not come out of it are given up."""
+        for group in self._roster.hung():
+            why = f"no sign of life for {self._config.hang_limit_s:g} s"
+            self._roster.break_up(group.number)
+            for rank in group.ranks if self._goes_on else ():
+                self._send(rank, CONTROL, YIELD, self._control)
+            self._broken(group, why)
+        for rank in self._roster.stuck(self._config.hang_limit_s):
+            logger.warning("rank %d does not come out of its group: it is ended", rank)
+            self._send(rank, CONTROL, END, self._control)
+            self._unreachable.add(rank)
+            self._broken(self._roster.lose(rank), "")
+
+    def _end_job(self, why: str) -> None:
+        logger.error("%s; the job ends here, the same command with --resume goes on", why)
+        self._commit()
+        self._world.Abort(EXIT_SUSPENDED)
+
+    def _send(self, rank: int, tag: int, message: Any, comm: MPI.Comm | None = None) -> None:
+        """Send without waiting; that a rank is dead is noticed elsewhere."""
+        try:
+            under_way = [request for request in self._sending.get(rank, ()) if not request.Test()]
+            self._sending[rank] = [*under_way, (comm or self._world).isend(message, dest=rank, tag=tag)]
+        except MPI.Exception:
+            if not groups.is_fault_tolerant():
+                raise
+
+
+def _ranks(ranks: Iterable[int]) -> str:
+    """Such as ``1-4, 7``."""
+    spans: list[list[int]] = []
+    for rank in sorted(ranks):
+        if spans and rank == spans[-1][1] + 1:
+            spans[-1][1] = rank
+        else:
+            spans.append([rank, rank])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)

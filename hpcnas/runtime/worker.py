@@ -1,0 +1,139 @@
+"""Every rank but the first: trains in a group as long as rank 0 says, in another one if that breaks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from mpi4py import MPI
+
+from hpcnas.core.errors import HpcnasError
+from hpcnas.core.messages import Form, Free, Gone, Leave
+from hpcnas.core.roster import ClusterConfig
+from hpcnas.runtime import groups
+from hpcnas.runtime.channel import (
+    CONTROL,
+    PLACE,
+    REPLY,
+    REQUEST,
+    GroupChannel,
+    LeaderChannel,
+    Pulse,
+    forget,
+    receive,
+    sign_of_life,
+)
+from hpcnas.runtime.groups import HorovodGroup
+from hpcnas.runtime.launch import EXIT_SUSPENDED
+from hpcnas.runtime.trainer import TrialRunner
+
+logger = logging.getLogger(__name__)
+
+YIELD, END = "yield", "end"
+"""Orders to a warden: end this rank unless it waits for others; end it in any case."""
+
+
+class Worker:
+    """What a rank does between its first group and the end of the stage.
+
+    Args:
+        control: a second communicator of all ranks, for wardens.
+        goes_on: whether a lost group is no reason to end the job.
+        make_runner: what a group of that number trains with.
+    """
+
+    def __init__(
+        self,
+        world: MPI.Comm,
+        control: MPI.Comm,
+        config: ClusterConfig,
+        goes_on: bool,
+        make_runner: Callable[[int, HorovodGroup, GroupChannel, LeaderChannel | None], TrialRunner],
+    ) -> None:
+        self._world, self._control, self._config = world, control, config
+        self._goes_on, self._make_runner = goes_on, make_runner
+
+    def work(self) -> int:
+        """Serve until rank 0 says leave; returns the exit status that it gave."""
+        warden = Warden(self._control)
+        if not self._goes_on:
+            return self._serve(warden)
+        warden.start()
+        try:
+            return self._serve(warden)
+        except MPI.Exception:  # what it says to other ranks fails in its group, and is dealt with there
+            leave_orphaned()
+
+    def _serve(self, warden: Warden) -> int:
+        while isinstance(order := receive(self._world, 0, PLACE, longest=0.05), Form):
+            forget(self._world, 0, REPLY)  # an answer to a group that is no more
+            leads = order.ranks[0] == self._world.rank
+            every_s = self._config.hang_limit_s / 10
+            pulse = Pulse(sign_of_life(self._world, order.number) if leads else lambda: None, every_s)
+            warden.pulse = pulse
+            self._train(order, pulse)
+            pulse.is_waiting = True
+        assert isinstance(order, Leave)
+        self._world.send(Gone(), dest=0, tag=REQUEST)
+        return order.status
+
+    def _train(self, order: Form, pulse: Pulse) -> None:
+        """Train in a group until there is no more work or the group breaks, and then say so."""
+        comm = None
+        try:
+            with pulse.waiting():
+                comm = groups.communicator(self._world, order)
+            group = HorovodGroup(comm, pulse)
+            line = LeaderChannel(self._world, pulse, lambda: groups.look_for_losses(comm)) if comm.rank == 0 else None
+            self._make_runner(order.number, group, GroupChannel(comm, pulse), line).work()
+            group.close()
+            return
+        except HpcnasError:
+            raise  # for the user: it would not go better another time
+        except Exception as error:
+            if not self._goes_on:
+                raise
+            if isinstance(error, groups.MATES_ARE_LOST):
+                why = "its mates are gone"
+                logger.info("left group %d: %s", order.number, error)
+            else:
+                why = f"{type(error).__name__}: {error}".partition("\n")[0]
+                logger.warning("left group %d: %s", order.number, why, exc_info=True)
+        # Before Horovod is shut down, whereupon the mates leave too: the first to speak is the one that knows why.
+        self._world.send(Free(order.number, why), dest=0, tag=REQUEST)
+        with pulse.waiting():
+            groups.abandon(comm)
+
+
+class Warden(threading.Thread):
+    """Obeys rank 0 while the main thread cannot: ends a rank that hangs, and one whose rank 0 is gone."""
+
+    _EVERY_S = 0.1
+
+    def __init__(self, control: MPI.Comm) -> None:
+        super().__init__(name="warden", daemon=True)
+        self._control = control
+        self.pulse = Pulse()
+        self.pulse.is_waiting = True
+
+    def run(self) -> None:
+        while True:
+            try:
+                message = self._control.improbe(0, CONTROL)
+            except MPI.Exception:
+                leave_orphaned()
+            if message is not None and (message.recv() == END or not self.pulse.is_waiting):
+                logger.warning("this rank hangs: it ends itself")
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(self._EVERY_S)
+
+
+def leave_orphaned() -> NoReturn:
+    """End a rank whose rank 0 is gone."""
+    logger.warning("rank 0 is gone; the same command with --resume goes on")
+    os._exit(EXIT_SUSPENDED)

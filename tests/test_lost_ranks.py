@@ -1,0 +1,72 @@
+"""Ranks that are killed, fail or hang, under a fault-tolerant MPI."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hpcnas.core.archive import Archive
+from hpcnas.core.trial import TrialState
+from hpcnas.store.journal import replay
+
+PROGRAM = str(Path(__file__).parent / "programs" / "unlucky_search.py")
+VERSION = subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
+pytestmark = pytest.mark.skipif(
+    "Open MPI) 5" not in VERSION, reason=f"needs an MPI that survives lost ranks, Open MPI 5; this is {VERSION}"
+)
+
+
+def archive(run: Path) -> Archive:
+    return Archive(record.event for record in replay(run / "journal.jsonl"))
+
+
+@pytest.fixture
+def search(mpirun, tiny, tmp_path, monkeypatch):
+    """Run a search with ``fates``; its output, status and archive."""
+
+    def search(fates: str, *settings: str, ranks: int = 7, resume: bool = False):
+        monkeypatch.setenv("UNLUCKY", fates)
+        sets = [part for setting in ("search.group_size=2", "search.max_trials=9", *settings) for part in ("--set", setting)]
+        done = mpirun(ranks, PROGRAM, *tiny, *sets, "--run", str(tmp_path / "run"), "--resume")
+        return done, archive(tmp_path / "run")
+
+    return search
+
+
+def test_killed_and_failing_ranks_cost_their_trials_time_and_nothing_else(search):
+    done, after = search("kill 2; raise 4 always; kill 5")
+    assert done.returncode == 0, done.output
+    assert len(after.results) == 9 and after.trials[2].attempt == after.trials[5].attempt == 2
+    assert {r.trial for r in after.results.values() if r.state is TrialState.FAILED} == {4}
+    assert "RuntimeError: out of luck" in after.results[4].error and "cut off 3 times" in after.results[4].error
+    assert "trial 2 is given out again" in done.output and "lost in this job: rank(s)" in done.output, done.output
+
+
+def test_all_but_one_worker_may_die(search):
+    done, after = search("kill 0; kill 1; kill 2", ranks=5)
+    assert done.returncode == 0, done.output
+    assert len(after.results) == 9 and all(r.state.has_score for r in after.results.values())
+
+
+def test_a_rank_that_hangs_is_ended_and_its_mate_goes_on(search):
+    done, after = search("hang 1", "cluster.hang_limit_s=20", ranks=5)
+    assert done.returncode == 0, done.output
+    assert "no sign of life for 20 s" in done.output and "this rank hangs" in done.output, done.output
+    assert done.output.count("is gone\n") == 1, "the mate only waited"
+    assert len(after.results) == 9 and after.results[1].state.has_score
+
+
+def test_without_its_first_rank_a_job_ends_to_be_resumed(search):
+    done, before = search("kill-first 3", ranks=5)
+    assert done.returncode == 75 and "Traceback" not in done.output, done.output
+    done, after = search("none 0", ranks=3)
+    assert done.returncode == 0, done.output
+    assert len(after.results) == 9 and all(after.results[i] == result for i, result in before.results.items())
+
+
+def test_a_job_that_shall_not_go_on_ends_with_the_lost_group(search):
+    done, _ = search("kill 1", "cluster.on_group_loss=abort", ranks=5)
+    assert done.returncode not in (0, 124), done.output
+    assert "is lost" in done.output and "--resume goes on" in done.output, done.output

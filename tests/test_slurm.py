@@ -1,0 +1,135 @@
+"""Jobs under a real Slurm, and what they decide."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hpcnas.core.trial import Result
+from hpcnas.runtime.walltime import job_end, span
+from hpcnas.store.journal import replay
+
+ROOT = Path(__file__).parent.parent
+spec = importlib.util.spec_from_file_location("batch", ROOT / "tools" / "batch.py")
+batch = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(batch)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("2:05", 125), ("01:00:00", 3600), ("1-00:00:10", 86410), ("0", 0)])
+def test_lengths_of_time_are_read_as_slurm_writes_them(text, seconds):
+    assert span(text) == seconds
+
+
+def test_the_end_of_a_job_is_what_the_user_or_slurm_says():
+    assert job_end(None, {}) == float("inf")
+    assert job_end(None, {"SLURM_JOB_END_TIME": "1700000000"}) == 1.7e9
+    assert job_end(60.0, {"SLURM_JOB_END_TIME": "1700000000"}) == pytest.approx(time.time() + 60, abs=5)
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    """Run tools/batch.py in a made-up job: a program that writes ``marker`` and ends with ``status``; what Slurm was told."""
+    (tmp_path / "bin").mkdir()
+    for name in ("sbatch", "scontrol"):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@" RUN=$RUN >> {tmp_path}/told\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(batch.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(batch.signal, "signal", lambda *arguments: None)
+    run = tmp_path / "run"
+    run.mkdir()
+
+    def job(status: int, marker: bool, results: int = 0, is_cancelled: bool = False) -> tuple[int, str]:
+        def supervise(command):
+            with open(run / "journal.jsonl", "a") as journal:
+                journal.write('{"event": "result"}\n' * results)
+            if marker:
+                (run / "complete").touch()
+            return status, is_cancelled
+
+        monkeypatch.setattr(batch, "supervise", supervise)
+        monkeypatch.setattr("sys.argv", ["batch", "--then", "next.slurm", "hpcnas.search", "--run", str(run)])
+        told = tmp_path / "told"
+        told.unlink(missing_ok=True)
+        return batch.main(), told.read_text() if told.exists() else ""
+
+    return job
+
+
+def test_the_completion_marker_decides_and_the_next_job_depends_on_this_one(job, tmp_path):
+    assert job(0, marker=True) == (0, f"sbatch --dependency=afterok:7 next.slurm RUN={tmp_path / 'run'}\n")
+
+
+@pytest.mark.parametrize("status", [75, 0, 137, 1], ids=["suspended", "a lost node", "killed", "a crash"])
+def test_a_job_without_the_marker_is_requeued_while_it_brings_something_new(job, status):
+    for _ in range(5):
+        assert job(status, marker=False, results=1) == (75, "scontrol requeue 7 RUN=\n")
+    for _ in range(batch.FRUITLESS_JOBS - 1):
+        assert job(status, marker=False)[1].startswith("scontrol requeue")
+    assert job(status, marker=False) == (status or 1, "")
+
+
+def test_a_cancelled_job_stays_cancelled(job):
+    assert job(75, marker=False, results=1, is_cancelled=True) == (75, "")
+
+
+def test_bad_input_is_not_tried_again(job):
+    assert job(2, marker=False) == (2, "")
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    """A Slurm of two made-up nodes; none is started beside one that is there."""
+    if not shutil.which("slurmctld"):
+        pytest.skip("Slurm is not installed; tests/slurm_lab.sh install (root, Debian) does it")
+    if os.getuid():
+        pytest.skip("a throw-away Slurm needs root")
+    lab = ROOT / "tests" / "slurm_lab.sh"
+    up = subprocess.run([lab, "up", "2", "4"], capture_output=True, text=True)
+    if up.returncode:
+        pytest.skip(up.stderr.strip())
+    yield
+    subprocess.run([lab, "down"])
+
+
+def queue() -> list[list[str]]:
+    lines = subprocess.run(["squeue", "-h", "-o", "%i %r"], capture_output=True, text=True, check=True).stdout
+    return [line.split() for line in lines.splitlines()]
+
+
+def test_a_search_goes_on_over_the_end_of_its_job_to_ensemble_and_report(slurm, tiny_once, tmp_path):
+    run = tmp_path / "run"
+    (tmp_path / "empty.toml").touch()
+    # More seconds of search than one job has, whatever the speed of this machine.
+    limits = ["--set", "search.max_trials=100000", "--set", "search.time_limit=70", "--set", "cluster.warning_s=10"]
+    environment = {
+        **os.environ, "VENV": sys.prefix, "CONFIG": str(tmp_path / "empty.toml"), "RUN": str(run),
+        "SBATCH_OUTPUT": f"{tmp_path}/%x-%j.out",
+    }  # fmt: skip
+    # Lists with quotes do not survive sbatch's environment: the settings go into a copy of the script.
+    script = (ROOT / "jobs" / "search.slurm").read_text().replace("${ARGS:-}", shlex.join([*tiny_once, *limits]))
+    (tmp_path / "search.slurm").write_text(script)
+    # The warning comes a minute before the end; Slurm may send it up to a minute early.
+    submit = ["sbatch", "--ntasks=4", "--nodes=2", "--time=3", "--signal=B:USR2@60", str(tmp_path / "search.slurm")]
+    subprocess.run(submit, env=environment, check=True, cwd=ROOT)
+    deadline = time.monotonic() + 900
+    while jobs := queue():
+        assert time.monotonic() < deadline, jobs
+        for number, reason in jobs:
+            if reason == "BeginTime":  # Slurm holds a requeued job back for two minutes
+                subprocess.run(["scontrol", "update", f"jobid={number}", "starttime=now"], check=True)
+        time.sleep(1)
+    output = "\n".join(path.read_text() for path in tmp_path.glob("*.out"))
+    assert (run / "report" / "index.html").exists() and (run / "ensemble" / "ensemble.h5").exists(), output
+    assert "requeued, to go on where it is" in output and "the job is about to end" in output, output
+    ids = [r.event.trial for r in replay(run / "journal.jsonl") if isinstance(r.event, Result)]
+    assert len(set(ids)) == len(ids) > 0, "no trial was done twice"
