@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.space import BlockType, SearchSpace
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
@@ -13,14 +9,6 @@ from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 DENSE = BlockType("dense", "sequence", {"units": (8, 16, 32)}, "")
 GRU = BlockType("gru", "sequence", {"units": (4, 8), "layers": (1, 2)}, "")
 SPACE = SearchSpace((DENSE, GRU), max_depth=4)
-
-
-def example(name: str) -> ModuleType:
-    """A script of ``examples/`` as a module."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent.parent / "examples" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def trial(id_: int, architecture: str = "dense:units=8", parent: int | None = None) -> Trial:

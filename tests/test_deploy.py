@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers import example
+from example_scripts import example
 
 from hpcnas import config as configuration
 from hpcnas.classifier import Classifier, Mixture, opened

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers import example
+from example_scripts import example
 
 from hpcnas.classifier import Classifier, opened
 from hpcnas.core.errors import ExportError

@@ -28,6 +28,7 @@ def run(tmp_path) -> RunDir:
     events = [trial(0), completed(0, 0.6, curve=(0.4, 0.6)), trial(1, "gru:units=8", parent=0), paused, trial(2), failed]
     for number, event in enumerate([*events, completed(1, 0.9, curve=(0.3, 0.5, 0.8, 0.9))]):
         journal.append(event, 10.0 * number)
+    journal.commit()
     return run
 
 
@@ -46,6 +47,7 @@ def test_a_running_search_is_followed_until_it_is_complete(run):
     def sleep(_: float) -> None:
         journal.append(trial(3), 70.0)
         journal.append(completed(3, 0.7), 80.0)
+        journal.commit()
         run.search.complete.touch()
 
     told = list(news(records(run, follow=True, every_s=0, sleep=sleep), begin=0.0))
