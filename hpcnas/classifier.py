@@ -101,9 +101,9 @@ class Classifier:
         return cls._built(name, members, stored, card, config)
 
     @classmethod
-    def read(cls, path: Path) -> Classifier:
+    def read(cls, path: str | Path) -> Classifier:
         """The model in a file of the form ``state_dict`` that ``hpcnas.export`` wrote; raises RunError."""
-        file = model_file.load(path)
+        file = model_file.load(Path(path))
         return cls._built(file.name, file.members, file.stored, file.card, configuration.parsed(file.config, str(path)))
 
     @classmethod

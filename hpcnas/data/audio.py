@@ -15,8 +15,9 @@ RATE = 16000
 """Samples a second after reading; the field's standard for keyword spotting and language identification."""
 
 
-def read(path: Path, start_s: float = 0.0, length_s: float | None = None) -> np.ndarray:
+def read(path: str | Path, start_s: float = 0.0, length_s: float | None = None) -> np.ndarray:
     """Mono samples in [-1, 1] at ``RATE``, from ``start_s`` for at most ``length_s``; raises DataError."""
+    path = Path(path)
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             rate, start = file.samplerate, min(round(start_s * file.samplerate), len(file))
