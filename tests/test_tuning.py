@@ -11,7 +11,7 @@ from hpcnas.core.messages import Ready
 from hpcnas.core.strategies import RandomSearch
 from hpcnas.core.trial import Cost, Proposal, Trial, TrialState
 from hpcnas.core.tuning import NoTuner, TuningConfig
-from hpcnas.runtime.conduct import make_tuner
+from hpcnas.runtime.desk import make_tuner
 
 
 def score(settings: dict[str, float]) -> float:
