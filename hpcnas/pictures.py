@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -17,6 +18,11 @@ from hpcnas.core.pareto import pareto_front
 from hpcnas.core.units import thousands
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
+COLOURS = (BLUE, ORANGE, GREEN, RED, "#56B4E9", "#CC79A7", "#000000")
+DASHES = ("-", "--", "-.", ":")
+"""Lines are told apart by both, so that either is enough."""
+MANY = 3000
+"""Points of a scatter plot above which they are drawn as an image inside the vector picture."""
 TRIALS_A_ROW = 9
 """Columns of the lineage before it goes on below."""
 STYLE = {
@@ -42,6 +48,13 @@ def to_svg(figure: Figure) -> str:
     return buffer.getvalue()[buffer.getvalue().index("<svg") :]
 
 
+def save(figure: Figure, path: Path, dots_per_inch: int = 300) -> None:
+    """Write the figure in the format that the file's ending names; the same figure gives the same bytes."""
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(path, bbox_inches="tight", dpi=dots_per_inch, metadata=undated)
+
+
 def as_text(score: float, objective: str) -> str:
     """A score as people read it: shares in percent."""
     return f"{score:.3f}" if objective == "cross_entropy" else f"{score:.1%}"
@@ -57,7 +70,7 @@ def progress(archive: Archive, finished_s: dict[int, float], objective: str) -> 
         (by_time, positions[0], "search time in minutes"),
         (by_steps, positions[1], "training steps of all trials"),
     ):
-        axes.scatter(x, scores, s=14, color=GREY, alpha=0.7, label="trial", linewidths=0)
+        axes.scatter(x, scores, s=14, color=GREY, alpha=0.7, label="trial", linewidths=0, rasterized=len(x) > MANY)
         axes.step(x, np.maximum.accumulate(scores), where="post", color=BLUE, lw=2, label="best so far")
         axes.set(xlabel=label)
         _score_axis(axes, objective)
@@ -74,6 +87,7 @@ def score_against_params(archive: Archive, objective: str) -> Figure:
     points = axes.scatter(
         [r.cost.params for r in results], [r.score for r in results],
         c=[archive.trials[r.trial].architecture.depth for r in results], cmap="viridis", s=24, alpha=0.85, linewidths=0,
+        rasterized=len(results) > MANY,
     )  # fmt: skip
     front = pareto_front(results)
     axes.step([r.cost.params for r in front], [r.score for r in front], where="post", color=RED, lw=1.5, label="Pareto front")
@@ -114,6 +128,38 @@ def lineage(archive: Archive, winner: int, objective: str) -> Figure:
         axes.text(x, bottom - 0.08, f"trial {trial.id}\n{score}", ha="center", va="top", fontsize=8)
     axes.set(xlim=(-0.6, columns - 0.4), ylim=(-0.95, rows * height - 0.9))
     axes.axis("off")
+    return figure
+
+
+def effects(names: Sequence[str], values: Sequence[float], intervals: Sequence[tuple[float, float]], title: str) -> Figure:
+    """What each part does to the score, with its interval, from top to bottom; clear ones are filled."""
+    figure, axes = _figure(5.2, 0.3 * len(names) + 1.1)
+    rows = np.arange(len(names))[::-1]
+    for row, value, (low, high) in zip(rows, values, intervals):
+        colour = GREY if low <= 0 <= high else BLUE if value > 0 else RED
+        axes.plot([low, high], [row, row], color=colour, lw=2, solid_capstyle="round")
+        axes.plot(value, row, marker="o", color=colour, markerfacecolor="white" if colour == GREY else colour, ms=6)
+    axes.axvline(0, color="#555b66", lw=1)
+    axes.set_yticks(rows, names)
+    axes.set(xlabel=f"{title}, with 95 % interval", ylim=(-0.7, len(names) - 0.3))
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def courses(bands: Sequence[tuple[str, float, float, float, float]], label: str, objective: str) -> Figure:
+    """Best score so far of groups of runs: rows of group, position, mean, lowest and highest; the range is shaded."""
+    figure, axes = _figure(5.2, 3.8)
+    groups = list(dict.fromkeys(row[0] for row in bands))
+    for number, group in enumerate(groups):
+        x, mean, low, high = np.array([row[1:] for row in bands if row[0] == group]).T
+        colour, dashes = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+        axes.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
+        axes.step(x, mean, where="post", color=colour, ls=dashes, lw=2, label=group)
+    axes.set(xlabel=label)
+    axes.set_xlim(left=0)
+    _score_axis(axes, objective)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: thousands(round(x)).replace(".0k", "k")))
+    figure.legend(loc="outside lower center", fontsize=8, frameon=False)
     return figure
 
 

@@ -45,3 +45,16 @@ def test_no_member_of_the_front_is_beaten_by_a_smaller_trial():
     assert [r.trial for r in front] == [0, 2, 4]
     for member in front:
         assert not any(o.score >= member.score and o.cost.params < member.cost.params for o in results)
+
+
+def test_an_archive_made_at_once_and_one_event_after_the_other_are_the_same():
+    paused = [replace(completed(i, i % 3 / 10, curve=(i % 3 / 10,)), state=TrialState.PAUSED) for i in range(6)]
+    events = [e for i in range(6) for e in (trial(i, f"dense:units={i + 1}"), paused[i])]
+    events += [completed(4, 0.7, curve=(0.1, 0.7)), replace(paused[2], state=TrialState.FAILED), trial(7)]
+    at_once, one_by_one = Archive(events), Archive()
+    for event in events:
+        one_by_one.add(event)
+    for archive in (at_once, one_by_one):
+        assert [r.trial for r in archive.ranking] == [4, 5, 1, 0, 3]
+        assert archive.paused() == {1: [(-0.2, 5), (-0.1, 1), (0.0, 0), (0.0, 3)]} and archive.after(2) == [(-0.7, 4)]
+    assert list(at_once.results) == list(one_by_one.results) and at_once.steps == one_by_one.steps

@@ -8,7 +8,7 @@ from hpcnas.core.architecture import Architecture
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.space import spell
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
-from hpcnas.nn.cost import CostTable, measure
+from hpcnas.nn.cost import CostTable, measure, parts
 from hpcnas.nn.heads import HEADS
 from hpcnas.nn.model import Model, Surroundings, build_model
 
@@ -172,3 +172,13 @@ def test_the_papers_blocks_have_the_sizes_of_its_tables():
     weights = sum(p.numel() for name, p in model.blocks.named_parameters() if "weight" in name)
     assert weights == 4 * (256 * (40 + 256) + 512 * (256 + 512) + 256 * (512 + 256))
     assert round(weights / 1e6, 2) == 2.66
+
+
+@pytest.mark.parametrize("text", ["conv:channels=4,kernel=3,stride=2/gru:units=6/attention:dim=8", "dense:units=8"])
+def test_what_the_parts_cost_adds_up_to_the_whole(text):
+    model = build(text, tail=spell("svdf:filters=8", BLOCK_TYPES).blocks, head="attentive")
+    whole, found = measure(model, BANDS, FRAMES), parts(model, BANDS, FRAMES)
+    assert [part.name for part in found][-3:] == ["tail.0", "head", "classifier"]
+    for name in ("params", "macs", "activations"):
+        assert sum(getattr(part.cost, name) for part in found) == getattr(whole, name) > 0
+    assert found[-1].shape == (CLASSES,) and found[0].shape[-1] in (FRAMES, FRAMES // 2)

@@ -34,9 +34,11 @@ def wait_for_results(process: subprocess.Popen, run: Path, number: int) -> None:
 
 def test_search_ensemble_and_report_with_two_groups_of_two_and_an_idle_rank(mpirun, tiny, tmp_path):
     run = tmp_path / "run"
-    done = mpirun(6, "hpcnas.search", *tiny, "--set", "search.group_size=2", "--run", str(run))
+    scratch = ["--set", f"cluster.scratch={tmp_path / 'scratch'}"]
+    done = mpirun(6, "hpcnas.search", *tiny, "--set", "search.group_size=2", *scratch, "--run", str(run))
     assert done.returncode == 0, done.output
     assert "rank(s) 5 fill no group and stay idle" in done.output
+    assert len(list((tmp_path / "scratch").iterdir())) == 1, "features are read from the node's own disk"
     assert len(results(run)) == 4 and (run / "complete").exists() and (run / "archive.h5").exists()
     done = mpirun(3, "hpcnas.ensemble", str(run), "--set", "search.group_size=1")
     assert done.returncode == 0 and "ensemble of 2" in done.output, done.output
@@ -241,6 +243,31 @@ def test_a_file_that_is_no_audio_ends_all_ranks_with_its_name(mpirun, tones, tin
     broken.write_bytes(b"no audio")
     done = mpirun(3, "hpcnas.search", *tiny, "--set", f"data.path={corpus}", "--run", str(tmp_path / "run"))
     assert done.returncode == 2 and str(broken) in done.output and "Traceback" not in done.output, done.output
+
+
+def test_a_full_disk_ends_the_job_with_one_line_and_loses_nothing(mpirun, tiny, tmp_path):
+    (tmp_path / "disk").mkdir()
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", tmp_path / "disk"]).returncode:
+        pytest.skip("needs a small disk: root, and a system that lets it mount one")
+    run = tmp_path / "disk" / "run"
+    try:
+        done = mpirun(3, "hpcnas.search", *tiny, "--set", "search.max_trials=300", "--run", str(run))
+        assert done.returncode not in (0, 124), done.output
+        assert "No space left on device" in done.output and "Traceback" not in done.output, done.output
+        kept = results(run)
+        assert kept and all((run / "weights" / "000" / f"{id_:06d}.h5").exists() for id_ in kept)
+    finally:
+        subprocess.run(["umount", "-l", tmp_path / "disk"])
+
+
+def test_a_run_directory_that_vanishes_ends_the_job(mpistart, tiny, tmp_path):
+    run = tmp_path / "run"
+    process = mpistart(3, "hpcnas.search", *tiny, "--set", "search.max_trials=300", "--run", str(run))
+    wait_for_results(process, run, 2)
+    shutil.move(run, tmp_path / "elsewhere")
+    output, _ = process.communicate(timeout=60)
+    # By whichever rank misses it first.
+    assert process.returncode not in (0, 124) and f"RunError: {run}" in output and "Traceback" not in output, output
 
 
 def test_a_run_directory_that_cannot_be_written_is_named(mpirun, tiny, tmp_path):

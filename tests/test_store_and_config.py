@@ -33,6 +33,24 @@ def test_a_torn_line_is_cut_off_before_the_next_one(tmp_path):
     assert [r.event for r in replay(path)] == [trial(0)]
 
 
+def test_nothing_is_written_to_a_journal_that_was_removed(tmp_path):
+    journal = Journal(tmp_path / "run" / "journal.jsonl")
+    journal.append(trial(0), 0.0)
+    journal.commit()
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    journal.append(completed(0, 0.5), 1.0)
+    with pytest.raises(RunError, match="was removed or replaced"):
+        journal.commit()
+
+
+def test_a_torn_line_of_any_length_is_cut_off(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    for whole, torn in ((b"", 200_000), (b"{}\n", 65_536), (b"{}\n" * 50_000, 65_535), (b"\n", 0), (b"", 0)):
+        path.write_bytes(whole + torn * b"x")
+        Journal(path)
+        assert path.read_bytes() == whole
+
+
 def test_one_run_has_one_writer(tmp_path):
     first = Journal(tmp_path / "journal.jsonl")
     with pytest.raises(RunError, match="another program is writing"):

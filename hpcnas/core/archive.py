@@ -27,26 +27,38 @@ class Archive:
         self._paused: dict[int, list[tuple[float, int]]] = {}
         self._steps = 0
         for event in events:
-            self.add(event)
+            self._note(event)
+        # Sorted once, not event by event.
+        self._ranking = sorted((r for r in self.results.values() if r.state.has_score), key=rank_key)
+        for result in self._ranking:
+            for entries, entry in self._indices(result):
+                entries.append(entry)
+        for entries in self._paused.values():
+            entries.sort()
 
     def add(self, event: Trial | Result) -> None:
         """Take in a trial handed out (again, if it has no result yet) or a result."""
-        if isinstance(event, Trial):
-            self.trials[event.id] = event
-            self._seen.add(event.architecture)
-            self._next_id = max(self._next_id, event.id + 1)
-            return
-        before = self.results.pop(event.trial, None)  # of a trial that was paused
+        before = self._note(event)
         if before is not None and before.state.has_score:
             del self._ranking[bisect_left(self._ranking, rank_key(before), key=rank_key)]
             for entries, entry in self._indices(before):
                 del entries[bisect_left(entries, entry)]
-        self._steps += event.steps - (before.steps if before else 0)
-        self.results[event.trial] = event
-        if event.state.has_score:
+        if isinstance(event, Result) and event.state.has_score:
             insort(self._ranking, event, key=rank_key)
             for entries, entry in self._indices(event):
                 insort(entries, entry)
+
+    def _note(self, event: Trial | Result) -> Result | None:
+        """Take in an event, but for its place in the ordered lists; returns the earlier result of a trial that was paused."""
+        if isinstance(event, Trial):
+            self.trials[event.id] = event
+            self._seen.add(event.architecture)
+            self._next_id = max(self._next_id, event.id + 1)
+            return None
+        before = self.results.pop(event.trial, None)
+        self._steps += event.steps - (before.steps if before else 0)
+        self.results[event.trial] = event
+        return before
 
     def _indices(self, result: Result) -> Iterator[tuple[list[tuple[float, int]], tuple[float, int]]]:
         """The ordered lists that a scored result stands in, with its entry."""

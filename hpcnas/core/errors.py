@@ -35,3 +35,7 @@ class TrialError(HpcnasError, RuntimeError):
 
 class MetricError(HpcnasError, ValueError):
     """A figure that is not defined on the given examples."""
+
+
+class QueryError(HpcnasError, ValueError):
+    """A column, filter or trial that a tool was asked for and that is not there."""

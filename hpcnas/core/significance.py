@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import comb
+from itertools import combinations
+from math import comb, pi, sqrt, tan
+from statistics import NormalDist
 
 import numpy as np
 
@@ -51,3 +53,60 @@ def mcnemar(is_right_N: np.ndarray, other_is_right_N: np.ndarray) -> float:
     n = only_one + only_other
     fewer = min(only_one, only_other)
     return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
+
+
+def t_quantile(share: float, freedom: float) -> float:
+    """Quantile of Student's t distribution, to 1 % for two degrees of freedom and more (Abramowitz & Stegun, 1964, 26.7.5)."""
+    if freedom < 2:
+        return tan(pi * (share - 0.5))
+    if freedom < 3:
+        spread = 2 * share - 1
+        return spread * sqrt(2 / (1 - spread * spread))
+    z = NormalDist().inv_cdf(share)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+
+
+def mean_interval(values_N: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean; NaN for fewer than two values."""
+    n = len(values_N)
+    if n < 2:
+        return float("nan"), float("nan")
+    half = t_quantile(0.5 + level / 2, n - 1) * float(np.std(values_N, ddof=1)) / sqrt(n)
+    return float(np.mean(values_N)) - half, float(np.mean(values_N)) + half
+
+
+def difference_interval(values_N: np.ndarray, others_M: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """How much larger the mean of ``values`` is than that of ``others``, and an interval of it by Welch, 1947
+    (doi:10.1093/biomet/34.1-2.28); NaN for fewer than two values on a side."""
+    n, m = len(values_N), len(others_M)
+    if min(n, m) < 2:
+        return float("nan"), float("nan"), float("nan")
+    difference = float(np.mean(values_N) - np.mean(others_M))
+    a, b = float(np.var(values_N, ddof=1)) / n, float(np.var(others_M, ddof=1)) / m
+    if a + b == 0:
+        return difference, difference, difference
+    half = t_quantile(0.5 + level / 2, (a + b) ** 2 / (a * a / (n - 1) + b * b / (m - 1))) * sqrt(a + b)
+    return difference, difference - half, difference + half
+
+
+def permutation_test(values_N: np.ndarray, others_M: np.ndarray, resamples: int = 20_000, seed: int = 0) -> float:
+    """Two-sided p-value that both come from one distribution, by the difference of their means (Fisher, 1935): over all
+    divisions into groups of these sizes where there are at most ``resamples``, else over so many random ones."""
+    n, pooled = len(values_N), np.concatenate([values_N, others_M]).astype(float)
+    seen = abs(np.mean(values_N) - np.mean(others_M)) - 1e-12
+    if comb(len(pooled), n) <= resamples:
+        divisions = [list(chosen) for chosen in combinations(range(len(pooled)), n)]
+        surely = 0
+    else:
+        rng = np.random.default_rng(seed)
+        divisions = [rng.permutation(len(pooled))[:n] for _ in range(resamples)]
+        surely = 1  # the division that was seen is one of them
+    sums = np.array([pooled[chosen].sum() for chosen in divisions])
+    differences = np.abs(sums / n - (pooled.sum() - sums) / len(others_M))
+    return float((surely + (differences >= seen).sum()) / (surely + len(divisions)))

@@ -63,7 +63,7 @@ class BlockType:
 
     def sample(self, rng: np.random.Generator) -> Block:
         """A block of this kind, every setting drawn uniformly."""
-        return Block(self.kind, tuple((name, int(rng.choice(values))) for name, values in self.choices.items()))
+        return Block(self.kind, tuple((name, values[rng.integers(len(values))]) for name, values in self.choices.items()))
 
     def admits(self, block: Block) -> bool:
         settings = dict(block.settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from statistics import median
 
 import torch
@@ -12,7 +13,7 @@ from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.trial import Cost
 from hpcnas.nn.blocks.attention import SelfAttention
-from hpcnas.nn.model import Surroundings, build_block, build_ending, merged, seeded
+from hpcnas.nn.model import Model, Surroundings, build_block, build_ending, merged
 
 
 def measure(model: nn.Module, bands: int, frames: int) -> Cost:
@@ -22,6 +23,30 @@ def measure(model: nn.Module, bands: int, frames: int) -> Cost:
     into them at inference) and activations are not, as in the literature's tables.
     """
     return _counted(model, torch.zeros(1, bands, frames))[0]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block, the head or the classifier within a model.
+
+    Args:
+        shape: of what it gives for one example: (C, F, T), (C, T) or (C,).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    cost: Cost
+
+
+def parts(model: Model, bands: int, frames: int) -> list[Part]:
+    """What a model is made of, from the features to the logits; the costs add up to ``measure``'s."""
+    towers = {"blocks": model.blocks, "tail": model.tail}
+    tower = {f"{name}.{index}": block for name, of in towers.items() for index, block in enumerate(of)}
+    found, x = [], torch.zeros(1, bands, frames)
+    for name, module in {**tower, "head": model.head, "classifier": model.classifier}.items():
+        cost, x = _counted(module, merged(x) if name == "head" else x)
+        found.append(Part(name, tuple(x.shape[1:]), cost))
+    return found
 
 
 class CostTable:
@@ -54,13 +79,13 @@ class CostTable:
         return Cost(sum(c.params for c in costs), sum(c.macs for c in costs), sum(c.activations for c in costs))
 
     def _of_block(self, block: Block, shape: tuple[int, ...]) -> tuple[Cost, tuple[int, ...]]:
-        with seeded(0):  # leaves the global generator as it was
+        with torch.random.fork_rng(devices=[]):
             module, _ = build_block(block, shape[:-1], self._around.causal)
         cost, output = _counted(module, torch.zeros(1, *shape))
         return cost, tuple(output.shape[1:])
 
     def _of_ending(self, shape: tuple[int, ...]) -> Cost:
-        with seeded(0):
+        with torch.random.fork_rng(devices=[]):
             head, classifier = build_ending(self._around, shape[:-1])
         return _counted(nn.Sequential(head, classifier), merged(torch.zeros(1, *shape)))[0]
 

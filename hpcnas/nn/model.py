@@ -147,7 +147,10 @@ def rebuilt(architecture: Architecture, arrays: Mapping[str, np.ndarray], around
 def seeded(seed: int) -> Iterator[None]:
     """torch's global generator, which initialisation and dropout draw from, seeded within and restored behind."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+        # torch.manual_seed would do the same, and take milliseconds to note who called it.
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(seed)
         yield
 
 

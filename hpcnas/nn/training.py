@@ -142,4 +142,8 @@ class Trainer:
         if self.augmentation.mixup:
             features, targets = mix_up(features, targets, len(self.corpus.class_names), self.augmentation.mixup, rng)
             lengths = None  # mixed with longer ones all frames count
-        return features.to(self.device), lengths, targets.to(self.device)
+        return self._moved(features), lengths, self._moved(targets)
+
+    def _moved(self, x: Tensor) -> Tensor:
+        """``x`` on the device; to a GPU by way of pinned memory, while that still works on the batch before."""
+        return x.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else x

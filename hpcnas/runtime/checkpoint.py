@@ -25,8 +25,10 @@ class SoFar:
 
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, so_far: SoFar) -> None:
     """Write model, optimiser and progress."""
+    whole = io.BytesIO()  # of a full disk torch makes an error that says nothing
     with replacing(path) as part:
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "so_far": asdict(so_far)}, part)
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "so_far": asdict(so_far)}, whole)
+        part.write_bytes(whole.getbuffer())
 
 
 def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, channel: GroupChannel) -> SoFar | None:

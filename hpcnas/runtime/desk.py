@@ -89,6 +89,7 @@ class Desk:
         self._journal.append(event, self._elapsed())
         self.watch.update(event)
         if (start := time.monotonic()) > self._refresh_at:
+            self.commit()  # the snapshot must not know more than the journal
             self._plan.refresh(self.coordinator.archive)
             took = time.monotonic() - start
             self._refresh_at = start + max(_REFRESH_EVERY_S, took / _REFRESH_SHARE)

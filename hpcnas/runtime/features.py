@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from hpcnas.nn.corpus import Corpus, Split, sampled
 from hpcnas.nn.front_end import FrontEnd, fitted
 from hpcnas.runtime.channel import meet
 from hpcnas.runtime.launch import on_every_rank, on_first_rank
+from hpcnas.store.files import replacing
 from hpcnas.store.model_card import ModelCard
 
 logger = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = No
                 "features of %d examples, %.2f h of audio, in %.1f s (%.1f h a minute)",
                 len(index.examples), hours, 60 * minutes, hours / minutes,
             )  # fmt: skip
-    loaded = features.load(path)
+    loaded = features.load(staged(world, path, config.cluster.scratch))
     splits = {split: Split(r.frames, r.starts, r.lengths, r.spoken, r.labels) for split, r in loaded.parts.items()}
     noise, window = splits.pop(features.NOISE), features.frames_of(config.data.window_s, bank)
     stretches = features.frames_of(features.noise_stretch_s(config.data), bank)
@@ -63,6 +65,31 @@ def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = No
         front_end=front_end or fitted(config.features.front_end, *sampled(splits["train"], window)),
         class_names=loaded.class_names,
     )
+
+
+def staged(world: MPI.Comm, path: Path, scratch: str) -> Path:
+    """Where to read ``path`` from: a copy on the node's own disk, if ``scratch`` names a folder there.
+
+    One rank of each node makes it. Recordings need none: each is read once, by one rank.
+    """
+    if not scratch:
+        return path
+    folder = Path(os.path.expandvars(scratch)).expanduser()
+    node = world.Split_type(MPI.COMM_TYPE_SHARED)
+    on_every_rank(world, lambda: _copy(path, folder) if node.rank == 0 else None)
+    node.Free()
+    return folder / path.name
+
+
+def _copy(path: Path, folder: Path) -> None:
+    copy = folder / path.name
+    if copy.exists() and copy.stat().st_size == path.stat().st_size:
+        return
+    try:
+        with replacing(copy) as part:
+            shutil.copyfile(path, part)
+    except OSError as error:
+        raise DataError(f'cluster.scratch = "{folder}": {path.name} cannot be copied there ({error.strerror})') from error
 
 
 def card_of(corpus: Corpus) -> ModelCard:

@@ -98,6 +98,12 @@ def goes_on(config: ClusterConfig) -> bool:
     return config.on_group_loss != "abort" and is_fault_tolerant()
 
 
+def limit_stalls(seconds: float) -> None:
+    """Let Horovod give up on a collective that some rank does not come to; before the first group."""
+    os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", f"{seconds / 2:.0f}")
+    os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", f"{seconds:.0f}")
+
+
 def communicator(world: MPI.Comm, group: Form) -> MPI.Comm:
     """The group's own communicator; called by its ranks alone."""
     members = world.group.Incl(group.ranks)

@@ -93,8 +93,8 @@ class Worker:
             self._make_runner(order.number, group, GroupChannel(comm, pulse), line).work()
             group.close()
             return
-        except HpcnasError:
-            raise  # for the user: it would not go better another time
+        except (HpcnasError, OSError):
+            raise  # for the user: with a damaged file or a full disk it would not go better another time
         except Exception as error:
             if not self._goes_on:
                 raise

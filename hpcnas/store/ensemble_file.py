@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from hpcnas.core.errors import RunError
-from hpcnas.store.files import replacing
+from hpcnas.store.sealed import reading, writing
 
 FORMAT = 2
+AGAIN = "remove it and run hpcnas.ensemble again, which combines the members anew"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class EnsembleFile:
 
 
 def save(path: Path, ensemble: EnsembleFile) -> None:
-    with replacing(path) as part, h5py.File(part, "w", locking=False) as file:
+    with writing(path) as file:
         file.attrs["format"] = FORMAT
         file.attrs["class_names"] = list(ensemble.class_names)
         file["members"] = [member.label for member in ensemble.members]
@@ -58,13 +58,10 @@ def save(path: Path, ensemble: EnsembleFile) -> None:
 
 
 def load(path: Path) -> EnsembleFile:
-    """Raises RunError for a file of another format."""
-    with h5py.File(path, "r", locking=False) as file:
+    """Raises RunError for a file that is damaged or of another format."""
+    with reading(path, "an ensemble", AGAIN) as file:
         if file.attrs["format"] != FORMAT:
-            raise RunError(
-                f"{path}: has format {file.attrs['format']}, not {FORMAT}; remove it and run hpcnas.ensemble again, "
-                "which combines the members anew"
-            )
+            raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; {AGAIN}")
         labels = [label.rpartition("/") for label in file["members"].asstr()[:]]
         return EnsembleFile(
             members=[Member(stage, int(trial), float(w)) for (stage, _, trial), w in zip(labels, file["weights"][:])],

@@ -7,14 +7,18 @@ cut off before the next one is written.
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hpcnas.core.architecture import Architecture
+from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 
@@ -40,15 +44,20 @@ class Journal:
             raise RunError(f"{path}: another program is writing this run; wait for it, or stop it") from None
         except OSError:
             pass  # a file system without locks: the user's care must do
-        self._file.truncate(_whole_lines(path.read_bytes()))
+        self._file.truncate(_whole_lines(path))
         self._is_behind = False
 
     def append(self, event: Trial | Result, elapsed: float) -> None:
-        self._file.write(json.dumps({"elapsed": round(elapsed, 3), **encode(event)}).encode() + b"\n")
+        self._file.write(spell(Record(elapsed, event)))
         self._is_behind = True
 
     def commit(self) -> None:
+        """Raises RunError if the file is not where it was: what is written to one that was removed is lost."""
         if self._is_behind:
+            if not self.path.exists() or self.path.stat().st_ino != os.fstat(self._file.fileno()).st_ino:
+                raise RunError(
+                    f"{self.path}: was removed or replaced while the search was writing it; restore the run directory"
+                )
             self._file.flush()
             os.fsync(self._file.fileno())
             self._is_behind = False
@@ -58,15 +67,30 @@ def replay(path: Path) -> list[Record]:
     """All events of a journal, in order; none if there is no journal. Raises RunError for a damaged line."""
     if not path.exists():
         return []
-    data = path.read_bytes()
     records = []
-    for number, line in enumerate(data[: _whole_lines(data)].splitlines(), 1):
-        try:
-            fields = json.loads(line)
-            records.append(Record(fields.pop("elapsed"), decode(fields)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path}, line {number}: damaged ({error}); restore the file or remove the line") from error
+    with open(path, "rb") as file, without_collections():
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n"):  # else it is the last one, torn
+                records.append(parse(line, path, number))
     return records
+
+
+def spell(record: Record) -> bytes:
+    """The line of a record, with a checksum of what stands before it as its last value."""
+    line = json.dumps({"elapsed": round(record.elapsed, 3), **encode(record.event)}).encode()[:-1]
+    return line + b'%s%08x"}\n' % (_CHECKSUM, zlib.crc32(line))
+
+
+def parse(line: bytes, path: Path, number: int) -> Record:
+    """The record on a line of a journal; raises RunError with its place if it is damaged."""
+    try:
+        body, has_checksum, rest = line.rpartition(_CHECKSUM)
+        if has_checksum and rest != b'%08x"}\n' % zlib.crc32(body):
+            raise ValueError("its checksum does not match")
+        fields = json.loads(str(body, "utf-8") + "}" if has_checksum else line)
+        return Record(fields.pop("elapsed"), decode(fields))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path}, line {number}: damaged ({error}); restore the file or remove the line") from error
 
 
 def encode(event: Trial | Result) -> dict[str, Any]:
@@ -86,13 +110,41 @@ def decode(fields: Mapping[str, Any]) -> Trial | Result:
     f = dict(fields)
     if f.pop("event") == "trial":
         settings, team = tuple(sorted(f.pop("settings", {}).items())), tuple(f.pop("team", ()))
-        proposal = Proposal(Architecture.parse(f.pop("architecture")), f.pop("parent"), f.pop("mutation"), settings, team)
+        tower = Architecture(tuple(map(_block, f.pop("architecture").split("/"))))
+        proposal = Proposal(tower, f.pop("parent"), f.pop("mutation"), settings, team)
         return Trial(proposal=proposal, **f)
     f.update(state=TrialState(f["state"]), cost=Cost(**f["cost"]), curve=tuple(f["curve"]))
     f.update({k: float("nan") for k in ("score", "loss") if f[k] is None})
     return Result(**f)
 
 
-def _whole_lines(data: bytes) -> int:
-    """Number of bytes up to the end of the last complete line."""
-    return data.rfind(b"\n") + 1
+_CHECKSUM = b', "crc32": "'
+"""Lines that were written before there was one have none."""
+_block = lru_cache(maxsize=4096)(Block.parse)
+"""A search has few blocks and many towers: most of the time of a replay went into spelling blocks again."""
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Everything that a replay makes is kept: looking for garbage meanwhile took 2.2 of 5.7 s for 100,000 trials."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _whole_lines(path: Path) -> int:
+    """Number of bytes up to the end of the last complete line, sought from the end."""
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - (1 << 16))
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,11 @@ class Stage:
 
     def weights(self, trial: int) -> Path:
         return self.root / self.weights_name.format(folder=trial // 1000, trial=trial)
+
+    def all_weights(self) -> dict[int, Path]:
+        """Files that there are, by their trial."""
+        found = sorted(self.root.glob(re.sub("{.*?}", "*", self.weights_name)))
+        return {int(number[1]): path for path in found if (number := re.search(r"(\d+)\.h5$", path.name))}
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,15 @@ class RunDir:
     @property
     def student(self) -> Stage:
         return Stage(self.root / "student", "student-{trial}.h5")
+
+    @property
+    def pruned(self) -> Path:
+        """Trials whose weights a user gave up to save space, one a line."""
+        return self.root / "pruned.txt"
+
+    @property
+    def pruned_trials(self) -> frozenset[int]:
+        return frozenset(map(int, self.pruned.read_text().split())) if self.pruned.exists() else frozenset()
 
     @property
     def ensemble_file(self) -> Path:

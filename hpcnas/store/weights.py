@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -11,7 +13,7 @@ import numpy as np
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Trial
-from hpcnas.store.files import replacing
+from hpcnas.store.sealed import is_sealed, reading, writing
 
 FORMAT = 1
 
@@ -23,7 +25,7 @@ def save(path: Path, trial: Trial, arrays: Mapping[str, np.ndarray], logits: Map
         arrays: parameters and buffers by name.
         logits: (N, K) per split, ``validation`` and for ensemble members ``test``.
     """
-    with replacing(path) as part, h5py.File(part, "w", locking=False) as file:
+    with writing(path) as file:
         file.attrs["format"] = FORMAT
         file.attrs["trial"] = trial.id
         file.attrs["architecture"] = str(trial.architecture)
@@ -31,6 +33,24 @@ def save(path: Path, trial: Trial, arrays: Mapping[str, np.ndarray], logits: Map
             file[f"arrays/{name}"] = array
         for split, array in logits.items():
             file[f"logits/{split}"] = array
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a weights file says it is."""
+
+    trial: int
+    architecture: str
+    is_sealed: bool
+    """Whether it has a checksum, which files from before there was one lack."""
+
+
+def check(path: Path) -> Label:
+    """Raises RunError for a file that is damaged or of another format."""
+    with _open(path) as file:
+        if file.attrs["format"] != FORMAT:
+            raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; another version of hpcnas wrote it")
+        return Label(int(file.attrs["trial"]), str(file.attrs["architecture"]), is_sealed(path))
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -60,8 +80,5 @@ def load_logits(path: Path, split: str) -> np.ndarray:
         return file[f"logits/{split}"][:]
 
 
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read as weights ({error})") from error
+def _open(path: Path) -> AbstractContextManager[h5py.File]:
+    return reading(path, "weights")

@@ -1,0 +1,1 @@
+"""What can be learnt from runs without running anything: reads run directories, starts no MPI, knows nothing of torch."""

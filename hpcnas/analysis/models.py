@@ -1,0 +1,90 @@
+"""How good a run's models are on the test split: members, ensemble, student and baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpcnas.core import metrics
+from hpcnas.core.archive import Archive
+from hpcnas.core.significance import bootstrap_interval, mcnemar
+from hpcnas.core.units import thousands
+from hpcnas.store import ensemble_file, weights
+from hpcnas.store.journal import replay
+from hpcnas.store.run_dir import RunDir
+
+NAMES = {
+    "baseline": "hand-designed baseline",
+    "student": "student",
+    "control": "student, labels alone",
+}
+"""What models beside the members are called, by their proposal's mutation."""
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """Figures of a member, the ensemble or the baseline; shares in [0, 1]."""
+
+    name: str
+    params: str
+    macs: str
+    validation: float
+    test: float
+    interval: tuple[float, float]
+    """Of ``test``: 95 %, bootstrap over examples."""
+    p: float
+    """McNemar's, of being as often right as the ensemble; NaN for the ensemble itself."""
+    macro_f1: float
+    eer: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Of the ensemble on the test split: (K, K) counts, spoken by recognised."""
+
+    counts: np.ndarray
+    class_names: Sequence[str]
+
+
+def models(run: RunDir) -> tuple[list[ModelRow], Confusion | None]:
+    """Members, ensemble and baseline, with the ensemble's confusion matrix; nothing before the ensemble is complete."""
+    if not run.ensemble_file.exists():
+        return [], None
+    ensemble = ensemble_file.load(run.ensemble_file)
+    archive = Archive(record.event for record in replay(run.ensemble.journal))
+    archives = {"ensemble": archive, "search": Archive(record.event for record in replay(run.search.journal))}
+    costs = [archives[member.stage].results[member.trial].cost for member in ensemble.members]
+
+    def row(name: str, params: int, macs: int, logits: Mapping[str, np.ndarray]) -> ModelRow:
+        test, labels = logits["test"], ensemble.labels["test"]
+        is_right, ensemble_is_right = (of.argmax(1) == labels for of in (test, ensemble.logits["test"]))
+        return ModelRow(
+            name,
+            thousands(params),
+            thousands(macs),
+            validation=metrics.accuracy(logits["validation"], ensemble.labels["validation"]),
+            test=metrics.accuracy(test, labels),
+            interval=bootstrap_interval(metrics.accuracy, test, labels),
+            p=float("nan") if logits is ensemble.logits else mcnemar(is_right, ensemble_is_right),
+            macro_f1=metrics.macro_f1(test, labels),
+            eer=metrics.eer(test, labels),
+        )
+
+    rows = [row(f"ensemble of {len(costs)}", sum(c.params for c in costs), sum(c.macs for c in costs), ensemble.logits)]
+    places = {member.trial: place for place, member in enumerate(ensemble.members) if member.stage == "ensemble"}
+    students = Archive(record.event for record in replay(run.student.journal))
+    for stage, trained in ((run.ensemble, archive), (run.student, students)):
+        for trial in trained.trials.values():
+            result = trained.results.get(trial.id)
+            if result is None or not result.state.has_score:
+                continue
+            if trial.proposal.mutation in NAMES:
+                name = NAMES[trial.proposal.mutation]
+            else:
+                name = f"member {places[trial.id]}" if trial.id in places else f"finalist {trial.id}"
+            logits = {split: weights.load_logits(stage.weights(trial.id), split) for split in ensemble.logits}
+            rows.append(row(name, result.cost.params, result.cost.macs, logits))
+    rows[1:] = sorted(rows[1:], key=lambda row: not row.name.startswith("member"))
+    return rows, Confusion(metrics.confusion(ensemble.logits["test"], ensemble.labels["test"]), ensemble.class_names)
