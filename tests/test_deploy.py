@@ -165,6 +165,13 @@ def test_files_that_are_no_model_are_named(tmp_path):
     (tmp_path / "text.h5").write_text("no model")
     with pytest.raises(RunError, match=r"text.h5: cannot be read as a model"):
         opened(tmp_path / "text.h5", None)
+    one = classifier("dense:units=8")
+    write_model(tmp_path / "model.h5", one, Noise(one, length_s=0.5))
+    whole = (tmp_path / "model.h5").read_bytes()
+    for damaged in (whole[:-100], whole[:5000] + b"x" + whole[5001:]):
+        (tmp_path / "model.h5").write_bytes(damaged)
+        with pytest.raises(RunError, match=r"do not match its checksum.*export it again"):
+            opened(tmp_path / "model.h5", None)
 
 
 def test_a_recording_is_judged_by_the_windows_that_cover_it():

@@ -16,10 +16,10 @@ import h5py
 import numpy as np
 
 from hpcnas.core.architecture import Architecture
-from hpcnas.core.errors import HpcnasError, RunError
+from hpcnas.core.errors import RunError
 from hpcnas.store.ensemble_file import Member
-from hpcnas.store.files import replacing
 from hpcnas.store.model_card import ModelCard
+from hpcnas.store.sealed import reading, writing
 
 KIND = "hpcnas model"
 FORMAT = 1
@@ -55,7 +55,7 @@ class ModelFile:
 
 
 def save(path: Path, model: ModelFile) -> None:
-    with replacing(path) as part, h5py.File(part, "w", locking=False) as file:
+    with writing(path) as file:
         file.attrs.update(kind=KIND, format=FORMAT, name=model.name, class_names=list(model.card.class_names))
         file["mean"], file["std"] = model.card.mean, model.card.std
         file["config"], file["metrics"] = model.config, json.dumps(dict(model.metrics))
@@ -69,25 +69,20 @@ def save(path: Path, model: ModelFile) -> None:
 
 def load(path: Path) -> ModelFile:
     """Raises RunError for a file that is none, is damaged, or has another format."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            if file.attrs.get("kind") != KIND:
-                raise RunError(f"{path}: is not a model that hpcnas.export wrote with --format state_dict")
-            if file.attrs["format"] != FORMAT:
-                raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; export the model again")
-            groups = [file["members"][str(number)] for number in range(len(file["members"]))]
-            return ModelFile(
-                name=str(file.attrs["name"]),
-                members=[Member(str(g.attrs["stage"]), int(g.attrs["trial"]), float(g.attrs["weight"])) for g in groups],
-                stored=[StoredModel(Architecture.parse(str(g.attrs["architecture"])), _arrays(g["arrays"])) for g in groups],
-                card=ModelCard(file["mean"][:], file["std"][:], tuple(map(str, file.attrs["class_names"]))),
-                config=file["config"].asstr()[()],
-                metrics=json.loads(file["metrics"].asstr()[()]),
-            )
-    except HpcnasError:
-        raise
-    except (OSError, KeyError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read as a model ({error}); export it again") from error
+    with reading(path, "a model", "export it again") as file:
+        if file.attrs.get("kind") != KIND:
+            raise RunError(f"{path}: is not a model that hpcnas.export wrote with --format state_dict")
+        if file.attrs["format"] != FORMAT:
+            raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; export the model again")
+        groups = [file["members"][str(number)] for number in range(len(file["members"]))]
+        return ModelFile(
+            name=str(file.attrs["name"]),
+            members=[Member(str(g.attrs["stage"]), int(g.attrs["trial"]), float(g.attrs["weight"])) for g in groups],
+            stored=[StoredModel(Architecture.parse(str(g.attrs["architecture"])), _arrays(g["arrays"])) for g in groups],
+            card=ModelCard(file["mean"][:], file["std"][:], tuple(map(str, file.attrs["class_names"]))),
+            config=file["config"].asstr()[()],
+            metrics=json.loads(file["metrics"].asstr()[()]),
+        )
 
 
 def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
