@@ -28,6 +28,9 @@ setup(
         "tqdm>=4.65,<5",
     ],
     extras_require={
+        "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "torch>=2.5,<3"],
+        "tensorboard": ["tensorboard>=2.15,<3"],
+        "mlflow": ["mlflow-skinny>=2.15,<4"],
         "speech": ["espeakng-loader>=0.2.4,<1"],
         "test": ["hypothesis>=6.80,<7", "pandas>=2,<4", "pytest>=7.4,<10", "ruff>=0.4,<1"],
     },
@@ -39,7 +42,9 @@ setup(
             "hpcnas-doctor = hpcnas.doctor:main",
             "hpcnas-distil = hpcnas.distil:main",
             "hpcnas-evaluate = hpcnas.evaluate:main",
+            "hpcnas-export = hpcnas.export:main",
             "hpcnas-report = hpcnas.report:main",
+            "hpcnas-track = hpcnas.track:main",
         ]
     },
 )

@@ -1,14 +1,16 @@
-"""A run's models, ready for audio: one of them, or the ensemble.
+"""A run's models, ready for audio: one of them, or the ensemble; from its directory, or from a file that was exported.
 
 classifier = Classifier.open(RunDir(Path("runs/kws")), "ensemble")
+answer = classifier.predict(samples)
 times_s, logits = classifier.scan(samples, hop_s=0.1)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,15 +18,23 @@ from torch import Tensor, nn
 
 from hpcnas import config as configuration
 from hpcnas.config import Config
+from hpcnas.core import metrics
+from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
-from hpcnas.data import audio, features
+from hpcnas.data import DATASETS, audio, features
 from hpcnas.nn.front_end import FrontEnd
 from hpcnas.nn.model import rebuilt
-from hpcnas.store import ensemble_file, model_card, weights
+from hpcnas.store import ensemble_file, model_card, model_file, weights
 from hpcnas.store.ensemble_file import Member
 from hpcnas.store.journal import replay
+from hpcnas.store.model_card import ModelCard
+from hpcnas.store.model_file import ModelFile, StoredModel
 from hpcnas.store.run_dir import RunDir
+
+BESIDE = {"student": ("student", "distil"), "control": ("student", "distil"), "baseline": ("ensemble", "ensemble")}
+"""Models beside an ensemble's members: the stage that they are trained in, and its program."""
+MODEL_NAMES = 'ensemble (default), "member N", baseline, student, control, best (of the search), or the number of a trial'
 
 
 class Mixture(nn.Module):
@@ -39,17 +49,30 @@ class Mixture(nn.Module):
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a model says about a recording."""
+
+    class_name: str
+    score: float
+    """Its posterior, in [0, 1]."""
+    posteriors: Mapping[str, float]
+    """Of every class; they sum to one."""
+
+
+@dataclass(frozen=True)
 class Classifier:
     """Models with what stands in front of them.
 
     Args:
         name: of the model within its run.
         members: what it is made of.
+        architectures: of each.
         model: from features (B, F, T) to logits (B, K).
     """
 
     name: str
     members: Sequence[Member]
+    architectures: Sequence[Architecture]
     model: Mixture
     front_end: FrontEnd
     class_names: Sequence[str]
@@ -60,7 +83,8 @@ class Classifier:
         """A model of ``run``.
 
         Args:
-            name: ``ensemble``; ``best``: the search's best trial; ``member 0``: of the ensemble; or the number of a trial.
+            name: ``ensemble``; ``member 0`` of it; its hand-designed ``baseline``; its ``student``, or ``control``, which
+                learnt from labels alone; ``best``: the search's best trial; or the number of a trial.
 
         Raises:
             RunError: if the run has no such model, or no weights of it any more.
@@ -68,16 +92,36 @@ class Classifier:
         run.require()
         config, card = configuration.load(run.config), model_card.load(run.model_card)
         members = _members(run, name)
-        front_end = FrontEnd(config.features.front_end, torch.tensor(card.mean).float(), torch.tensor(card.std).float())
-        around = config.space.surroundings(len(card.mean), len(card.class_names))
-        models = []
+        stored = []
         for member in members:
             path = run.stage(member.stage).weights(member.trial)
             if not path.exists():
                 raise RunError(f"{path}: the weights of trial {member.trial} are not kept; see search.keep_weights")
-            models.append(rebuilt(weights.load_architecture(path), weights.load_arrays(path), around))
+            stored.append(StoredModel(weights.load_architecture(path), weights.load_arrays(path)))
+        return cls._built(name, members, stored, card, config)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Classifier:
+        """The model in a file of the form ``state_dict`` that ``hpcnas.export`` wrote; raises RunError."""
+        file = model_file.load(Path(path))
+        return cls._built(file.name, file.members, file.stored, file.card, configuration.parsed(file.config, str(path)))
+
+    @classmethod
+    def _built(
+        cls, name: str, members: Sequence[Member], stored: Sequence[StoredModel], card: ModelCard, config: Config
+    ) -> Classifier:
+        front_end = FrontEnd(config.features.front_end, torch.tensor(card.mean).float(), torch.tensor(card.std).float())
+        around = config.space.surroundings(len(card.mean), len(card.class_names))
+        models = [rebuilt(one.architecture, one.arrays, around) for one in stored]
         mixture = Mixture(models, [member.weight for member in members]).eval()
-        return cls(name, members, mixture, front_end, card.class_names, config)
+        return cls(name, members, [one.architecture for one in stored], mixture, front_end, card.class_names, config)
+
+    def as_file(self, reached: Mapping[str, float]) -> ModelFile:
+        """What ``read`` takes: the model with all it needs, and the figures it reached."""
+        arrays = [{name: tensor.numpy() for name, tensor in model.state_dict().items()} for model in self.model.models]
+        stored = [StoredModel(*one) for one in zip(self.architectures, arrays)]
+        card = ModelCard(self.front_end.mean.numpy(), self.front_end.std.numpy(), self.class_names)
+        return ModelFile(self.name, self.members, stored, card, configuration.dump(self.config), reached)
 
     @property
     def can_listen(self) -> bool:
@@ -93,8 +137,7 @@ class Classifier:
 
         The tower remembers what was before the window, which ``scan`` does not know: logits differ slightly.
         """
-        bank = self.config.features.bank
-        window = features.frames_of(self.config.data.window_s, bank)
+        bank, window = self.config.features.bank, self.window
         stream, frames = features.LogMelStream(bank), 0
         states: list = [None] * len(self.members)
         outputs: list[Tensor | None] = [None] * len(self.members)
@@ -109,7 +152,7 @@ class Classifier:
                 for number, (member, model) in enumerate(zip(self.members, self.model.models)):
                     new, states[number] = model.stream_tower(seen, states[number])
                     known = new if outputs[number] is None else torch.cat([outputs[number], new], -1)
-                    kept = self._outputs_of_a_window[number]
+                    kept = self.outputs_of_a_window[number]
                     outputs[number] = known[..., -kept:]
                     if outputs[number].shape[-1]:
                         logits = logits + member.weight * model.judge(outputs[number])
@@ -117,31 +160,56 @@ class Classifier:
                 yield frames * bank.hop_ms / 1000, logits[0].numpy()
 
     @cached_property
-    def _outputs_of_a_window(self) -> list[int]:
+    def outputs_of_a_window(self) -> list[int]:
         """How many outputs each model's tower has for one window."""
-        window = features.frames_of(self.config.data.window_s, self.config.features.bank)
-        example = torch.zeros(1, self.front_end.bands, window)
+        example = torch.zeros(1, self.front_end.bands, self.window)
         with torch.no_grad():
             return [model.stream_tower(example)[0].shape[-1] for model in self.model.models]
+
+    @property
+    def window(self) -> int:
+        """T, frames that a model sees at once."""
+        return features.frames_of(self.config.data.window_s, self.config.features.bank)
 
     @property
     def params(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    def logits(self, log_mel_BFT: Tensor) -> np.ndarray:
-        """(B, K) of windows of raw log-mel."""
+    def logits(self, log_mel_BFT: Tensor, lengths_B: Tensor | None = None) -> np.ndarray:
+        """(B, K) of windows of raw log-mel, of which only the first ``lengths_B`` frames are real, if given."""
         with torch.no_grad():
-            return self.model(self.front_end(log_mel_BFT)).numpy()
+            return self.model(self.front_end(log_mel_BFT, lengths_B), lengths_B).numpy()
+
+    def predict(self, samples: np.ndarray) -> Answer:
+        """What is said in a recording of any length at ``audio.RATE``, by the mean over windows that cover it, evenly spread
+        and half overlapping at least, as in evaluation."""
+        bank, window = self.config.features.bank, self.window
+        spare = features.frames_of(len(samples) / audio.RATE, bank) - window
+        if spare <= 0:
+            _, logits = self.scan(samples, self.config.data.window_s)
+        else:
+            log_mel = features.log_mel(samples.astype(np.float32), bank)
+            starts = np.linspace(0, spare, 1 + -(-2 * spare // window)).round().astype(int)
+            logits = self.logits(torch.from_numpy(np.stack([log_mel[:, start : start + window] for start in starts])))
+        posteriors = np.exp(metrics.log_posteriors(logits.mean(0, keepdims=True)))[0]
+        best = int(posteriors.argmax())
+        return Answer(self.class_names[best], float(posteriors[best]), dict(zip(self.class_names, posteriors.tolist())))
 
     def scan(self, samples: np.ndarray, hop_s: float, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
-        """Slide the window over audio of any length at ``audio.RATE``; what is shorter than a window is padded.
+        """Slide the window over audio of any length at ``audio.RATE``; what is shorter than a window is padded, and the model
+        told how much of it is real unless it learnt from recordings whose padding counts.
 
         Returns:
             Middles of the windows in seconds (S,), and logits (S, K).
         """
         bank, window_s = self.config.features.bank, self.config.data.window_s
-        samples = audio.fitted(samples, max(len(samples), round(window_s * audio.RATE)))
-        return self.scan_frames(features.log_mel(samples.astype(np.float32), bank), hop_s, batch_size)
+        window = round(window_s * audio.RATE)
+        if len(samples) >= window or DATASETS[self.config.data.name].PADDING_COUNTS:
+            samples = audio.fitted(samples, max(len(samples), window))
+            return self.scan_frames(features.log_mel(samples.astype(np.float32), bank), hop_s, batch_size)
+        real = max(1, features.frames_of(len(samples) / audio.RATE, bank))
+        log_mel = features.log_mel(audio.fitted(samples, window).astype(np.float32), bank)
+        return np.array([window_s / 2]), self.logits(torch.from_numpy(log_mel).unsqueeze(0), torch.tensor([real]))
 
     def scan_frames(self, log_mel_FT: np.ndarray, hop_s: float, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
         """The same for log-mel that is at least a window long."""
@@ -151,6 +219,15 @@ class Classifier:
         views = torch.from_numpy(np.ascontiguousarray(log_mel_FT, np.float32)).unfold(1, window, hop).transpose(0, 1)
         logits = [self.logits(views[i : i + batch_size].contiguous()) for i in range(0, len(starts), batch_size)]
         return starts * bank.hop_ms / 1000 + window_s / 2, np.concatenate(logits)
+
+
+def opened(path: Path, name: str | None) -> Classifier:
+    """The model ``name`` (None: the ensemble) of the run in a directory, or the one in a file; raises RunError."""
+    if not path.is_file():
+        return Classifier.open(RunDir(path), name or "ensemble")
+    if name is not None:
+        raise RunError(f'{path}: is a file with one model; "{name}" can only be had of a run directory')
+    return Classifier.read(path)
 
 
 def _members(run: RunDir, name: str) -> Sequence[Member]:
@@ -164,11 +241,19 @@ def _members(run: RunDir, name: str) -> Sequence[Member]:
         if not number.isdigit() or int(number) >= len(members):
             raise RunError(f'{run.root}: has no "{name}"; its ensemble has members 0 to {len(members) - 1}')
         return [Member(members[int(number)].stage, members[int(number)].trial, 1.0)]
+    if name in BESIDE:
+        stage, program = BESIDE[name]
+        archive = Archive(record.event for record in replay(run.stage(stage).journal))
+        trained = [trial.id for trial in archive.best(None) if trial.proposal.mutation == name]
+        if not trained:
+            raise RunError(f"{run.root}: has no {name}; run hpcnas.{program} first")
+        return [Member(stage, trained[0], 1.0)]
     archive = Archive(record.event for record in replay(run.search.journal))
     if name == "best" and archive.ranking:
         return [Member("search", archive.ranking[0].trial, 1.0)]
     if name.isdigit() and int(name) in archive.results and archive.results[int(name)].state.has_score:
         return [Member("search", int(name), 1.0)]
     raise RunError(
-        f'{run.root}: has no model "{name}"; known: ensemble, "member N", best, or the number of a trial with a score'
+        f'{run.root}: has no model "{name}"; known: ensemble, "member N", {", ".join(BESIDE)}, best, or the number of a trial '
+        "with a score"
     )

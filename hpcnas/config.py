@@ -194,22 +194,31 @@ MAY_NOT = ("search.objective", "search.suggestions")
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """The configuration in ``path`` (none: the defaults) with ``table.key=value`` overrides; raises ConfigError."""
-    table: dict[str, Any] = {}
-    if path is not None:
-        try:
-            table = toml.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(f"{path}: no such configuration file") from None
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        except (toml.TomlDecodeError, UnicodeDecodeError, IndexError) as error:
-            raise ConfigError(f"{path}: is not TOML: {error}") from error
+    if path is None:
+        return parsed("", "", overrides)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    return parsed(text, str(path), overrides)
+
+
+def parsed(text: str, where: str, overrides: Sequence[str] = ()) -> Config:
+    """The same for TOML that was read already, from ``where``."""
+    try:
+        table = toml.loads(text)
+    except (toml.TomlDecodeError, IndexError) as error:
+        raise ConfigError(f"{where}: is not TOML: {error}") from error
     for override in overrides:
         _override(table, override)
     try:
         return _build(Config, table, "")
     except HpcnasError as error:
-        raise ConfigError(f"{path}: {error}" if path is not None else str(error)) from error
+        raise ConfigError(f"{where}: {error}" if where else str(error)) from error
 
 
 def dump(config: Config) -> str:

@@ -1,6 +1,6 @@
 """Keywords in long audio, with times and scores.
 
-    python -m hpcnas.detect RUN AUDIO... [--model NAME] [--threshold 0.5] [--json]
+    python -m hpcnas.detect RUN_OR_MODEL AUDIO... [--model NAME] [--threshold 0.5] [--json]
 
 The window slides over the audio, or, if the model is causal, it is fed frame by frame; posteriors are smoothed, and a keyword
 is told once within its refractory time (``[spotting]`` in the run's configuration, or ``--set spotting.key=value``).
@@ -17,28 +17,26 @@ from pathlib import Path
 import numpy as np
 
 from hpcnas import config as configuration
-from hpcnas.classifier import Classifier
+from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.core import metrics
 from hpcnas.core.errors import ConfigError, HpcnasError
 from hpcnas.core.spotting import Detection, SpottingConfig, detections, smoothed
 from hpcnas.data import audio
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
-from hpcnas.store.run_dir import RunDir
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.detect", description="Find keywords in long audio.")
-    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument("run", type=Path, help="run directory, or a model exported as state_dict")
     parser.add_argument("audio", type=Path, nargs="+", help="recordings of any length, rate and format")
-    parser.add_argument("--model", default="ensemble", help='ensemble (default), best, "member N", or the number of a trial')
+    parser.add_argument("--model", help=MODEL_NAMES)
     parser.add_argument("--threshold", type=float, default=0.5, help="lowest smoothed posterior to tell (default 0.5)")
     parser.add_argument("--json", action="store_true", help="one JSON object a detection")
     parser.add_argument("--set", action="append", default=[], metavar="spotting.KEY=VALUE", help="override; may be repeated")
     arguments = parser.parse_args(argv)
     try:
-        run = RunDir(arguments.run)
-        classifier = Classifier.open(run, arguments.model)
-        config = configuration.load(run.config, arguments.set)
+        classifier = opened(arguments.run, arguments.model)
+        config = configuration.parsed(configuration.dump(classifier.config), "--set", arguments.set)
         if changed := configuration.differences(classifier.config, config):
             raise ConfigError(f"--set {'; '.join(changed)}: only spotting.* can be changed here")
         for path in arguments.audio:

@@ -191,10 +191,22 @@ def confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
             if count:
                 colour = "white" if shares[row, column] > 0.5 else "#333"
                 axes.text(column, row, count, ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right", fontsize=8)
-    axes.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    # Names are texts, even with what would be a formula between dollar signs.
+    axes.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right", fontsize=8, parse_math=False)
+    axes.set_yticks(range(len(class_names)), class_names, fontsize=8, parse_math=False)
     axes.set(xlabel="recognised as", ylabel="spoken")
     axes.grid(visible=False)
+    return figure
+
+
+def roc(curve: DetCurve) -> Figure:
+    """Hits against false alarms at every threshold, both as shares."""
+    figure, axes = _figure(4.2, 4.2)
+    axes.plot((0, 1), (0, 1), color=GREY, lw=1, ls="--")
+    axes.step(curve.false_alarms, 1 - curve.misses, where="pre", color=BLUE, lw=2)
+    axes.set(xlabel="false alarms", ylabel="hits", xlim=(-0.01, 1), ylim=(0, 1.01))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
 
 

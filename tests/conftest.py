@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 
 from hpcnas.data.audio import RATE
+from hpcnas.store.run_dir import RunDir
 
 MPIRUN = Path(__file__).parent.parent / "tools" / "mpirun.sh"
 
@@ -102,6 +104,27 @@ def mpirun_once():
         return Done(done.returncode, done.stdout)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def causal_run(mpirun_once, tiny_once, tmp_path_factory) -> RunDir:
+    """A search of causal models; not to be changed."""
+    run = tmp_path_factory.mktemp("causal") / "run"
+    causal = ["--set", "space.causal=true", "--set", "training.epochs=6", "--set", "search.max_trials=2"]
+    done = mpirun_once(1, "hpcnas.search", *tiny_once, *causal, "--run", str(run))
+    assert done.returncode == 0, done.output
+    return RunDir(run)
+
+
+@pytest.fixture(scope="session")
+def finished_run(mpirun_once, causal_run, tmp_path_factory) -> RunDir:
+    """The same with its ensemble, at ``runs/kws`` of a folder with a few recordings: what the documentation's examples see."""
+    folder = tmp_path_factory.mktemp("finished")
+    run = folder / "runs" / "kws"
+    shutil.copytree(causal_run.root, run)
+    done = mpirun_once(1, "hpcnas.ensemble", str(run), "--set", "ensemble.finalists=1", "--set", "ensemble.epochs=1")
+    assert done.returncode == 0, done.output
+    return RunDir(run)
 
 
 @pytest.fixture

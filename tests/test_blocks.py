@@ -91,7 +91,7 @@ def with_used_statistics(model: Model) -> Model:
     return model.eval()
 
 
-@pytest.mark.parametrize("pieces", [[1] * FRAMES, [7, 1, 4, FRAMES - 12]], ids=["frames", "pieces"])
+@pytest.mark.parametrize("pieces", [[1] * FRAMES, [7, 1, 4, FRAMES - 12], [0, 3, FRAMES - 3]], ids=["frames", "pieces", "none"])
 @pytest.mark.parametrize(
     "before", ["", "conv:channels=4,kernel=3,stride=2/", "gru:units=6/"], ids=["input", "plane", "sequence"]
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -13,17 +15,6 @@ from hpcnas.core.spotting import SpottingConfig
 from hpcnas.data import audio, features
 from hpcnas.data.features import FilterBank, LogMelStream, log_mel
 from hpcnas.detect import heard
-from hpcnas.store.run_dir import RunDir
-
-
-@pytest.fixture(scope="module")
-def causal_run(mpirun_once, tiny_once, tmp_path_factory):
-    """A search of causal models."""
-    run = tmp_path_factory.mktemp("causal") / "run"
-    causal = ["--set", "space.causal=true", "--set", "training.epochs=6", "--set", "search.max_trials=2"]
-    done = mpirun_once(1, "hpcnas.search", *tiny_once, *causal, "--run", str(run))
-    assert done.returncode == 0, done.output
-    return RunDir(run)
 
 
 def test_log_mel_comes_out_the_same_piece_by_piece():
@@ -56,7 +47,23 @@ def test_audio_that_is_shorter_than_a_window_is_padded(causal_run):
     assert times_s.tolist() == [0.5] and logits.shape == (1, 5) and audio.RATE == 16000
 
 
-@pytest.mark.parametrize(("name", "message"), [("ensemble", "no ensemble"), ("7", 'no model "7"'), ("x", "known: ensemble")])
+def test_a_model_is_told_how_long_a_short_recording_is_where_padding_does_not_count(causal_run):
+    keywords = Classifier.open(causal_run, "0")
+    languages = replace(keywords, config=replace(keywords.config, data=replace(keywords.config.data, name="language_folders")))
+    short = 0.1 * np.random.default_rng(0).standard_normal(6400).astype(np.float32)
+    padded = audio.fitted(short, audio.RATE)
+    (_, counted), (_, told) = keywords.scan(short, 0.1), languages.scan(short, 0.1)
+    np.testing.assert_array_equal(counted, keywords.scan(padded, 0.1)[1])
+    bank = keywords.config.features.bank
+    window = torch.from_numpy(log_mel(padded, bank)).unsqueeze(0)
+    np.testing.assert_array_equal(told, keywords.logits(window, torch.tensor([40])))
+    assert np.abs(told - counted).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("ensemble", "no ensemble"), ("student", "has no student"), ("7", 'no model "7"'), ("x", "known: ensemble")],
+)
 def test_models_that_a_run_does_not_have_are_named(causal_run, name, message):
     with pytest.raises(RunError, match=message):
         Classifier.open(causal_run, name)

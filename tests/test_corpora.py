@@ -145,6 +145,8 @@ def test_manifests_as_tables_with_an_audio_root(tmp_path, suffix, separator):
         ({"audio_filepath": "train-de.wav", "label": "de", "offset": "x"}, "is no number"),
         ({"audio_filepath": "train-de.wav", "label": "de", "duration": -1}, "negative"),
         ({"audio_filepath": "train-de.wav", "label": "d\u0007e"}, "control characters"),
+        ({"audio_filepath": "train-de.wav", "label": ["de"]}, 'has a label that is no text (["de"])'),
+        ({"audio_filepath": "x" * 5000, "label": "de"}, "names a file that does not exist"),
         ({"audio_filepath": "text.wav", "label": "de"}, "cannot be read as audio"),
     ],
 )

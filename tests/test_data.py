@@ -1,4 +1,5 @@
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -60,13 +61,17 @@ def test_the_drawn_examples_depend_on_the_seed_alone(tones):
         (lambda root: shutil.rmtree(root / "mid"), 'no folder for keyword "mid"'),
         (lambda root: [p.unlink() for p in (root / "mid").iterdir()], "mid: a word folder without .wav files"),
         (lambda root: (root / "testing_list.txt").write_text(""), "the test split is empty"),
+        (lambda root: shutil.copy(root / "validation_list.txt", root / "testing_list.txt"), "8 recording.* are in both lists"),
+        (lambda root: (root / "testing_list.txt").write_bytes(b"\xff\xfe"), "testing_list.txt: is not UTF-8 text"),
+        (lambda root: (root / "_background_noise_" / "white.wav").write_bytes(b"no audio"), "white.wav.*on_bad_file"),
+        (lambda root: (root / "other").rename(root / "o\nther"), "must be printable text, unlike 'o.nther'"),
         (lambda root: shutil.rmtree(root / "_background_noise_"), "silence_percent = 0"),
     ],
 )
 def test_a_broken_corpus_is_refused_by_name(copy, breakage, message):
     breakage(copy)
     with pytest.raises(DataError, match=message):
-        speech_commands.index(config(copy), seed=0)
+        speech_commands.index(config(copy, protocol="all" if "printable" in message else "12"), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +88,50 @@ def test_a_file_that_is_no_audio_is_named(tmp_path, content, message):
 
 def test_a_recording_without_samples_is_named(tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(0), 16000)
-    with pytest.raises(DataError, match="holds no samples"):
-        audio.read(tmp_path / "silent.wav")
+    for look in (audio.read, audio.duration_s):
+        with pytest.raises(DataError, match="holds no samples"):
+            look(tmp_path / "silent.wav")
+
+
+@pytest.mark.parametrize(("suffix", "cut"), [("wav", 2), ("wav", 16000), ("flac", 8000)])
+def test_a_recording_that_was_cut_off_is_named(tmp_path, suffix, cut):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
+    assert len(audio.read(path)) == 16000
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(DataError, match=r"ends before its header says|cannot be read as audio"):
+        audio.read(path)
+
+
+def test_a_recording_written_into_a_pipe_whose_header_has_no_size_is_read(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.1 * np.ones(1600), 16000)
+    content = path.read_bytes()
+    for size in (0, 0x7FFFF024, 0xFFFFFFFF):
+        path.write_bytes(content[:4] + size.to_bytes(4, "little") + content[8:])
+        assert len(audio.read(path)) == 1600
+
+
+def test_a_recording_that_is_not_there_or_has_an_odd_name(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.wav: cannot be read as audio \(No such file or directory"):
+        audio.read(tmp_path / "gone.wav")
+    odd = tmp_path / os.fsdecode(b"\xe4\n.wav")
+    soundfile.write(os.fsencode(odd), np.ones(1600), 16000, format="WAV")
+    assert audio.duration_s(odd) == 0.1 and len(audio.read(odd)) == 1600
+    shown = problems.summary([problems.of(odd, DataError(f"{odd}: is odd; away with it"))])
+    assert shown.isprintable() and "1 is odd: " in shown and r"\udce4\n.wav" in shown
+
+
+def test_noise_that_cannot_be_read_is_left_out_if_that_is_wanted(copy):
+    (copy / "_background_noise_" / "broken.wav").write_bytes(b"no audio")
+    index = speech_commands.index(config(copy, on_bad_file="skip"), seed=0)
+    assert [path.name for path in index.noise] == ["white.wav"]
+
+
+def test_stretches_of_noise_are_as_long_as_a_long_window(tones, tmp_path):
+    data = config(tones, protocol="all", window_s=12.0)
+    assert set(extract(tmp_path / "f.h5", data, 1).parts["noise"].lengths) == {1200}
+    assert set(extract(tmp_path / "g.h5", config(tones), 1).parts["noise"].lengths) == {1000}
 
 
 @pytest.mark.parametrize(

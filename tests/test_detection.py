@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hpcnas.core.detection import det_curve, equal_error_rate, log_odds, miss_rate_at, roc_area
 from hpcnas.core.errors import MetricError
 from hpcnas.core.metrics import accuracy
-from hpcnas.core.significance import bootstrap_interval, mcnemar
+from hpcnas.core.significance import bootstrap_interval, mcnemar, share_interval
 
 SCORES = np.array([0.1, 0.4, 0.35, 0.8])
 IS_TARGET = np.array([False, False, True, True])
@@ -62,6 +62,21 @@ def test_a_bootstrap_interval_is_as_wide_as_the_binomial_one():
     low, high = bootstrap_interval(accuracy, logits, labels)
     assert low < accuracy(logits, labels) < high
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.9 * 0.1 / 400), rel=0.15)
+
+
+def test_the_bootstrap_leaves_out_resamples_of_one_class():
+    low, high = bootstrap_interval(roc_area_of_first, np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), np.array([0, 1, 1]))
+    assert 0 <= low <= high == 1
+
+
+def roc_area_of_first(logits: np.ndarray, labels: np.ndarray) -> float:
+    return roc_area(logits[:, 0], labels == 0)
+
+
+def test_the_interval_of_a_share_by_hand():
+    low, high = share_interval(0.0, 10)
+    assert low == 0.0 and high == pytest.approx(1.96**2 / (10 + 1.96**2))
+    assert share_interval(0.1, 400) == pytest.approx((0.0743, 0.1333), abs=1e-3)
 
 
 def test_mcnemar_by_hand():

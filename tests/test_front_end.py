@@ -52,6 +52,30 @@ def test_a_window_s_own_level_is_removed(normalisation):
         torch.testing.assert_close(shaped(X[..., :20], config), shaped(X, config)[..., :20], msg="no look-ahead")
 
 
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_padding_of_short_recordings_counts_neither_for_their_normalisation_nor_for_the_corpus(normalisation):
+    config = FrontEndConfig(normalisation=normalisation, deltas=2)
+    lengths = torch.tensor([1, 2, 20, 30, 40, 49, 50, 50])
+    padded = X.clone()
+    for row, length in zip(padded, lengths):
+        row[:, length:] = -16.0
+    front_end = fitted(config, padded, lengths)
+    y = front_end(padded, lengths)
+    assert torch.isfinite(y).all()
+    real = torch.cat([one[:, :length] for one, length in zip(y, lengths)], 1)
+    torch.testing.assert_close(real.mean(1), torch.zeros(30), atol=1e-4, rtol=0)
+    torch.testing.assert_close(real.std(1), torch.ones(30), atol=1e-3, rtol=0)
+    for row, length in zip(range(2, 8), lengths[2:]):
+        torch.testing.assert_close(y[row, :, :length], front_end(X[row : row + 1, :, :length])[0], atol=1e-4, rtol=1e-4)
+
+
+def test_running_normalisation_comes_to_agree_with_that_of_the_whole():
+    long = 3 * torch.randn(4, 10, 2000, generator=torch.Generator().manual_seed(0)) - 8
+    running, whole = (shaped(long, FrontEndConfig(normalisation=name)) for name in ("running", "utterance"))
+    torch.testing.assert_close(running[..., -1], whole[..., -1], atol=0.02, rtol=0.02)
+    assert (running[..., 0] == 0).all() and running.abs().max() < 6
+
+
 def test_windows_of_long_recordings_cover_them():
     lengths = np.array([20, 21, 30, 75])
     starts = np.cumsum(lengths) - lengths

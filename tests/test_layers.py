@@ -21,14 +21,22 @@ ALLOWED = {
     "search": {"core", "data", "nn", "store", "runtime", "config"},
     "ensemble": {"core", "data", "nn", "store", "runtime", "config"},
     "classifier": {"core", "data", "nn", "store", "config"},
-    "evaluate": {"core", "data", "nn", "store", "runtime", "config", "classifier", "pictures"},
+    "evaluate": {"core", "data", "nn", "store", "runtime", "config", "classifier", "evaluation", "pictures"},
+    "evaluation": {"core", "data", "nn", "classifier"},
     "detect": {"core", "data", "store", "config", "classifier"},
+    "deploy": {"core", "data", "nn", "store", "config", "classifier", "deploy"},
+    "export": {"core", "store", "runtime", "config", "classifier", "deploy"},
+    "library": {"core", "store", "config", "classifier"},
+    "track": {"core", "store"},
     "doctor": {"data"},
     "distil": {"core", "data", "nn", "store", "runtime", "config"},
 }
 ONLY_IN = {
-    "torch": {"nn", "runtime", "classifier"},
-    "mpi4py": {"runtime", "search", "ensemble", "distil", "evaluate"},
+    # The library's is for annotations: it loads torch when a model is asked for.
+    "torch": {"nn", "library", "runtime", "classifier", "deploy", "export"},
+    "onnx": {"deploy"},
+    "onnxruntime": {"deploy"},
+    "mpi4py": {"runtime", "search", "ensemble", "distil", "evaluate", "export"},
     "horovod": {"runtime/groups.py"},
     "h5py": {"data", "store"},
 }

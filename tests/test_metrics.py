@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hpcnas.core import detection, metrics
+from hpcnas.core.errors import MetricError
 from hpcnas.core.units import thousands
 
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 2.0], [5.0, 0.0, 0.0]])
@@ -51,7 +52,20 @@ def test_cavg_by_hand():
     assert metrics.cavg(logits, labels) == pytest.approx((0.5 * 0.5 + 0.5 * 0.0 + 0.5 * 0.0 + 0.5 * 0.5) / 2)
     # A high prior of non-targets makes it accept sure ones only: everything is missed, nothing falsely accepted.
     assert metrics.cavg(logits, labels, p_target=0.1) == pytest.approx(0.1)
-    assert metrics.cavg(np.zeros((3, 2)), np.zeros(3, int)) == 0.0, "one language alone cannot be mistaken"
+    with pytest.raises(MetricError, match="two languages"):
+        metrics.cavg(np.zeros((3, 2)), np.zeros(3, int))
+
+
+def test_the_miss_rate_by_hand():
+    # Four targets and eight chances of a false alarm; by odds: three targets, the wrong first class of row 2, its target.
+    assert metrics.miss_rate(LOGITS, LABELS, 0.0) == 0.5 and metrics.miss_rate(LOGITS, LABELS, 1.0) == 0.0
+
+
+def test_the_area_is_the_mean_over_the_classes():
+    areas = [detection.roc_area(metrics.log_posteriors(NOISY)[:, c], c == CLASSES) for c in range(4)]
+    assert metrics.roc_area(NOISY, CLASSES) == pytest.approx(np.mean(areas), abs=1e-9), "odds and posteriors rank alike"
+    with pytest.raises(MetricError):
+        metrics.roc_area(NOISY, np.zeros(300, int))
 
 
 def test_pairwise_eer_compares_two_classes_at_a_time():

@@ -1,5 +1,6 @@
 """What Mazzawi et al., Interspeech 2019, print in their tables: block sets, architectures, sizes."""
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,14 @@ def test_sizes_agree_with_table_1():
     assert kws == pytest.approx(184_000, rel=0.08)
     assert lid == pytest.approx(2_700_000, rel=0.01)
     assert 2 * lid == pytest.approx(5_400_000, rel=0.01) and 3 * lid == pytest.approx(8_000_000, rel=0.01)
+
+
+def test_hand_designed_baselines_have_their_published_sizes_and_keep_their_limits():
+    baselines = runpy.run_path(str(JOBS.parent / "benchmarks" / "sizes.py"))["BASELINES"]
+    params = {}
+    for limit, (name, text) in baselines.items():
+        model = build_model(spell(text, BLOCK_TYPES), config.Config().space.surroundings(BANDS, KEYWORDS), seed=0)
+        params[name] = measure(model, BANDS, 100).params
+        assert params[name] <= limit * 1.01
+    # BC-ResNet-1 and -2: 9.2k and 27.3k in the paper's Table 3; TC-ResNet8: 66k.
+    assert params == pytest.approx({"BC-ResNet-1": 9_200, "BC-ResNet-2": 27_300, "TC-ResNet8": 66_000}, rel=0.015)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from hpcnas import evaluate
 from hpcnas.core.archive import Archive
 from hpcnas.core.trial import Result, Trial
 from hpcnas.store.journal import replay
@@ -71,6 +72,37 @@ def test_models_are_evaluated_and_find_keywords_in_long_audio(mpirun, tones, tin
         assert done.returncode == 2 and message in done.output, done.output
 
 
+def test_evaluation_of_other_corpora(mpirun, tones, tiny, tmp_path, capsys):
+    """One class alone, empty folders, and names with characters that tables and plots give a meaning."""
+    run, odd = tmp_path / "run", "[b] <i> $x^ 語"
+    for split in ("train", "validation", "test"):
+        for name, tone in (("low", "low"), (odd, "high")):
+            (tmp_path / "odd" / split / name).mkdir(parents=True)
+            for speaker in range(2):
+                take = 2 * ("train", "validation", "test").index(split) + speaker
+                shutil.copy(tones / tone / f"s{take:02d}_nohash_0.wav", tmp_path / "odd" / split / name / f"{split}{take}.wav")
+    folders = [*tiny, "--set", "data.name=language_folders", "--set", f"data.path={tmp_path / 'odd'}"]
+    done = mpirun(1, "hpcnas.search", *folders, "--set", "search.max_trials=1", "--run", str(run))
+    assert done.returncode == 0, done.output
+    of_best = (str(run), "--model", "best")
+    evaluate.main(of_best)
+    output = capsys.readouterr().out
+    assert "[b] <i> $x^" in output and "Cavg" in output, output
+    page = (run / "report" / "best-test.html").read_text()
+    assert "[b] &lt;i&gt; $x^" in page and page.count("<svg") == 3
+    (tmp_path / "one" / "low").mkdir(parents=True)
+    shutil.copy(tones / "low" / "s10_nohash_0.wav", tmp_path / "one" / "low")
+    evaluate.main([*of_best, "--data", str(tmp_path / "one"), "--set", "data.all_is_test=true"])
+    output = capsys.readouterr().out
+    assert "one class alone" in output and "Cavg" not in output, output
+    (tmp_path / "empty").mkdir()
+    for name in ("language_folders", "builtin_lid", "builtin_kws", "speech_commands"):
+        with pytest.raises(SystemExit, match="2"):
+            evaluate.main([*of_best, "--data", str(tmp_path / "empty"), "--set", f"data.name={name}"])
+        assert f"{tmp_path / 'empty'}: " in capsys.readouterr().err
+    assert not list((tmp_path / "empty").iterdir()), "nothing is synthesised into a folder that the user named"
+
+
 @pytest.mark.parametrize("combiner", ["residual", "greedy"])
 def test_ensembles_that_the_search_looked_for_and_a_student_of_theirs(mpirun, tiny, tmp_path, combiner):
     run = tmp_path / "run"
@@ -87,6 +119,8 @@ def test_ensembles_that_the_search_looked_for_and_a_student_of_theirs(mpirun, ti
         assert teams == [*expected, ()], "the best trial's team in turn, and the baseline"
     done = mpirun(3, "hpcnas.distil", str(run), "--set", "distillation.epochs=2", "--set", "distillation.student=dense:units=8")
     assert done.returncode == 0 and "student: test accuracy" in done.output and "control: test" in done.output, done.output
+    done = mpirun(1, "hpcnas.evaluate", str(run), "--model", "student", "--against", "control", "--json")
+    assert done.returncode == 0 and json.loads(done.output)["against"] == "control", done.output
     done = mpirun(1, "hpcnas.report", str(run))
     assert done.returncode == 0 and "student, labels alone" in done.output, done.output
 

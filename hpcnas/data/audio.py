@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,22 @@ RATE = 16000
 """Samples a second after reading; the field's standard for keyword spotting and language identification."""
 
 
-def read(path: Path, start_s: float = 0.0, length_s: float | None = None) -> np.ndarray:
+def read(path: str | Path, start_s: float = 0.0, length_s: float | None = None) -> np.ndarray:
     """Mono samples in [-1, 1] at ``RATE``, from ``start_s`` for at most ``length_s``; raises DataError."""
+    path = Path(path)
     try:
-        with soundfile.SoundFile(path) as file:
-            rate = file.samplerate
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            rate, start = file.samplerate, min(round(start_s * file.samplerate), len(file))
+            wanted = min(len(file) - start, len(file) if length_s is None else round(length_s * rate))
             if not len(file):
                 raise DataError(f"{path}: holds no samples; remove it from the corpus")
-            file.seek(min(round(start_s * rate), len(file)))
-            samples = file.read(-1 if length_s is None else round(length_s * rate), dtype="float32", always_2d=True)
+            file.seek(start)
+            samples = file.read(wanted, dtype="float32", always_2d=True)
+            is_short = len(samples) < wanted and file.format != "MP3"  # its length is an estimate
     except soundfile.LibsndfileError as error:
-        raise DataError(f"{path}: cannot be read as audio ({error.error_string.strip()}); replace or remove it") from error
+        raise _unreadable(path, error) from error
+    if is_short or _is_cut_off(path):
+        raise DataError(f"{path}: ends before its header says; replace or remove it")
     if not np.isfinite(samples).all():
         raise DataError(f"{path}: holds samples that are not finite; replace or remove it")
     mono = samples.mean(axis=1)
@@ -34,10 +40,30 @@ def read(path: Path, start_s: float = 0.0, length_s: float | None = None) -> np.
 def duration_s(path: Path) -> float:
     """Length of a recording in seconds, from its header; raises DataError."""
     try:
-        info = soundfile.info(str(path))
+        info = soundfile.info(os.fsencode(path))
     except soundfile.LibsndfileError as error:
-        raise DataError(f"{path}: cannot be read as audio ({error.error_string.strip()}); replace or remove it") from error
+        raise _unreadable(path, error) from error
+    if not info.frames:
+        raise DataError(f"{path}: holds no samples; remove it from the corpus")
     return info.frames / info.samplerate
+
+
+def _unreadable(path: Path, error: soundfile.LibsndfileError) -> DataError:
+    reason = error.error_string.strip().rstrip(".")
+    try:
+        open(path, "rb").close()
+    except OSError as of_system:  # of which libsndfile says no more than "System error"
+        reason = of_system.strerror
+    return DataError(f"{path}: cannot be read as audio ({reason}); replace or remove it")
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a WAV file is shorter than it says. libsndfile reads what is there without a word."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    size = int.from_bytes(head[4:], "little")
+    # Programs that write into a pipe cannot know the size and put 0 or nearly the largest one.
+    return head[:4] == b"RIFF" and size < 0x7FFF0000 and size + 7 > path.stat().st_size
 
 
 def fitted(samples: np.ndarray, length: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcnas.core.errors import ConfigError, DataError
+from hpcnas.data.problems import printable
 
 SPLITS = ("train", "validation", "test")
 
@@ -108,8 +109,11 @@ def checked(index: CorpusIndex, where: str, all_is_test: bool = False) -> Corpus
     """The same, once it can be trained and judged on, or judged on alone.
 
     Raises:
-        DataError: for an empty split, a class that is missing in one, or a recording that is in two.
+        DataError: for a class name that cannot be printed, an empty split, a class that is missing in one, or a recording that
+            is in two.
     """
+    if odd := [name for name in index.class_names if not (name.isprintable() and name.strip())]:
+        raise DataError(f"{where}: class names must be printable text, unlike {', '.join(map(ascii, odd))}; rename them")
     in_split: dict[Path, list[tuple[float, float, str]]] = {}
     for split in SPLITS:
         examples = index.splits[split]
@@ -127,7 +131,7 @@ def checked(index: CorpusIndex, where: str, all_is_test: bool = False) -> Corpus
             end_s = example.start_s + (example.spoken_s or 1e-6)
             stretches = in_split.setdefault(example.path.resolve(), [])
             if any(other != split and example.start_s < end and start < end_s for start, end, other in stretches):
-                leaks.append(str(example.path))
+                leaks.append(printable(str(example.path)))
             stretches.append((example.start_s, end_s, split))
     if leaks:
         raise DataError(f"{where}: {len(leaks)} recording(s) are in two splits, first {', '.join(leaks[:3])}; keep each in one")

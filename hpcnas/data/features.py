@@ -27,7 +27,7 @@ from hpcnas.data.problems import Problem
 FORMAT = 3
 NOISE = "noise"
 NOISE_STRETCH_S = 10.0
-"""Noise recordings are kept as stretches of so many seconds."""
+"""Noise recordings are kept as stretches of so many seconds, or of a window's length if that is more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class FilterBank:
 def log_mel(samples: np.ndarray, config: FilterBank) -> np.ndarray:
     """(F, T) natural log of mel band energies of samples at ``audio.RATE``; T = duration / hop, rounded."""
     stream = LogMelStream(config)
-    stream.bank.accept_waveform(audio.RATE, samples)
+    stream.accept(samples)
     stream.bank.input_finished()
     return stream.ready()
 
@@ -67,8 +67,12 @@ class LogMelStream:
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """(F, T) of the frames that these samples complete; T may be 0."""
-        self.bank.accept_waveform(audio.RATE, samples)
+        self.accept(samples)
         return self.ready()
+
+    def accept(self, samples: np.ndarray) -> None:
+        # The library takes any sequence one by one, and a list a quarter faster than an array.
+        self.bank.accept_waveform(audio.RATE, samples.tolist())
 
     def ready(self) -> np.ndarray:
         """(F, T) of the frames that were not given yet."""
@@ -81,16 +85,25 @@ class LogMelStream:
         return log_mel
 
 
+def kaldi_options(config: FilterBank) -> dict[str, dict[str, float | bool]]:
+    """Kaldi's options where they differ from its defaults; all that another program needs to make the same log-mel."""
+    return {
+        "frame_opts": {
+            "samp_freq": audio.RATE,
+            "frame_length_ms": config.window_ms,
+            "frame_shift_ms": config.hop_ms,
+            "dither": 0.0,
+            "snip_edges": False,
+        },
+        "mel_opts": {"num_bins": config.bands, "low_freq": config.low_hz, "high_freq": config.high_hz},
+    }
+
+
 def _options(config: FilterBank) -> knf.FbankOptions:
     options = knf.FbankOptions()
-    options.frame_opts.samp_freq = audio.RATE
-    options.frame_opts.frame_length_ms = config.window_ms
-    options.frame_opts.frame_shift_ms = config.hop_ms
-    options.frame_opts.dither = 0.0
-    options.frame_opts.snip_edges = False
-    options.mel_opts.num_bins = config.bands
-    options.mel_opts.low_freq = config.low_hz
-    options.mel_opts.high_freq = config.high_hz
+    for group, values in kaldi_options(config).items():
+        for name, value in values.items():
+            setattr(getattr(options, group), name, value)
     return options
 
 
@@ -98,6 +111,11 @@ def frames_of(length_s: float, config: FilterBank) -> int:
     """T of so many seconds of audio."""
     hop = round(config.hop_ms / 1000 * audio.RATE)
     return (round(length_s * audio.RATE) + hop // 2) // hop
+
+
+def noise_stretch_s(data: DataConfig) -> float:
+    """Length of the stretches of noise: a window is cut from each, so none is shorter."""
+    return max(NOISE_STRETCH_S, data.window_s)
 
 
 def fingerprint(index: CorpusIndex, data: DataConfig, config: FilterBank) -> str:
@@ -113,7 +131,7 @@ def fingerprint(index: CorpusIndex, data: DataConfig, config: FilterBank) -> str
 def create(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank) -> None:
     """Lay out the file with everything but the features: one process, before ``fill``."""
     with h5py.File(path, "w") as file:
-        for name, examples in _parts(index).items():
+        for name, examples in _parts(index, data).items():
             lengths = np.array([frames_of(example.length_s or data.window_s, config) for example in examples], np.int64)
             group = file.create_group(name)
             _allocate(group, "frames", (int(lengths.sum()), config.bands))
@@ -150,7 +168,7 @@ def fill(
     """
     bad = []
     with open(path, "r+b") as raw:
-        for name, examples in _parts(index).items():
+        for name, examples in _parts(index, data).items():
             offset, _ = _location(path, f"{name}/frames")
             with h5py.File(path, "r", locking=False) as file:
                 starts = file[name]["starts"][:]
@@ -218,11 +236,12 @@ def load(path: Path) -> Features:
     return Features(parts, names)
 
 
-def _parts(index: CorpusIndex) -> dict[str, Sequence[Example]]:
+def _parts(index: CorpusIndex, data: DataConfig) -> dict[str, Sequence[Example]]:
+    stretch_s = noise_stretch_s(data)
     noise = [
-        Example(path, -1, start, NOISE_STRETCH_S)
+        Example(path, -1, start, stretch_s)
         for path in index.noise
-        for start in np.arange(0, max(1.0, audio.duration_s(path) - NOISE_STRETCH_S / 2), NOISE_STRETCH_S).tolist()
+        for start in np.arange(0, max(1.0, audio.duration_s(path) - stretch_s / 2), stretch_s).tolist()
     ]
     return {**{split: index.splits[split] for split in SPLITS}, NOISE: noise}
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpcnas.core.errors import DataError
-from hpcnas.data import audio, problems
+from hpcnas.data import audio, noise, problems
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, checked, stretch_s
-from hpcnas.data.speech_commands import NOISE_FOLDER
-from hpcnas.data.splitting import source_of, split_of
+from hpcnas.data.splitting import LISTS, listed, source_of, split_of
 
 logger = logging.getLogger(__name__)
 
+PADDING_COUNTS = False
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 FOLDERS = {"train": ("train",), "validation": ("validation", "dev", "valid"), "test": ("test",)}
 
@@ -46,10 +46,8 @@ def index(config: DataConfig, seed: int) -> CorpusIndex:
         except DataError as error:
             bad.append(problems.of(path, error))
     problems.settle(bad, config.on_bad_file)
-    noise = tuple(sorted((root / NOISE_FOLDER).glob("*.wav")))
-    return checked(
-        CorpusIndex(names, {split: tuple(examples[split]) for split in SPLITS}, noise), str(root), config.all_is_test
-    )
+    splits = {split: tuple(examples[split]) for split in SPLITS}
+    return checked(CorpusIndex(names, splits, noise.recordings(root, config)), str(root), config.all_is_test)
 
 
 def _in_folders(root: Path) -> Iterator[tuple[str, str, Path]]:
@@ -61,12 +59,11 @@ def _in_folders(root: Path) -> Iterator[tuple[str, str, Path]]:
 
 def _divided(root: Path, config: DataConfig) -> Iterator[tuple[str, str, Path]]:
     """The same, divided by lists or by source."""
-    lists = {"validation": root / "validation_list.txt", "test": root / "testing_list.txt"}
     recordings = list(_languages(root))
-    if all(path.is_file() for path in lists.values()):
-        listed = {line: split for split, path in lists.items() for line in path.read_text(encoding="utf-8").split("\n") if line}
+    if all((root / name).is_file() for name in LISTS.values()):
+        splits = listed(root)
         for language, path in recordings:
-            yield listed.get(path.relative_to(root).as_posix(), "train"), language, path
+            yield splits.get(path.relative_to(root).as_posix(), "train"), language, path
         return
     source = source_of(config)
     nameless = 0

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data import audio, problems
+from hpcnas.data import audio, noise, problems
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, checked, stretch_s
 from hpcnas.data.problems import Problem
-from hpcnas.data.speech_commands import NOISE_FOLDER
 
+PADDING_COUNTS = False
 PATH_COLUMNS = ("audio_filepath", "path", "file_name", "filename", "file", "wav")
 LABEL_COLUMNS = ("label", "command", "language", "lang", "locale", "lang_id")
 
@@ -55,8 +55,8 @@ def index(config: DataConfig, seed: int) -> CorpusIndex:
                 bad.append(problems.of(path, error))
     problems.settle(bad, config.on_bad_file)
     root = Path(config.path).expanduser() if config.path else Path(config.manifests[0]).expanduser().parent
-    noise = tuple(sorted((root / NOISE_FOLDER).glob("*.wav")))
-    return checked(CorpusIndex(names, {split: tuple(examples[split]) for split in SPLITS}, noise), config.manifests[0])
+    splits = {split: tuple(examples[split]) for split in SPLITS}
+    return checked(CorpusIndex(names, splits, noise.recordings(root, config)), config.manifests[0])
 
 
 def _lines(manifest: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -93,7 +93,11 @@ def _entry(fields: Mapping[str, object], manifest: Path, config: DataConfig) -> 
         raise DataError("has an offset or duration that is no number") from None
     if not (0 <= offset < float("inf") and 0 <= duration < float("inf")):
         raise DataError("has an offset or duration that is negative or not finite")
-    if not path.is_file():
+    try:
+        exists = path.is_file()
+    except OSError:  # a name that is too long, say
+        exists = False
+    if not exists:
         raise DataError("names a file that does not exist")
     return label, path, offset, duration
 
@@ -102,4 +106,6 @@ def _column(fields: Mapping[str, object], configured: str, usual: tuple[str, ...
     value = next((fields[key] for key in ((configured,) if configured else usual) if fields.get(key) not in (None, "")), None)
     if value is None:
         raise DataError(f"has no {what} (column {configured or ' or '.join(usual)})")
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        raise DataError(f"has a {what} that is no text ({json.dumps(value)})")
     return str(value).strip()

@@ -25,7 +25,12 @@ class Problem:
 
 def of(path: Path, error: DataError) -> Problem:
     """An error about one file as a problem of its corpus."""
-    return Problem(str(path), str(error).removeprefix(f"{path}: ").partition(";")[0])
+    return Problem(printable(str(path)), str(error).removeprefix(f"{path}: ").partition(";")[0])
+
+
+def printable(text: str) -> str:
+    """The same on one line that any terminal and log takes: control characters and bytes that are no text written as codes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def summary(problems: Sequence[Problem]) -> str:

@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from hpcnas.core.errors import DataError
-from hpcnas.data import audio
+from hpcnas.data import audio, noise
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, checked
+from hpcnas.data.noise import NOISE_FOLDER
+from hpcnas.data.splitting import LISTS, listed
 
-NOISE_FOLDER = "_background_noise_"
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
+PADDING_COUNTS = True
+"""As in the published protocols, where every example is a whole second."""
 
 
 def index(config: DataConfig, seed: int) -> CorpusIndex:
@@ -27,28 +30,27 @@ def index(config: DataConfig, seed: int) -> CorpusIndex:
     """
     root = Path(config.path).expanduser()
     words = _words(root)
-    noise = tuple(sorted((root / NOISE_FOLDER).glob("*.wav")))
+    noises = noise.recordings(root, config)
     files = {split: {word: [] for word in words} for split in SPLITS}
-    lists = {
-        split: _listed(root, name) for split, name in (("validation", "validation_list.txt"), ("test", "testing_list.txt"))
-    }
+    for name in LISTS.values():
+        if not (root / name).is_file():
+            raise DataError(f"{root / name}: missing; it lists one word/file.wav a line")
+    split_of = listed(root)
     for word in words:
         recordings = sorted((root / word).glob("*.wav"))
         if not recordings:
             raise DataError(f"{root / word}: a word folder without .wav files; fill or remove it")
         for recording in recordings:
-            name = f"{word}/{recording.name}"
-            split = next((split for split, listed in lists.items() if name in listed), "train")
-            files[split][word].append(recording)
+            files[split_of.get(f"{word}/{recording.name}", "train")][word].append(recording)
     if config.protocol == "all":
         labels = {word: number for number, word in enumerate(words)}
         splits = {s: tuple(Example(f, labels[w]) for w in words for f in files[s][w]) for s in SPLITS}
-        return checked(CorpusIndex(tuple(words), splits, noise), str(root))
-    return checked(_twelve_classes(config, root, words, files, noise, seed), str(root))
+        return checked(CorpusIndex(tuple(words), splits, noises), str(root))
+    return checked(_twelve_classes(config, root, words, files, noises, seed), str(root))
 
 
 def _twelve_classes(
-    config: DataConfig, root: Path, words: list[str], files: dict, noise: tuple[Path, ...], seed: int
+    config: DataConfig, root: Path, words: list[str], files: dict, noises: tuple[Path, ...], seed: int
 ) -> CorpusIndex:
     for keyword in config.keywords:
         if keyword not in words:
@@ -58,7 +60,7 @@ def _twelve_classes(
     if others and config.unknown_percent:
         names.append(UNKNOWN)
     if config.silence_percent:
-        if not noise:
+        if not noises:
             raise DataError(f"{root / NOISE_FOLDER}: no .wav files for {SILENCE}; add some or set data.silence_percent = 0")
         names.append(SILENCE)
     splits = {}
@@ -72,13 +74,13 @@ def _twelve_classes(
             chosen = sorted(rng.permutation(len(pool))[:wanted])
             examples += [Example(pool[i], names.index(UNKNOWN)) for i in chosen]
         if SILENCE in names:
-            lengths = [audio.duration_s(path) for path in noise]
+            lengths = [audio.duration_s(path) for path in noises]
             for _ in range(math.ceil(keyword_count * config.silence_percent / 100)):
-                which = int(rng.integers(len(noise)))
+                which = int(rng.integers(len(noises)))
                 start = rng.uniform(0, max(0.0, lengths[which] - config.window_s))
-                examples.append(Example(noise[which], names.index(SILENCE), float(start), gain=float(rng.uniform())))
+                examples.append(Example(noises[which], names.index(SILENCE), float(start), gain=float(rng.uniform())))
         splits[split] = tuple(examples)
-    return CorpusIndex(tuple(names), splits, noise)
+    return CorpusIndex(tuple(names), splits, noises)
 
 
 def _words(root: Path) -> list[str]:
@@ -88,10 +90,3 @@ def _words(root: Path) -> list[str]:
     if len(words) < 2:
         raise DataError(f"{root}: holds {len(words)} word folders; a corpus in the Speech Commands layout has one per word")
     return words
-
-
-def _listed(root: Path, name: str) -> set[str]:
-    path = root / name
-    if not path.is_file():
-        raise DataError(f"{path}: missing; it lists one word/file.wav a line")
-    return {line.strip() for line in path.read_text().splitlines() if line.strip()}

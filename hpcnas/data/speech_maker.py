@@ -21,7 +21,7 @@ import soxr
 from hpcnas.core.errors import DataError
 from hpcnas.data.audio import RATE, fitted
 from hpcnas.data.espeak import Utterance
-from hpcnas.data.speech_commands import NOISE_FOLDER
+from hpcnas.data.noise import NOISE_FOLDER
 
 # Of eSpeak NG's variants those that repeat to the sample and sound like people. Each speaks in one split only.
 VOICES = {

@@ -7,11 +7,31 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from hpcnas.core.errors import ConfigError
+from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data.corpus import DataConfig
 
 PATTERNS = (r"(.+?)_nohash_", r"(.+?)__U__", r"(\d+)-\d+-\d+$")
 """How file names of known corpora name their speaker or source: Speech Commands, VoxLingua107, LibriSpeech."""
+
+
+LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
+"""Files in the root of a corpus, one path relative to it a line; what neither names is for training."""
+
+
+def listed(root: Path) -> dict[str, str]:
+    """The split of every path that the lists name; raises DataError for one that both do."""
+    splits: dict[str, str] = {}
+    for split, name in LISTS.items():
+        try:
+            lines = {line.strip() for line in (root / name).read_text(encoding="utf-8").split("\n")} - {""}
+        except UnicodeDecodeError as error:
+            raise DataError(f"{root / name}: is not UTF-8 text ({error})") from error
+        if twice := sorted(lines & splits.keys()):
+            raise DataError(
+                f"{root}: {len(twice)} recording(s) are in both lists, first {', '.join(twice[:3])}; keep each in one"
+            )
+        splits.update(dict.fromkeys(lines, split))
+    return splits
 
 
 def source_of(config: DataConfig) -> Callable[[Path], str | None]:

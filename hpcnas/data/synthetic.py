@@ -19,6 +19,7 @@ from hpcnas.data.speech_maker import VOICES, Planned, made_once, write_corpus
 
 logger = logging.getLogger(__name__)
 
+PADDING_COUNTS = speech_commands.PADDING_COUNTS
 VERSION = 2
 """Raised when the same seed gives another corpus."""
 

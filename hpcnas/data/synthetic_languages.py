@@ -19,6 +19,7 @@ from hpcnas.data.speech_maker import VOICES, Planned, made_once, write_corpus
 
 logger = logging.getLogger(__name__)
 
+PADDING_COUNTS = language_folders.PADDING_COUNTS
 VERSION = 1
 """Raised when the same seed gives another corpus."""
 LENGTH_S = 4.0

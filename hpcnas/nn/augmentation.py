@@ -34,12 +34,12 @@ class AugmentationConfig:
     snr_db: tuple[float, float] = (0.0, 30.0)
     """Signal to noise ratio, drawn uniformly."""
     frequency_masks: int = 2
-    frequency_mask_width: int = 3
+    frequency_mask_width: float = 3.0
     """Bands; SpecAugment (Park et al., Interspeech 2019, doi:10.21437/Interspeech.2019-2680), with narrow masks, since the
     models are small."""
     time_masks: int = 2
-    time_mask_width: int = 8
-    """Frames."""
+    time_mask_width: float = 8.0
+    """Frames. Widths are drawn up to these; a part of one more band or frame makes it less likely than the others."""
     mixup: float = 0.0
     """Largest share of another example that is mixed into one (Zhang et al., ICLR 2018, arXiv:1710.09412; here the share is
     uniform up to this)."""
@@ -79,20 +79,26 @@ class AugmentationConfig:
         )
 
 
-def augment(log_mel_BFT: Tensor, noise_NFT: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
-    """A varied copy of a batch, not yet normalised or masked.
+def augment(
+    log_mel_BFT: Tensor,
+    noise_NFT: Tensor,
+    config: AugmentationConfig,
+    rng: torch.Generator,
+    lengths_B: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """A varied copy of a batch, not yet normalised or masked, and how many frames of it are real where not all are.
 
     Noise is added in the power domain of each mel band: log(exp(x) + exp(n)), which is what additive noise does to the
     expected band energies.
     """
     x = log_mel_BFT
     if config.shift or config.tempo or config.warp:
-        x = _resample(x, config, rng)
+        x, lengths_B = _resample(x, lengths_B, config, rng)
     if config.volume_db:
         x = x + _uniform(rng, len(x), config.volume_db * math.log(10) / 10).to(x.device).view(-1, 1, 1)
     if config.noise_probability and len(noise_NFT):
         x = _add_noise(x, noise_NFT, config, rng)
-    return x
+    return x, lengths_B
 
 
 def mask(normalised_BFT: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
@@ -124,8 +130,11 @@ def _uniform(rng: torch.Generator, batch: int, limit: float) -> Tensor:
     return (torch.rand(batch, generator=rng) * 2 - 1) * limit
 
 
-def _resample(x: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
-    """Shift, tempo and frequency warp in one bilinear look-up; what comes in from outside repeats the edge."""
+def _resample(
+    x: Tensor, lengths_B: Tensor | None, config: AugmentationConfig, rng: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Shift, tempo and frequency warp in one bilinear look-up; what comes in from outside repeats the edge. Ends of shorter
+    recordings move with them."""
     batch = len(x)
     theta = torch.zeros(batch, 2, 3)
     theta[:, 0, 0] = 1 + _uniform(rng, batch, config.tempo)
@@ -135,7 +144,13 @@ def _resample(x: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Te
     theta[:, 1, 2] = stretch  # the lowest band stays where it is
     plane = x.unsqueeze(1)
     grid = functional.affine_grid(theta.to(x.device), list(plane.shape), align_corners=True)
-    return functional.grid_sample(plane, grid, mode="bilinear", padding_mode="border", align_corners=True).squeeze(1)
+    moved = functional.grid_sample(plane, grid, mode="bilinear", padding_mode="border", align_corners=True).squeeze(1)
+    if lengths_B is not None:
+        # Frame u of the copy, in [-1, 1], is frame tempo * u + shift of the original.
+        last = x.shape[-1] - 1
+        ends = ((2 * (lengths_B - 1) / last - 1 - theta[:, 0, 2]) / theta[:, 0, 0] + 1) / 2 * last
+        lengths_B = torch.where(lengths_B > last, lengths_B, ends.floor().long() + 1).clamp(1, last + 1)
+    return moved, lengths_B
 
 
 def _add_noise(x: Tensor, noise_NFT: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:

@@ -82,7 +82,9 @@ class Corpus:
         return self.front_end.bands
 
 
-def sampled(train: Split, window: int) -> Tensor:
-    """(B, F, T) first windows of evenly spread recordings, the same on every rank."""
+def sampled(train: Split, window: int) -> tuple[Tensor, Tensor | None]:
+    """(B, F, T) first windows of evenly spread recordings, the same on every rank, and (B,) how many of their frames are real
+    (None: all)."""
     rows = np.linspace(0, len(train) - 1, min(len(train), SAMPLE)).astype(int)
-    return train.windows(rows, np.zeros(len(rows), np.int64), window)
+    start = np.zeros(len(rows), np.int64)
+    return train.windows(rows, start, window), train.real_frames(rows, start, window)

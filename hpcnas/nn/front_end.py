@@ -1,6 +1,7 @@
 """From raw log-mel to what a model sees: cepstra or energy normalisation, deltas, mean and variance normalisation.
 
-Behind augmentation, which works on log-mel. Shape letters: ``B`` batch, ``F`` bands, ``T`` frames.
+Behind augmentation, which works on log-mel. Of a recording that is shorter than its window only the real frames count towards
+means and deviations. Shape letters: ``B`` batch, ``F`` bands, ``T`` frames.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from hpcnas.core.errors import ConfigError
+from hpcnas.nn.masking import Mask
 
 KINDS = ("log_mel", "mfcc", "pcen")
 NORMALISATIONS = ("corpus", "utterance", "running")
+PRIOR_FRAMES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class FrontEndConfig:
     """1: first derivatives beside them, 2: second ones too."""
     normalisation: str = "corpus"
     """``corpus``: by mean and deviation of the training split; before that ``utterance``: each window's own mean and deviation
-    per band are removed, ``running``: the mean of all frames so far, which needs no look-ahead."""
+    per band are removed, ``running``: those of all frames so far, which needs no look-ahead."""
 
     def __post_init__(self) -> None:
         for name, known in (("kind", KINDS), ("normalisation", NORMALISATIONS)):
@@ -59,18 +62,19 @@ class FrontEnd:
         """F', of what comes out."""
         return len(self.mean)
 
-    def __call__(self, log_mel_BFT: Tensor) -> Tensor:
-        """(B, F', T) normalised features."""
-        return (shaped(log_mel_BFT, self.config) - self.mean.view(1, -1, 1)) / self.std.view(1, -1, 1)
+    def __call__(self, log_mel_BFT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """(B, F', T) normalised features; only the first ``lengths_B`` frames are real, if given."""
+        return (shaped(log_mel_BFT, self.config, lengths_B) - self.mean.view(1, -1, 1)) / self.std.view(1, -1, 1)
 
 
-def fitted(config: FrontEndConfig, log_mel_BFT: Tensor) -> FrontEnd:
+def fitted(config: FrontEndConfig, log_mel_BFT: Tensor, lengths_B: Tensor | None = None) -> FrontEnd:
     """The front end with mean and deviation of given training windows."""
-    x = shaped(log_mel_BFT, config).double()
-    return FrontEnd(config, x.mean((0, 2)).float(), x.std((0, 2)).clamp(min=1e-3).float())
+    x = shaped(log_mel_BFT, config, lengths_B).double().transpose(1, 2)
+    real = x.flatten(0, 1) if lengths_B is None else x[_real(log_mel_BFT, lengths_B).squeeze(1)]
+    return FrontEnd(config, real.mean(0).float(), real.std(0).clamp(min=1e-3).float())
 
 
-def shaped(log_mel_BFT: Tensor, config: FrontEndConfig) -> Tensor:
+def shaped(log_mel_BFT: Tensor, config: FrontEndConfig, lengths_B: Tensor | None = None) -> Tensor:
     """(B, F', T) features, before they are normalised by the corpus."""
     x = log_mel_BFT
     if config.kind == "mfcc":
@@ -78,13 +82,49 @@ def shaped(log_mel_BFT: Tensor, config: FrontEndConfig) -> Tensor:
     elif config.kind == "pcen":
         x = pcen(x)
     if config.normalisation == "utterance":
-        x = (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True).clamp(min=1e-3)
+        mean, deviation = _moments(x, lengths_B)
+        x = (x - mean) / deviation.clamp(min=1e-3)
     elif config.normalisation == "running":
-        x = x - x.cumsum(-1) / torch.arange(1, x.shape[-1] + 1).to(x)
+        x = _running(x)
     derivatives = [x]
     for _ in range(config.deltas):
-        derivatives.append(delta(derivatives[-1]))
+        derivatives.append(delta(_ends_repeated(derivatives[-1], lengths_B)))
     return torch.cat(derivatives, 1)
+
+
+def _real(x_BFT: Tensor, lengths_B: Tensor) -> Tensor:
+    """(B, 1, T) whether each frame is real."""
+    return Mask(lengths_B, x_BFT.shape[-1]).real(x_BFT)
+
+
+def _moments(x_BFT: Tensor, lengths_B: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(B, F, 1) mean and deviation over each window's real frames."""
+    if lengths_B is None:
+        return x_BFT.mean(-1, keepdim=True), x_BFT.std(-1, keepdim=True)
+    real = _real(x_BFT, lengths_B)
+    count = real.sum(-1, keepdim=True)
+    mean = (x_BFT * real).sum(-1, keepdim=True) / count
+    squares = ((x_BFT - mean).square() * real).sum(-1, keepdim=True)
+    return mean, (squares / (count - 1).clamp(min=1)).sqrt()
+
+
+def _ends_repeated(x_BFT: Tensor, lengths_B: Tensor | None) -> Tensor:
+    """Every frame behind the end of a recording like its last real one."""
+    if lengths_B is None:
+        return x_BFT
+    index = torch.minimum(torch.arange(x_BFT.shape[-1]), lengths_B.view(-1, 1, 1).cpu() - 1)
+    return x_BFT.gather(-1, index.expand_as(x_BFT).to(x_BFT.device))
+
+
+def _running(x_BFT: Tensor) -> Tensor:
+    """Each frame less the mean, and over the deviation, of all frames up to it; the first ones, of which no deviation can be
+    told, count for little beside ``PRIOR_FRAMES`` of deviation 1 before them."""
+    x = x_BFT.double()
+    count = torch.arange(1, x.shape[-1] + 1, device=x.device)
+    mean = x.cumsum(-1) / count
+    squares = x.square().cumsum(-1) - count * mean.square()
+    deviation = ((squares.clamp(min=0) + PRIOR_FRAMES) / (count + PRIOR_FRAMES)).sqrt()
+    return ((x - mean) / deviation).to(x_BFT)
 
 
 def delta(x_BFT: Tensor, reach: int = 2) -> Tensor:

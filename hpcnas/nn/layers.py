@@ -20,7 +20,8 @@ State = Any
 
 
 def stream(module: nn.Module, x: Tensor, state: State) -> tuple[Tensor, State]:
-    """The module's output for the next frames ``x`` (..., T), T at least 0, and its new state.
+    """The module's output for the next frames ``x`` (..., T), T at least 0, and its new state; that of no frames is what a
+    stream begins with, tensors of their final shapes among it.
 
     A module with memory has its own ``stream(x, state)``; a chain hands on to its parts; any other works on each frame by
     itself. Strides may leave an output of 0 frames.
@@ -63,14 +64,14 @@ class _Windowed(nn.Module):
         return self.valid(functional.pad(x, (self.window - 1 - behind, behind), value=self.fill))
 
     def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        past, seen = state or (x.new_full((*x.shape[:-1], self.window - 1), self.fill), 0)
+        past, phase = state or (x.new_full((*x.shape[:-1], self.window - 1), self.fill), 0)
         known = torch.cat([past, x], -1)
-        fresh = known[..., -seen % self.hop :]
+        fresh = known[..., -phase % self.hop :]
         if fresh.shape[-1] >= self.window:
             y = self.valid(fresh)
         else:
             y = self.valid(known.new_zeros(*known.shape[:-1], self.window))[..., :0]
-        return y, (known[..., known.shape[-1] - self.window + 1 :], seen + x.shape[-1])
+        return y, (known[..., known.shape[-1] - self.window + 1 :], (phase + x.shape[-1]) % self.hop)
 
 
 class Conv1d(_Windowed):
@@ -150,9 +151,13 @@ class Recurrent(nn.Module):
 
     def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if not x.shape[-1]:
-            return x.new_zeros(len(x), self.layer.hidden_size, 0), state
+            return x.new_zeros(len(x), self.layer.hidden_size, 0), self._start(x) if state is None else state
         y, state = self.layer(x.transpose(1, 2), state)
         return y.transpose(1, 2), state
+
+    def _start(self, x: Tensor) -> State:
+        zeros = x.new_zeros(1, len(x), self.layer.hidden_size)
+        return (zeros, zeros) if isinstance(self.layer, nn.LSTM) else zeros
 
 
 class Residual(nn.Module):

@@ -111,8 +111,9 @@ class Trainer:
         with torch.no_grad():
             for start in range(0, len(rows), batch_size):
                 batch = slice(start, start + batch_size)
-                features = self.corpus.front_end(split.windows(rows[batch], offsets[batch], self.corpus.window))
+                windows = split.windows(rows[batch], offsets[batch], self.corpus.window)
                 lengths = split.real_frames(rows[batch], offsets[batch], self.corpus.window)
+                features = self.corpus.front_end(windows, lengths)
                 self.group.beat()
                 np.add.at(logits, rows[batch], model(features.to(self.device), lengths).float().cpu().numpy())
         model.train(was_training)
@@ -134,15 +135,13 @@ class Trainer:
         train, window = self.corpus.train, self.corpus.window
         spare = train.lengths[rows] - window
         offsets = (torch.rand(len(rows), generator=rng).numpy() * (spare + 1)).astype(np.int64) if spare.any() else 0 * rows
-        log_mel = augment(train.windows(rows, offsets, window), self.corpus.noise, self.augmentation, rng)
-        features = mask(self.corpus.front_end(log_mel), self.augmentation, rng)
+        windows, lengths = train.windows(rows, offsets, window), train.real_frames(rows, offsets, window)
+        log_mel, lengths = augment(windows, self.corpus.noise, self.augmentation, rng, lengths)
+        features = mask(self.corpus.front_end(log_mel, lengths), self.augmentation, rng)
         targets = torch.as_tensor(train.labels[rows])
-        lengths = train.real_frames(rows, offsets, window)
-        if lengths is not None:  # as far as variation may have moved or stretched them; mixed with longer ones all count
-            reach = (1 + self.augmentation.tempo) * lengths + self.augmentation.shift * window
-            lengths = None if self.augmentation.mixup else reach.ceil().long().clamp(max=window)
         if self.augmentation.mixup:
             features, targets = mix_up(features, targets, len(self.corpus.class_names), self.augmentation.mixup, rng)
+            lengths = None  # mixed with longer ones all frames count
         return self._moved(features), lengths, self._moved(targets)
 
     def _moved(self, x: Tensor) -> Tensor:

@@ -57,12 +57,12 @@ def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = No
     loaded = features.load(staged(world, path, config.cluster.scratch))
     splits = {split: Split(r.frames, r.starts, r.lengths, r.spoken, r.labels) for split, r in loaded.parts.items()}
     noise, window = splits.pop(features.NOISE), features.frames_of(config.data.window_s, bank)
-    stretches = features.frames_of(features.NOISE_STRETCH_S, bank)
+    stretches = features.frames_of(features.noise_stretch_s(config.data), bank)
     return Corpus(
         **splits,
         window=window,
         noise=noise.windows(np.arange(len(noise)), np.zeros(len(noise), np.int64), stretches),
-        front_end=front_end or fitted(config.features.front_end, sampled(splits["train"], window)),
+        front_end=front_end or fitted(config.features.front_end, *sampled(splits["train"], window)),
         class_names=loaded.class_names,
     )
 

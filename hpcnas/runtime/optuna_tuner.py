@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState, create_trial
+from optuna.samplers import RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpcnas.core.trial import Result, Trial
 from hpcnas.core.tuning import LOGARITHMIC, Settings, TuningConfig
@@ -18,7 +18,8 @@ SAMPLERS = {
 
 
 class OptunaTuner:
-    """Suggestions depend on the seed, the trial's number and what was told, so that a resumed search goes on alike."""
+    """Suggestions depend on the seed, the trial's number and the latest result of each trial, so that a resumed search goes on
+    alike: the study is made anew for each of them."""
 
     def __init__(self, config: TuningConfig, seed: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -26,23 +27,19 @@ class OptunaTuner:
         self._distributions = {
             name: FloatDistribution(low, high, log=name in LOGARITHMIC) for name, (low, high) in config.ranges.items()
         }
-        self._study = optuna.create_study(direction="maximize", sampler=self._sampler(0))
-        self._asked: dict[int, optuna.Trial] = {}
+        self._told: dict[int, FrozenTrial] = {}
 
     def suggest(self, trial: int) -> Settings:
-        self._study.sampler = self._sampler(trial)
-        self._asked[trial] = self._study.ask(self._distributions)
-        return tuple(sorted(self._asked[trial].params.items()))
+        seed = int(np.random.SeedSequence([self._seed, trial, 7]).generate_state(1)[0])
+        study = optuna.create_study(direction="maximize", sampler=SAMPLERS[self._config.name](seed))
+        study.add_trials([told for _, told in sorted(self._told.items())])
+        return tuple(sorted(study.ask(self._distributions).params.items()))
 
     def tell(self, trial: Trial, result: Result) -> None:
-        state = TrialState.COMPLETE if result.state.has_score else TrialState.FAIL
-        value = result.score if result.state.has_score else None
-        if trial.id in self._asked:
-            self._study.tell(self._asked.pop(trial.id), value, state)
-        elif dict(trial.proposal.settings).keys() == self._distributions.keys():
-            params = dict(trial.proposal.settings)
-            self._study.add_trial(create_trial(params=params, distributions=self._distributions, value=value, state=state))
-
-    def _sampler(self, trial: int) -> BaseSampler:
-        seed = int(np.random.SeedSequence([self._seed, trial, 7]).generate_state(1)[0])
-        return SAMPLERS[self._config.name](seed)
+        """What came of a trial; of one that was paused before, in place of what was told then."""
+        settings = dict(trial.proposal.settings)
+        if settings.keys() == self._distributions.keys():  # suggested or copied architectures have none, or others
+            state = TrialState.COMPLETE if result.state.has_score else TrialState.FAIL
+            value = result.score if result.state.has_score else None
+            told = create_trial(params=settings, distributions=self._distributions, value=value, state=state)
+            self._told[trial.id] = told

@@ -20,7 +20,7 @@ class Member:
     """A stored model that an ensemble is made of."""
 
     stage: str
-    """``ensemble``: trained from scratch; ``search``: as the search left it."""
+    """``ensemble``: trained from scratch; ``search``: as the search left it; ``student``: trained by the ensemble."""
     trial: int
     weight: float
     """Of its logits."""

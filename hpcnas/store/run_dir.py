@@ -85,8 +85,8 @@ class RunDir:
         return Stage(self.root / "ensemble", "member-{trial}.h5")
 
     def stage(self, name: str) -> Stage:
-        """By the name that an ensemble's members go by."""
-        return {"search": self.search, "ensemble": self.ensemble}[name]
+        """By the name that models go by."""
+        return {"search": self.search, "ensemble": self.ensemble, "student": self.student}[name]
 
     @property
     def student(self) -> Stage:
@@ -108,6 +108,10 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.root / "report" / "index.html"
+
+    def exported(self, name: str) -> Path:
+        """Of a model for use elsewhere."""
+        return self.root / "export" / name.replace(" ", "-")
 
     def log(self, rank: int) -> Path:
         return self.root / "logs" / f"rank-{rank:03d}.log"

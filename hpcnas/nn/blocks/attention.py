@@ -51,25 +51,34 @@ class SelfAttention(nn.Module):
         return self.stream(x, None)[0]
 
     def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if not x.shape[-1]:
-            return x, state
+        """The state: keys and values of up to ``context`` frames before, and how many of them were really there.
+
+        Keys are kept as they are before rotation, and positions counted from the first new frame: only distances matter, and
+        a position that grew for hours would lose its last digits.
+        """
         batch, dim, frames = x.shape
+        if not frames:
+            none = x.new_zeros(batch, self.heads, self.context, dim // self.heads)
+            return x, state or (none, none, x.new_zeros(()))
         parts = self.query_key_value(self.norm(x)).view(batch, 3, self.heads, dim // self.heads, frames)
         query, key, value = parts.transpose(-1, -2).unbind(1)
-        past, seen = state or (None, 0)
-        now = torch.arange(seen, seen + frames, device=x.device)
-        query, key = rotate(query, now), rotate(key, now)
-        if past is not None:
-            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
-        then = torch.arange(seen + frames - key.shape[2], seen + frames, device=x.device)
+        past, seen = 0, x.new_zeros(())
+        if state is not None:
+            past_key, past_value, seen = state
+            past = past_key.shape[2]
+            key, value = torch.cat([past_key, key], 2), torch.cat([past_value, value], 2)
+        after = (key[:, :, -self.context :], value[:, :, -self.context :], (seen + frames).clamp(max=self.context))
+        now, then = (torch.arange(first, frames, device=x.device) for first in (0, -past))
         distance = now.unsqueeze(1) - then
         visible = (distance <= self.context) & (distance >= (0 if self.causal else -self.context))
+        if state is not None:
+            visible = visible & (then >= -seen)
         if self.mask is not None:
             # A padded frame may look at itself, since it must look at something.
             visible = visible & (self.mask.real(x).unsqueeze(1) | (distance == 0))
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        mixed = functional.scaled_dot_product_attention(rotate(query, now), rotate(key, then), value, attn_mask=visible)
         y = x + self.out(mixed.transpose(-1, -2).reshape(batch, dim, frames))
-        return y, ((key[:, :, -self.context :], value[:, :, -self.context :]), seen + frames)
+        return y, after
 
     def near_identity(self) -> None:
         nn.init.zeros_(self.out.weight)
@@ -118,7 +127,7 @@ class Conformer(nn.Module):
 
     def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if not x.shape[-1]:
-            return x, state
+            return x, state or (self.attention.stream(x, None)[1], stream(self.convolution, x, None)[1])
         of_attention, of_convolution = state or (None, None)
         x, of_attention = self.attention.stream(x + 0.5 * self.before(x), of_attention)
         y, of_convolution = stream(self.convolution, x, of_convolution)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from hpcnas.core.space import BlockType
@@ -48,11 +49,11 @@ class SqueezeExcite(nn.Module):
         return x * self.gate(mean).unsqueeze(2)
 
     def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        total, seen = state or (x.new_zeros(len(x), x.shape[1], 1), 0)
+        total, seen = state or (x.new_zeros(len(x), x.shape[1], 1), x.new_zeros(()))
         if not x.shape[-1]:
             return x, (total, seen)
         sums = total + x.mean(2).cumsum(-1)
-        counts = seen + 1 + x.new_zeros(x.shape[-1]).fill_(1).cumsum(-1) - 1
+        counts = seen + torch.arange(1, x.shape[-1] + 1, device=x.device)
         return x * self.gate(sums / counts).unsqueeze(2), (sums[..., -1:], seen + x.shape[-1])
 
 

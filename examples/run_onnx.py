@@ -1,0 +1,77 @@
+"""What is said in a recording, by a model that `python -m hpcnas.export RUN` wrote.
+
+    python examples/run_onnx.py model.onnx recording.wav...
+
+Needs numpy, onnxruntime, kaldi-native-fbank and soundfile. hpcnas is not needed; docs/export.md describes the file.
+"""
+
+import json
+import sys
+
+import kaldi_native_fbank
+import numpy as np
+import onnxruntime
+import soundfile
+
+
+def main() -> None:
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+    described = json.loads(session.get_modelmeta().custom_metadata_map["hpcnas"])
+    if "stream" in described:
+        sys.exit(f"{sys.argv[1]}: is fed frame by frame; see stream_onnx.py")
+    for path in sys.argv[2:]:
+        scores = posteriors(session, described, read(path, described))
+        best = scores.argmax()
+        print(f"{path}\t{described['class_names'][best]}\t{scores[best]:.4f}")
+
+
+def read(path: str, described: dict) -> np.ndarray:
+    """Mono samples in [-1, 1]."""
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    needed = described["kaldi_fbank"]["frame_opts"]["samp_freq"]
+    if rate != needed:
+        sys.exit(f"{path}: has {rate} samples a second, the model needs {needed}; convert it first")
+    return samples.mean(axis=1)
+
+
+def posteriors(session: onnxruntime.InferenceSession, described: dict, samples: np.ndarray) -> np.ndarray:
+    """(K,) of all classes: of the mean over windows that cover the recording, half overlapping at least."""
+    window, settings = described["window"], described["kaldi_fbank"]
+    missing = max(0, window["samples"] - len(samples))
+    log_mel = filter_bank(np.pad(samples, (0, missing)), settings)
+    if missing and not (window["pads"] or window["fixed"]):  # the model learnt from short recordings as they are
+        hop = round(settings["frame_opts"]["frame_shift_ms"] / 1000 * settings["frame_opts"]["samp_freq"])
+        log_mel = log_mel[:, : max(1, (len(samples) + hop // 2) // hop)]
+    spare = max(0, log_mel.shape[1] - window["frames"])
+    starts = np.linspace(0, spare, 1 + -(-2 * spare // window["frames"])).round().astype(int)
+    windows = np.stack([log_mel[:, start : start + window["frames"]] for start in starts])
+    parts = np.split(windows, len(windows)) if window["fixed"] else [windows]
+    logits = np.concatenate([session.run(["logits"], {"log_mel": part})[0] for part in parts]).mean(axis=0)
+    return softmax(logits)
+
+
+def filter_bank(samples: np.ndarray, settings: dict) -> np.ndarray:
+    """(F, T) log-mel, as Kaldi makes it."""
+    bank = kaldi_native_fbank.OnlineFbank(options(settings))
+    bank.accept_waveform(settings["frame_opts"]["samp_freq"], samples)
+    bank.input_finished()
+    return np.stack([bank.get_frame(t) for t in range(bank.num_frames_ready)], axis=1)
+
+
+def options(settings: dict) -> kaldi_native_fbank.FbankOptions:
+    made = kaldi_native_fbank.FbankOptions()
+    for group, values in settings.items():
+        for name, value in values.items():
+            setattr(getattr(made, group), name, value)
+    return made
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    odds = np.exp(logits - logits.max())
+    return odds / odds.sum()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Models that leave hpcnas: graphs to be traced, their files, and how those are checked."""

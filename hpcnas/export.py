@@ -1,0 +1,141 @@
+"""A model that leaves hpcnas: for onnxruntime, for torch alone, or as one file for evaluate and detect.
+
+    python -m hpcnas.export RUN [--model ensemble|best|"member N"|student|TRIAL] [--format onnx|torchscript|state_dict]
+                            [--out FILE] [--fixed | --stream [--step FRAMES]] [--int8]
+                            [--data FOLDER | --no-corpus]
+
+RUN may also be a model that was exported as ``state_dict``. ``onnx`` and ``torchscript`` hold a graph from raw log-mel to
+logits, compared with torch on the test split before it is kept; docs/export.md says how to use them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import torch
+
+from hpcnas import config as configuration
+from hpcnas.classifier import MODEL_NAMES, Classifier, opened
+from hpcnas.core.errors import DataError, ExportError, HpcnasError
+from hpcnas.deploy.check import TOLERANCE
+from hpcnas.deploy.speech import Material, Noise, Speech
+from hpcnas.deploy.write import Exported, Form, Graph, write_model
+from hpcnas.store.run_dir import RunDir
+
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "state_dict": ".h5"}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m hpcnas.export", description="Write a model for use elsewhere.")
+    parser.add_argument("run", type=Path, help="run directory, or a model exported as state_dict")
+    parser.add_argument("--model", help=MODEL_NAMES)
+    parser.add_argument("--format", default="onnx", choices=SUFFIXES, help="onnx (default)")
+    parser.add_argument("--out", type=Path, help="file to write (default: below RUN/export)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--fixed", action="store_true", help="single windows of one length only, for devices that must know it")
+    form.add_argument("--stream", action="store_true", help="frame by frame, state in and state out; causal models only")
+    parser.add_argument("--step", type=int, default=0, help="frames of a step of --stream (default: the fewest possible)")
+    parser.add_argument("--int8", action="store_true", help="a second file with 8-bit weights and activations (onnx)")
+    material = parser.add_mutually_exclusive_group()
+    material.add_argument("--data", help="where the corpus is now (data.path)")
+    material.add_argument("--no-corpus", action="store_true", help="compare on noise and tell no accuracy, where no corpus is")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    try:
+        for line in export(arguments):
+            print(line, flush=True)
+    except HpcnasError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def export(arguments: argparse.Namespace) -> Iterator[str]:
+    """Write the files and say what came of it."""
+    if arguments.step < 0 or (arguments.step and not arguments.stream):
+        raise ExportError(f"--step {arguments.step}: frames of a step of --stream, at least 1")
+    if arguments.int8 and arguments.format != "onnx":
+        raise ExportError(f"--int8: not with --format {arguments.format}; only onnx has it")
+    if arguments.format == "state_dict" and (arguments.fixed or arguments.stream):
+        raise ExportError("--format state_dict: is no graph, and has neither --fixed nor --stream; it can do both")
+    if arguments.int8 and arguments.no_corpus:
+        raise ExportError("--int8 --no-corpus: the ranges of 8-bit integers are found in the training split; see --data")
+    classifier = opened(arguments.run, arguments.model)
+    material = Noise(classifier) if arguments.no_corpus else speech(classifier, arguments.data)
+    form = Form(arguments.fixed, arguments.step if arguments.stream else None)
+    path = arguments.out or default_path(arguments.run, classifier, arguments.format, form)
+    ensure_writable(path)
+    if arguments.format == "state_dict":
+        yield from told(write_model(path, classifier, material), material)
+        return
+    graph = Graph.of(classifier, form, material)
+    full = graph.write(path, arguments.format)
+    yield from told(full, material)
+    unit = "window" if form.step is None else f"step of {graph.module.frames} frames"
+    yield f"  {full.latency_ms:.3g} ms for one {unit} on one core; torch {graph.torch_latency_ms:.3g} ms"
+    if arguments.int8:
+        small = graph.write_int8(path.with_suffix(".int8.onnx"), path)
+        yield f"{small.path}: {kilobytes(small)}, {full.bytes / small.bytes:.1f} times smaller"
+        alike = (small.logits.argmax(1) == full.logits.argmax(1)).mean()
+        change = 100 * (small.accuracy - full.accuracy)
+        yield f"  test accuracy {small.accuracy:.2%}, {change:+.2f} points; {alike:.1%} of the answers alike"
+        yield f"  {small.latency_ms:.3g} ms for one {unit}"
+
+
+def told(exported: Exported, material: Material) -> Iterator[str]:
+    yield f"{exported.path}: {kilobytes(exported)}"
+    difference, limit = f"{exported.difference:.2g}", f"an error above {TOLERANCE:g}"
+    yield f"  largest difference of a logit to torch's on {material.name}: {difference} ({limit})"
+    if "test_accuracy" in (reached := material.reached):
+        yield f"  test accuracy {exported.accuracy:.2%}; in hpcnas {reached['test_accuracy']:.2%}"
+
+
+def kilobytes(exported: Exported) -> str:
+    return f"{exported.bytes / 1000:.0f} kB"
+
+
+def speech(classifier: Classifier, data: str | None = None) -> Speech:
+    """The corpus of the model's run, which is at ``data`` now; raises ExportError if it is not to be had."""
+    # Not above: MPI must not be needed where there is no corpus.
+    from mpi4py import MPI
+
+    from hpcnas.runtime.features import load_corpus
+
+    overrides = [f"data.path={json.dumps(data)}"] if data else []
+    config = configuration.parsed(configuration.dump(classifier.config), "--data", overrides)
+    try:
+        corpus = load_corpus(MPI.COMM_SELF, config, classifier.front_end)
+    except DataError as error:
+        raise ExportError(f"{error}; --data names another place, --no-corpus goes without") from error
+    if list(corpus.class_names) != list(classifier.class_names):
+        raise ExportError(f"the corpus has other classes than the model: {', '.join(corpus.class_names)}; see --data")
+    return Speech(replace(classifier, config=config), corpus)
+
+
+def ensure_writable(path: Path) -> None:
+    """Raise ExportError unless a file can be made there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be written ({error.strerror}); choose another place with --out") from error
+    if path.is_dir():
+        raise ExportError(f"{path}: is a folder; name a file with --out")
+
+
+def default_path(run: Path, classifier: Classifier, format: str, form: Form) -> Path:
+    """Below ``export`` in the run's directory, or beside the file that was given."""
+    shape = "-stream" if form.step is not None else "-fixed" if form.fixed else ""
+    if run.is_file():
+        return run.with_name(f"{run.stem}{shape}{SUFFIXES[format]}")
+    return RunDir(run).exported(f"{classifier.name}{shape}{SUFFIXES[format]}")
+
+
+if __name__ == "__main__":
+    main()
