@@ -20,7 +20,8 @@ ALLOWED = {
     "search": {"core", "data", "nn", "store", "runtime", "config"},
     "ensemble": {"core", "data", "nn", "store", "runtime", "config"},
     "classifier": {"core", "data", "nn", "store", "config"},
-    "evaluate": {"core", "data", "nn", "store", "runtime", "config", "classifier", "pictures"},
+    "evaluation": {"core", "data", "nn", "classifier"},
+    "evaluate": {"core", "data", "nn", "store", "runtime", "config", "classifier", "evaluation", "pictures"},
     "detect": {"core", "data", "store", "config", "classifier"},
     "distil": {"core", "data", "nn", "store", "runtime", "config"},
 }
