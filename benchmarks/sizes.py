@@ -160,7 +160,7 @@ def row(run: RunDir, name: str, corpus: Corpus, logits: np.ndarray, cost: Cost) 
 
 def print_rows(limit: int, figures: Sequence[Figures]) -> str:
     """Baseline, one searched model and ensemble under one limit; returns what else is to be said of them."""
-    baseline = BASELINES[limit][0] if limit else "hand-designed"
+    baseline = BASELINES[limit][0] if limit else "baseline"
     where = f" of at most {thousands(limit)}" if limit else ""
     kinds: Mapping[str, Callable[[Figures], Row | None]] = {
         f"{baseline}, by hand": lambda f: f.baseline,

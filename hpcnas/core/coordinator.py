@@ -42,8 +42,8 @@ class SearchConfig:
     """How long a search goes on, and over which groups."""
 
     objective: str = "accuracy"
-    """What the score is, on the validation split: ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``cross_entropy``
-    (negative), or one minus ``eer`` or ``cavg``."""
+    """What the score is, on the validation split: ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``roc_area``,
+    ``cross_entropy`` (negative), or one minus ``eer``, ``cavg``, ``pairwise_eer`` or ``misses``."""
     max_trials: int = 60
     """Trials in all, failed ones included."""
     suggestions: tuple[str, ...] = ()
