@@ -55,7 +55,7 @@ def main() -> None:
                 unreadable += 1
                 print(error)
                 continue
-            missing = sum(after.get(i) != r for i, r in before.items())
+            missing = sum(repr(after.get(i)) != repr(r) for i, r in before.items())  # NaN equals nothing
             lost += missing
             print(f"kill {kill + 1}: {ranks} rank(s), {len(after)} results, {missing} lost", flush=True)
         process = start(run, arguments.ranks)

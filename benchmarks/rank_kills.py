@@ -103,11 +103,13 @@ def one_run(run: Path, arguments: argparse.Namespace, rng: random.Random) -> tup
         print(run.with_suffix(".log").read_text()[-3000:])
     watcher.join()
     after = results(run)
-    missing = sum(after.get(trial) != result for trial, result in before.items())
+    missing = [trial for trial, result in before.items() if repr(after.get(trial)) != repr(result)]  # NaN equals nothing
+    for trial in missing:
+        print(f"  trial {trial}: {before[trial]}, afterwards {after.get(trial)}")
     of_kills = [min((a - kill for a in arrivals if a > kill), default=float("nan")) for kill in kills]
     disturbed = {next((i for i, a in enumerate(arrivals) if a > kill), -1) for kill in kills}
     of_others = [b - a for i, (a, b) in enumerate(pairwise(arrivals), 1) if i not in disturbed]
-    return status, len(after), missing, of_kills, of_others
+    return status, len(after), len(missing), of_kills, of_others
 
 
 def ranks_of(run: Path) -> dict[int, int]:

@@ -58,8 +58,8 @@ class Incremental:
         if not archive.ranking:
             depth = self.initial_depth if refused < LEAVE_RULE else int(rng.integers(1, self.initial_depth + 1))
             return Proposal(random_tower(space, depth, rng), None, "start")
-        candidates = archive.best(self.beam if refused < LEAVE_BEAM else None)
-        parent = candidates[rng.integers(len(candidates))]
+        candidates = len(archive.ranking) if refused >= LEAVE_BEAM else min(self.beam, len(archive.ranking))
+        parent = archive.trials[archive.ranking[rng.integers(candidates)].trial]
         tower = parent.architecture
         if refused < LEAVE_RULE:
             may_grow = tower.depth < self._allowed(archive, space) and rng.random() < self.grow_probability
