@@ -12,9 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, settings
 
 from hpcnas.data.audio import RATE
 from hpcnas.store.run_dir import RunDir
+
+# How fast examples are made depends on what else the machine does.
+settings.register_profile("hpcnas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hpcnas")
 
 MPIRUN = Path(__file__).parent.parent / "tools" / "mpirun.sh"
 
