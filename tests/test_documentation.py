@@ -8,16 +8,24 @@ import json
 import re
 import runpy
 import shlex
+import sys
+import types
 import zlib
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from helpers import made_run
+import torch
+from helpers import completed, made_run
 
 from hpcnas import report
 from hpcnas.core.archive import Archive
+from hpcnas.core.space import SearchSpace
+from hpcnas.core.strategies import STRATEGIES
+from hpcnas.core.trial import Trial
+from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
+from hpcnas.nn.model import Surroundings, build_model
 from hpcnas.store.archive_file import COLUMNS
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
@@ -134,3 +142,24 @@ def test_every_tool_is_on_the_page_about_tools():
     text = (DOCS / "tools.md").read_text(encoding="utf-8")
     scripts = [path for path in (DOCS.parent / "tools").glob("*.py") if "hpcnas.analysis" in path.read_text()]
     assert len(scripts) == 11 and all(f"tools/{path.name} " in text for path in scripts)
+
+
+def test_the_parts_of_the_page_about_own_parts_take_part_in_a_search(monkeypatch):
+    page = (DOCS / "extending.md").read_text(encoding="utf-8")
+    for table, name in ((BLOCKS, "gated"), (STRATEGIES, "hill_climbing")):
+        monkeypatch.setitem(table, name, None)  # what the page puts there is taken out again behind the test
+    for code in re.findall("```python\n(.*?)```", page, re.S):
+        own = types.ModuleType("own")
+        monkeypatch.setitem(sys.modules, "own", own)  # dataclasses look for their module
+        exec(code, vars(own))
+    monkeypatch.setitem(BLOCK_TYPES, "gated", BLOCKS["gated"].type)
+    strategy = STRATEGIES["hill_climbing"]()
+    space = SearchSpace((BLOCK_TYPES["gated"], BLOCK_TYPES["dense"]), max_depth=3)
+    rng, archive = np.random.default_rng(0), Archive()
+    for id_ in range(8):
+        proposal = strategy.propose(archive, space, rng)
+        assert proposal.architecture in space
+        logits = build_model(proposal.architecture, Surroundings(10, 3), 0)(torch.randn(2, 10, 30))
+        assert logits.shape == (2, 3)
+        archive.add(Trial(id_, proposal, seed=id_))
+        archive.add(completed(id_, id_ / 10))
