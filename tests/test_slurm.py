@@ -111,6 +111,7 @@ def test_a_search_goes_on_over_the_end_of_its_job_to_ensemble_and_report(slurm, 
     (tmp_path / "empty.toml").touch()
     # More seconds of search than one job has, whatever the speed of this machine.
     limits = ["--set", "search.max_trials=100000", "--set", "search.time_limit=70", "--set", "cluster.warning_s=10"]
+    limits += ["--set", "space.max_depth=6"]  # so that it does not run out of towers
     environment = {
         **os.environ, "VENV": sys.prefix, "CONFIG": str(tmp_path / "empty.toml"), "RUN": str(run),
         "SBATCH_OUTPUT": f"{tmp_path}/%x-%j.out",

@@ -74,12 +74,10 @@ class Pulse:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Within, only others can be to blame that it takes long."""
+        """Within, only others can be to blame that it takes long; behind an error too, when the rank is on its way out."""
         self.is_waiting = True
-        try:
-            yield
-        finally:
-            self.is_waiting = False
+        yield
+        self.is_waiting = False
 
 
 class LeaderChannel:

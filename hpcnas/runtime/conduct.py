@@ -43,7 +43,7 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, plan: Plan) -> int:
     trainers = world.Split(0 if world.size == 1 or not is_desk else MPI.UNDEFINED, world.rank)
     device = groups.choose_device(trainers) if trainers != MPI.COMM_NULL else torch.device("cpu")
     on_every_rank(world, lambda: check_precision(plan.training, device, is_desk and world.size > 1))
-    groups.limit_stalls(config.cluster.hang_limit_s)
+    groups.limit_stalls(2 * config.cluster.hang_limit_s)  # rank 0 comes first: it knows who is to blame
     goes_on = on_every_rank(world, lambda: groups.goes_on(config.cluster))
     # Slurm's name, since several of its nodes may be one host.
     nodes = world.gather(os.environ.get("SLURMD_NODENAME") or socket.gethostname())
