@@ -1,7 +1,7 @@
 """The coordinator: message in, reply out. Decides what is tried next and when the search is over.
 
 Has never heard of MPI, torch or files; what it needs of them is handed to it as functions. What a message costs does not grow
-with the archive or the number of groups.
+with the archive or the number of groups, unless a part of the run looks at all trials (the ``adaptive`` combiner does).
 """
 
 from __future__ import annotations
