@@ -110,7 +110,7 @@ def test_a_search_goes_on_over_the_end_of_its_job_to_ensemble_and_report(slurm, 
     run = tmp_path / "run"
     (tmp_path / "empty.toml").touch()
     # More seconds of search than one job has, whatever the speed of this machine.
-    limits = ["--set", "search.max_trials=100000", "--set", "search.time_limit=70", "--set", "cluster.warning_s=10"]
+    limits = ["--set", "search.max_trials=100000", "--set", "search.time_limit=90", "--set", "cluster.warning_s=10"]
     limits += ["--set", "space.max_depth=6"]  # so that it does not run out of towers
     environment = {
         **os.environ, "VENV": sys.prefix, "CONFIG": str(tmp_path / "empty.toml"), "RUN": str(run),
@@ -119,8 +119,8 @@ def test_a_search_goes_on_over_the_end_of_its_job_to_ensemble_and_report(slurm, 
     # Lists with quotes do not survive sbatch's environment: the settings go into a copy of the script.
     script = (ROOT / "jobs" / "search.slurm").read_text().replace("${ARGS:-}", shlex.join([*tiny_once, *limits]))
     (tmp_path / "search.slurm").write_text(script)
-    # The warning comes a minute before the end; Slurm may send it up to a minute early.
-    submit = ["sbatch", "--ntasks=4", "--nodes=2", "--time=3", "--signal=B:USR2@60", str(tmp_path / "search.slurm")]
+    # The warning comes 20 to 80 s after the start: Slurm may send it up to a minute before the 100 s asked for.
+    submit = ["sbatch", "--ntasks=4", "--nodes=2", "--time=3", "--signal=B:USR2@100", str(tmp_path / "search.slurm")]
     subprocess.run(submit, env=environment, check=True, cwd=ROOT)
     deadline = time.monotonic() + 900
     while jobs := queue():
