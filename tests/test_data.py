@@ -48,6 +48,29 @@ def test_splits_follow_the_lists_and_share_no_recording(tones):
     assert {p.name[:3] for p in paths["test"]} == {"s10", "s11"}
 
 
+def test_without_lists_each_speaker_is_in_one_split(copy):
+    for name in ("validation_list.txt", "testing_list.txt"):
+        (copy / name).unlink()
+    recordings = sorted(copy.glob("*/*_nohash_0.wav"))
+    for path in recordings:  # more speakers, so that no split is empty
+        for extra in range(4):
+            shutil.copy(path, path.with_name(path.name.replace("_nohash", f"x{extra}_nohash")))
+    shares = {"validation_percent": 30.0, "test_percent": 30.0}
+    index = speech_commands.index(config(copy, protocol="all", **shares), seed=0)
+    speakers = {split: {e.path.name.split("_")[0] for e in index.splits[split]} for split in SPLITS}
+    assert all(speakers.values()) and sum(map(len, speakers.values())) == len(set().union(*speakers.values())) == 60
+    assert index == speech_commands.index(config(copy, protocol="all", **shares), seed=1)
+
+
+def test_other_formats_than_wav_are_found(copy):
+    path = copy / "low" / "s00_nohash_0.wav"
+    samples, rate = soundfile.read(path)
+    soundfile.write(path.with_suffix(".flac"), samples, rate)
+    path.unlink()
+    index = speech_commands.index(config(copy, protocol="all"), seed=0)
+    assert len(index.examples) == 48 and any(e.path.suffix == ".flac" for e in index.examples)
+
+
 def test_the_drawn_examples_depend_on_the_seed_alone(tones):
     drawn = [speech_commands.index(config(tones, unknown_percent=10.0), seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -59,7 +82,7 @@ def test_the_drawn_examples_depend_on_the_seed_alone(tones):
         (lambda root: shutil.rmtree(root), "no such folder"),
         (lambda root: (root / "testing_list.txt").unlink(), "testing_list.txt: missing"),
         (lambda root: shutil.rmtree(root / "mid"), 'no folder for keyword "mid"'),
-        (lambda root: [p.unlink() for p in (root / "mid").iterdir()], "mid: a word folder without .wav files"),
+        (lambda root: [p.unlink() for p in (root / "mid").iterdir()], "mid: a word folder without recordings"),
         (lambda root: (root / "testing_list.txt").write_text(""), "the test split is empty"),
         (lambda root: shutil.copy(root / "validation_list.txt", root / "testing_list.txt"), "8 recording.* are in both lists"),
         (lambda root: (root / "testing_list.txt").write_bytes(b"\xff\xfe"), "testing_list.txt: is not UTF-8 text"),

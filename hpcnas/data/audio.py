@@ -13,6 +13,8 @@ from hpcnas.core.errors import DataError
 
 RATE = 16000
 """Samples a second after reading; the field's standard for keyword spotting and language identification."""
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+"""Of files that are looked for in folders."""
 
 
 def read(path: str | Path, start_s: float = 0.0, length_s: float | None = None) -> np.ndarray:

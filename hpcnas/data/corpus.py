@@ -43,9 +43,9 @@ class DataConfig:
     """Column of a manifest with the class; empty: the usual names."""
     source_pattern: str = ""
     """Regular expression whose first group, at the start of a recording's name, is its speaker or source; those are kept
-    together where ``language_folders`` divides by itself. Empty: the patterns of known corpora."""
+    together where a corpus without lists is divided. Empty: the patterns of known corpora."""
     validation_percent: float = 10.0
-    """Of the sources, where ``language_folders`` divides by itself."""
+    """Of the sources, likewise."""
     test_percent: float = 10.0
     all_is_test: bool = False
     """``language_folders``: the whole folder is one test split, for a model that is finished."""

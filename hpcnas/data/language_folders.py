@@ -7,19 +7,15 @@ neither: then recordings are divided by their speaker or source, where their nam
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from hpcnas.core.errors import DataError
 from hpcnas.data import audio, noise, problems
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, checked, stretch_s
-from hpcnas.data.splitting import LISTS, listed, source_of, split_of
-
-logger = logging.getLogger(__name__)
+from hpcnas.data.splitting import LISTS, by_source, listed
 
 PADDING_COUNTS = False
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 FOLDERS = {"train": ("train",), "validation": ("validation", "dev", "valid"), "test": ("test",)}
 
 
@@ -65,23 +61,12 @@ def _divided(root: Path, config: DataConfig) -> Iterator[tuple[str, str, Path]]:
         for language, path in recordings:
             yield splits.get(path.relative_to(root).as_posix(), "train"), language, path
         return
-    source = source_of(config)
-    nameless = 0
-    for language, path in recordings:
-        who = source(path)
-        nameless += who is None
-        yield split_of(f"{language}/{who or path.name}", config), language, path
-    if nameless:
-        logger.warning(
-            "%s: %d of %d recordings do not tell their speaker or source by their names and are divided one by one, so that a "
-            "speaker may be in several splits; lists, or data.source_pattern, would prevent that",
-            root, nameless, len(recordings),
-        )  # fmt: skip
+    yield from by_source(root, recordings, config, across_classes=False)
 
 
 def _languages(folder: Path) -> Iterator[tuple[str, Path]]:
     for language in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(("_", "."))):
-        recordings = sorted(p for p in language.rglob("*") if p.suffix.lower() in SUFFIXES)
+        recordings = sorted(p for p in language.rglob("*") if p.suffix.lower() in audio.SUFFIXES)
         if not recordings:
-            raise DataError(f"{language}: a folder without recordings ({', '.join(SUFFIXES)}); fill or remove it")
+            raise DataError(f"{language}: a folder without recordings ({', '.join(audio.SUFFIXES)}); fill or remove it")
         yield from ((language.name, path) for path in recordings)

@@ -15,7 +15,7 @@ NOISE_FOLDER = "_background_noise_"
 def recordings(root: Path, config: DataConfig) -> tuple[Path, ...]:
     """Those below ``root`` that can be read; raises DataError for others, unless they are to be skipped."""
     readable, bad = [], []
-    for path in sorted((root / NOISE_FOLDER).glob("*.wav")):
+    for path in sorted(p for p in (root / NOISE_FOLDER).glob("*") if p.suffix.lower() in audio.SUFFIXES):
         try:
             audio.duration_s(path)
             readable.append(path)

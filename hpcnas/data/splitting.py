@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data.corpus import DataConfig
+
+logger = logging.getLogger(__name__)
 
 PATTERNS = (r"(.+?)_nohash_", r"(.+?)__U__", r"(\d+)-\d+-\d+$")
 """How file names of known corpora name their speaker or source: Speech Commands, VoxLingua107, LibriSpeech."""
@@ -32,6 +35,29 @@ def listed(root: Path) -> dict[str, str]:
             )
         splits.update(dict.fromkeys(lines, split))
     return splits
+
+
+def by_source(
+    root: Path, recordings: Iterable[tuple[str, Path]], config: DataConfig, across_classes: bool
+) -> Iterator[tuple[str, str, Path]]:
+    """Split, class and path of recordings (class and path), each source in one split.
+
+    Args:
+        across_classes: whether a name means the same source in every class, as speakers say many words.
+    """
+    source = source_of(config)
+    nameless = count = 0
+    for name, path in recordings:
+        who = source(path)
+        count, nameless = count + 1, nameless + (who is None)
+        key = who if who and across_classes else f"{name}/{who or path.name}"
+        yield split_of(key, config), name, path
+    if nameless:
+        logger.warning(
+            "%s: %d of %d recordings do not tell their speaker or source by their names and are divided one by one, so that a "
+            "speaker may be in several splits; lists, or data.source_pattern, would prevent that",
+            root, nameless, count,
+        )  # fmt: skip
 
 
 def source_of(config: DataConfig) -> Callable[[Path], str | None]:
