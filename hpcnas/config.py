@@ -276,6 +276,11 @@ def _override(table: dict[str, Any], text: str) -> None:
     try:
         table[last] = toml.loads(f"value = {value}")["value"]
     except (toml.TomlDecodeError, IndexError, ValueError):
+        if value.strip()[:1] in ("[", "{", '"'):
+            raise ConfigError(
+                f"--set {text}: is not TOML; texts in a list need quotes, and the shell quotes around all of it: "
+                """--set 'data.keywords=["yes", "no"]'"""
+            ) from None
         table[last] = value.strip()
 
 

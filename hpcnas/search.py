@@ -18,6 +18,7 @@ from mpi4py import MPI
 
 from hpcnas import config as configuration
 from hpcnas.config import Config
+from hpcnas.core.archive import Archive
 from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import RunError
 from hpcnas.runtime.conduct import conduct, set_up
@@ -51,8 +52,8 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
                 "%s: the search is complete already; a larger search.max_trials (or other limit) would go on with it", run.root
             )
         return 0
-    on_first_rank(world, lambda: begin(run, config, roles))
     corpus = set_up(world, config)
+    on_first_rank(world, lambda: begin(run, config, roles))  # behind what may turn out to be wrong with the input
     on_first_rank(world, lambda: model_card.save(run.model_card, card_of(corpus)))
     plan = Plan(
         stage=run.search,
@@ -67,6 +68,7 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
         budget=config.space.budget,
         objective=labels_together if config.combiner.trained_together else labels_alone,
         refresh=lambda archive: archive_file.save(run.archive, archive),
+        conclude=lambda archive: check_outcome(run, archive),
         job_end=end,
     )
     return conduct(world, config, corpus, plan)
@@ -93,6 +95,16 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, float | None]:
     run.create()
     complete = run.search.complete.exists() and not _goes_further(config.search, begun.search)
     return run, config, complete, arguments.time_limit
+
+
+def check_outcome(run: RunDir, archive: Archive) -> None:
+    """Raise RunError if a search that is over found nothing."""
+    if archive.ranking:
+        return
+    if not archive.results:
+        raise RunError(f"{run.root}: no architecture fits [space] and its limits (max_params and so on); raise them")
+    first = next(iter(archive.results.values()))
+    raise RunError(f"{run.root}: none of {len(archive.results)} trials has a score; trial {first.trial}: {first.error}")
 
 
 def _goes_further(now: SearchConfig, before: SearchConfig) -> bool:

@@ -217,6 +217,17 @@ def test_weights_that_vanish_end_the_job_instead_of_hanging_it(mpirun, tiny, tmp
     assert "cannot be read as weights" in done.output
 
 
+def test_a_run_that_never_began_may_begin_otherwise(mpirun, tiny, tmp_path):
+    run = ["hpcnas.search", *tiny, "--run", str(tmp_path / "run")]
+    assert mpirun(1, *run, "--set", "data.path=/nowhere").returncode == 2
+    assert mpirun(1, *run).returncode == 0
+
+
+def test_a_search_that_found_nothing_says_so(mpirun, tiny, tmp_path):
+    done = mpirun(2, "hpcnas.search", *tiny, "--run", str(tmp_path / "run"), "--set", "training.learning_rate=1e30")
+    assert done.returncode == 2 and "none of 4 trials has a score; trial 0: loss not finite" in done.output, done.output
+
+
 def test_an_existing_run_is_left_alone(mpirun, tiny, tmp_path):
     run = ["hpcnas.search", *tiny, "--run", str(tmp_path / "run")]
     assert mpirun(1, *run).returncode == 0
