@@ -47,6 +47,8 @@ SchedulerParameters=bf_interval=2,sched_interval=2,batch_sched_delay=0
 ReturnToService=2
 NodeName=lab[1-$nodes] NodeHostname=$host NodeAddr=127.0.0.1 Port=[18100-$((18100 + nodes - 1))] CPUs=$cpus State=UNKNOWN
 PartitionName=lab Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=long Nodes=ALL MaxTime=INFINITE State=UP
+PartitionName=short Nodes=ALL MaxTime=INFINITE State=UP
 CONF
     if ! munge -n </dev/null 2>/dev/null | unmunge >/dev/null 2>&1; then
         [ -s /etc/munge/munge.key ] || { head -c 128 /dev/urandom > /etc/munge/munge.key; chown munge: /etc/munge/munge.key; chmod 400 /etc/munge/munge.key; }

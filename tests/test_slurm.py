@@ -101,6 +101,17 @@ def slurm():
     subprocess.run([lab, "down"])
 
 
+DOCUMENTED = [line for line in (ROOT / "docs" / "cluster.md").read_text().splitlines() if line.startswith("sbatch ")]
+
+
+@pytest.mark.parametrize("line", DOCUMENTED)
+def test_slurm_would_take_the_documented_lines(slurm, line, tmp_path):
+    command = line.replace("sbatch", "sbatch --test-only")
+    environment = {**os.environ, "SCRATCH": str(tmp_path)}
+    done = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "to start at" in done.stderr, done.stderr
+
+
 def queue() -> list[list[str]]:
     lines = subprocess.run(["squeue", "-h", "-o", "%i %r"], capture_output=True, text=True, check=True).stdout
     return [line.split() for line in lines.splitlines()]
