@@ -12,8 +12,6 @@ case $version in
     flags=(--oversubscribe --bind-to "${HPCNAS_BIND:-none}")
     major=${version##*) }
     [ "${major%%.*}" -lt 5 ] || flags+=(--with-ft ulfm)
-    # Asked to end, ranks may take half a minute for it, not a second.
-    export PRTE_MCA_odls_base_sigkill_timeout=30
     # In containers, where everybody is root, it wants to be told twice.
     if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi ;;
 esac

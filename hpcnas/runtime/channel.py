@@ -93,7 +93,7 @@ class LeaderChannel:
     def ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
         self._world.send(message, dest=0, tag=REQUEST)
         with self._pulse.waiting():
-            return receive(self._world, 0, REPLY, self._look)
+            return receive(self._world, 0, REPLY, self._look, longest=0.05)  # it may be parked for long
 
 
 class LocalChannel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 
 import torch
 from mpi4py import MPI
@@ -13,19 +14,20 @@ from hpcnas.core import metrics
 from hpcnas.core.errors import ConfigError, HpcnasError
 from hpcnas.core.roster import Roster
 from hpcnas.nn.corpus import Corpus
+from hpcnas.nn.group import Group
 from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime import groups
-from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel, Pulse
+from hpcnas.runtime.channel import GroupChannel, LocalChannel, Pulse
 from hpcnas.runtime.desk import Desk
 from hpcnas.runtime.features import load_corpus
-from hpcnas.runtime.groups import HorovodGroup, check_horovod, set_threads
+from hpcnas.runtime.groups import check_horovod, make_group, set_threads
 from hpcnas.runtime.launch import EXIT_USER_ERROR, alone, on_every_rank, stop_on_signal
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.server import Server
 from hpcnas.runtime.trainer import TrialRunner
-from hpcnas.runtime.worker import Worker
+from hpcnas.runtime.worker import Line, MakeRunner, Worker
 
 
 def set_up(world: MPI.Comm, config: Config) -> Corpus:
@@ -39,21 +41,12 @@ def set_up(world: MPI.Comm, config: Config) -> Corpus:
 def conduct(world: MPI.Comm, config: Config, corpus: Corpus, plan: Plan) -> int:
     """Run a stage; collective over ``world``, which may have lost ranks when it returns. Returns the exit status, 0 or
     EXIT_SUSPENDED, on every rank; raises HpcnasError on rank 0 alone."""
-    is_desk = world.rank == 0
-    trainers = world.Split(0 if world.size == 1 or not is_desk else MPI.UNDEFINED, world.rank)
+    trains_not = world.rank == 0 and world.size > 1
+    trainers = world.Split(MPI.UNDEFINED if trains_not else 0, world.rank)
     device = groups.choose_device(trainers) if trainers != MPI.COMM_NULL else torch.device("cpu")
-    on_every_rank(world, lambda: check_precision(plan.training, device, is_desk and world.size > 1))
-    groups.limit_stalls(2 * config.cluster.hang_limit_s)  # rank 0 comes first: it knows who is to blame
-    goes_on = on_every_rank(world, lambda: groups.goes_on(config.cluster))
-    # Slurm's name, since several of its nodes may be one host.
-    nodes = world.gather(os.environ.get("SLURMD_NODENAME") or socket.gethostname())
-    control = world.Dup()
-    # Another job may be writing this run: all ranks must hear of it.
-    desk = on_every_rank(world, lambda: Desk(config, corpus, plan) if is_desk else None)
+    on_every_rank(world, lambda: check_precision(plan.training, device, trains_not))
 
-    def make_runner(
-        number: int, group: HorovodGroup, channel: GroupChannel, line: LeaderChannel | LocalChannel | None
-    ) -> TrialRunner:
+    def make_runner(number: int, group: Group, channel: GroupChannel, line: Line | None) -> TrialRunner:
         trainer = Trainer(corpus, group, plan.training, plan.augmentation, device, config.search.group_size)
         around = config.space.surroundings(corpus.bands, len(corpus.class_names), plan.training.dropout)
         return TrialRunner(
@@ -61,6 +54,22 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, plan: Plan) -> int:
             metrics.OBJECTIVES[config.search.objective], plan.splits, plan.objective,
         )  # fmt: skip
 
+    return run_trials(world, config, lambda: Desk(config, corpus, plan), make_runner)
+
+
+def run_trials(world: MPI.Comm, config: Config, make_desk: Callable[[], Desk], make_runner: MakeRunner) -> int:
+    """Let rank 0 hand out what its desk has and the others run it; the rest as for ``conduct``.
+
+    Args:
+        make_runner: what a group of that number works with, on each of its ranks.
+    """
+    groups.limit_stalls(2 * config.cluster.hang_limit_s)  # rank 0 comes first: it knows who is to blame
+    goes_on = on_every_rank(world, lambda: groups.goes_on(config.cluster))
+    # Slurm's name, since several of its nodes may be one host.
+    nodes = world.gather(os.environ.get("SLURMD_NODENAME") or socket.gethostname())
+    control = world.Dup()
+    # Another job may be writing this run: all ranks must hear of it.
+    desk = on_every_rank(world, lambda: make_desk() if world.rank == 0 else None)
     if desk is None:
         stop_on_signal(lambda: None)
         with alone():
@@ -69,9 +78,8 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, plan: Plan) -> int:
         pulse = Pulse()
         desk.watch.work_in(1)
         with alone():
-            group = HorovodGroup(world, pulse)
-            make_runner(0, group, GroupChannel(world, pulse), LocalChannel(desk.coordinator, desk.commit)).work()
-            group.close()
+            line = LocalChannel(desk.coordinator, desk.commit)
+            make_runner(0, make_group(world, pulse), GroupChannel(world, pulse), line).work()
         return desk.close()
     roster = Roster(nodes, config.search.group_size, config.cluster.hang_limit_s)
     server = Server(

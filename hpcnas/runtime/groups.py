@@ -20,6 +20,7 @@ from torch import nn
 from hpcnas.core.errors import LaunchError
 from hpcnas.core.messages import Form
 from hpcnas.core.roster import ClusterConfig
+from hpcnas.nn.group import SoloGroup
 from hpcnas.runtime.channel import Pulse
 
 try:
@@ -42,6 +43,23 @@ MATES_ARE_LOST = (GroupLost, HorovodInternalError, MPI.Exception)
 """What a rank sees of it that its group cannot go on, through no fault of its own."""
 
 
+class LoneGroup(SoloGroup):
+    """One rank, which has nobody to average with. Horovod would wake a thread of each such rank a thousand times a second."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+
+    def step(self, optimizer: torch.optim.Optimizer, model: nn.Module, clip: float) -> None:
+        super().step(optimizer, model, clip)
+        self._pulse.beat()
+
+    def beat(self) -> None:
+        self._pulse.beat()
+
+    def close(self) -> None:
+        pass
+
+
 class HorovodGroup:
     """The ranks of ``comm``, training one model together; see ``nn/group.py`` for the methods."""
 
@@ -53,9 +71,8 @@ class HorovodGroup:
             hvd.init(comm=comm)
 
     def share(self, model: nn.Module) -> None:
-        if self.size > 1:
-            with self._pulse.waiting():
-                hvd.broadcast_parameters(model.state_dict(), root_rank=0)
+        with self._pulse.waiting():
+            hvd.broadcast_parameters(model.state_dict(), root_rank=0)
 
     def wrap(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
         return hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
@@ -70,8 +87,6 @@ class HorovodGroup:
         self._pulse.beat()
 
     def sum(self, array: np.ndarray) -> np.ndarray:
-        if self.size == 1:
-            return array
         with self._pulse.waiting():
             return hvd.allreduce(torch.from_numpy(array), op=hvd.Sum).numpy()
 
@@ -80,6 +95,11 @@ class HorovodGroup:
 
     def close(self) -> None:
         hvd.shutdown()
+
+
+def make_group(comm: MPI.Comm, pulse: Pulse) -> LoneGroup | HorovodGroup:
+    """What the ranks of ``comm`` train with; called by all of them."""
+    return HorovodGroup(comm, pulse) if comm.size > 1 else LoneGroup(pulse)
 
 
 def is_fault_tolerant() -> bool:
@@ -117,7 +137,7 @@ def communicator(world: MPI.Comm, group: Form) -> MPI.Comm:
 
 def abandon(comm: MPI.Comm | None) -> None:
     """Leave a group that cannot go on, and let mates that wait for this rank hear of it."""
-    hvd.shutdown()
+    hvd.shutdown()  # does nothing where it was never initialised
     if comm is not None and is_fault_tolerant() and not comm.Is_revoked():
         comm.Revoke()
 

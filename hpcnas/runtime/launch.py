@@ -113,8 +113,8 @@ def on_every_rank(world: MPI.Comm, function: Callable[[], T]) -> T:
 def stop_on_signal(stop: Callable[[], None]) -> None:
     """Call ``stop`` at the first SIGINT, SIGTERM or SIGUSR2 and let a second SIGINT end the process as usual.
 
-    USR2, since NCCL may use USR1. mpirun passes the signals on to all ranks; those without ``stop`` ignore them and wait for
-    rank 0's word.
+    USR2, since NCCL may use USR1, and since Open MPI 5 kills ranks a quarter of a second after it passed INT or TERM on. All
+    ranks get the signals; those without ``stop`` ignore them and wait for rank 0's word.
     """
 
     def handler(number: int, frame: object) -> None:

@@ -8,13 +8,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from mpi4py import MPI
 
 from hpcnas.core.errors import HpcnasError
 from hpcnas.core.messages import Form, Free, Gone, Leave
 from hpcnas.core.roster import ClusterConfig
+from hpcnas.nn.group import Group
 from hpcnas.runtime import groups
 from hpcnas.runtime.channel import (
     CONTROL,
@@ -23,16 +24,27 @@ from hpcnas.runtime.channel import (
     REQUEST,
     GroupChannel,
     LeaderChannel,
+    LocalChannel,
     Pulse,
     forget,
     receive,
     sign_of_life,
 )
-from hpcnas.runtime.groups import HorovodGroup
 from hpcnas.runtime.launch import EXIT_SUSPENDED
-from hpcnas.runtime.trainer import TrialRunner
 
 logger = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """What a group does all day."""
+
+    def work(self) -> None:
+        """Ask for trials and run them until the coordinator says stop; called by all ranks of the group."""
+
+
+Line = LeaderChannel | LocalChannel
+"""To the coordinator."""
+MakeRunner = Callable[[int, Group, GroupChannel, Line | None], Runner]
 
 YIELD, END = "yield", "end"
 """Orders to a warden: end this rank unless it waits for others; end it in any case."""
@@ -53,7 +65,7 @@ class Worker:
         control: MPI.Comm,
         config: ClusterConfig,
         goes_on: bool,
-        make_runner: Callable[[int, HorovodGroup, GroupChannel, LeaderChannel | None], TrialRunner],
+        make_runner: MakeRunner,
     ) -> None:
         self._world, self._control, self._config = world, control, config
         self._goes_on, self._make_runner = goes_on, make_runner
@@ -88,7 +100,7 @@ class Worker:
         try:
             with pulse.waiting():
                 comm = groups.communicator(self._world, order)
-            group = HorovodGroup(comm, pulse)
+            group = groups.make_group(comm, pulse)
             line = LeaderChannel(self._world, pulse, lambda: groups.look_for_losses(comm)) if comm.rank == 0 else None
             self._make_runner(order.number, group, GroupChannel(comm, pulse), line).work()
             group.close()
@@ -113,7 +125,7 @@ class Worker:
 class Warden(threading.Thread):
     """Obeys rank 0 while the main thread cannot: ends a rank that hangs, and one whose rank 0 is gone."""
 
-    _EVERY_S = 0.1
+    _EVERY_S = 0.5
 
     def __init__(self, control: MPI.Comm) -> None:
         super().__init__(name="warden", daemon=True)
