@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 _EVERY_S = 10.0
 """Where the bar cannot be redrawn in place (a log file, a rank under mpirun), it is a line so often."""
+_LINES_A_SECOND = 20
+"""More trials than that nobody reads; they are counted, and the journal has them."""
 
 
 class Watch:
@@ -31,7 +33,8 @@ class Watch:
         self._archive, self._objective = archive, objective
         self._busy = 0.0
         self._groups, self._there, self._since = 0, 0.0, time.monotonic()
-        self._last_line = 0.0
+        self._last_line = self._second = 0.0
+        self._lines = self._unsaid = 0
         self._in_place = sys.stderr.isatty()
         self._bar = tqdm(
             total=total,
@@ -49,7 +52,8 @@ class Watch:
             return
         before = self._archive.results.get(event.trial)  # of a trial that was paused
         self._busy += event.seconds - (before.seconds if before else 0.0)
-        logger.info("%s", describe(self._archive.trials[event.trial], event, self._objective))
+        if self._may_speak():
+            logger.info("%s", describe(self._archive.trials[event.trial], event, self._objective))
         scores = [r.score for r in (*self._archive.ranking[:1], event) if r.state.has_score]
         best = f"best={max(scores):.4f}" if scores else "best=none"
         self._bar.set_postfix_str(f"{best} busy={self.busy_share:.0%}", refresh=False)
@@ -57,6 +61,17 @@ class Watch:
         if not self._in_place and time.monotonic() - self._last_line >= _EVERY_S:
             self._last_line = time.monotonic()
             logger.info("%s", self._bar)
+
+    def _may_speak(self) -> bool:
+        """Whether this second has room for another line; first of all for one about what it had none for."""
+        now = time.monotonic()
+        if now - self._second >= 1:
+            if self._unsaid:
+                logger.info("... and %d more trials", self._unsaid)
+            self._second, self._lines, self._unsaid = now, 0, 0
+        self._lines += 1
+        self._unsaid += self._lines > _LINES_A_SECOND
+        return self._lines <= _LINES_A_SECOND
 
     def work_in(self, groups: int) -> None:
         """So many groups work from now on."""
@@ -71,6 +86,8 @@ class Watch:
         return min(1.0, self._busy / max(1e-9, self._there))
 
     def close(self) -> None:
+        if self._unsaid:
+            logger.info("... and %d more trials", self._unsaid)
         if not self._in_place and self._bar.n:
             logger.info("%s", self._bar)
         self._bar.close()

@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Journal:
                     f"{self.path}: was removed or replaced while the search was writing it; restore the run directory"
                 )
             self._file.flush()
-            os.fsync(self._file.fileno())
+            _sync(self._file.fileno())
             self._is_behind = False
 
 
@@ -96,11 +96,12 @@ def parse(line: bytes, path: Path, number: int) -> Record:
 def encode(event: Trial | Result) -> dict[str, Any]:
     """``event`` as JSON values."""
     if isinstance(event, Trial):
-        proposal = {**asdict(event.proposal), "architecture": str(event.architecture)}
-        proposal["settings"] = dict(event.proposal.settings)
-        proposal["team"] = list(event.proposal.team)
-        return {"event": "trial", "id": event.id, **proposal, "seed": event.seed, "attempt": event.attempt}
-    fields = {**asdict(event), "state": event.state.value}
+        p = event.proposal
+        return {
+            "event": "trial", "id": event.id, "architecture": str(p.architecture), "parent": p.parent, "mutation": p.mutation,
+            "settings": dict(p.settings), "team": p.team, "seed": event.seed, "attempt": event.attempt,
+        }  # fmt: skip
+    fields = {**vars(event), "state": event.state.value, "cost": vars(event.cost)}
     # JSON has no NaN: a failed trial has no score.
     return {"event": "result", **{k: None if v != v else v for k, v in fields.items()}}
 
@@ -118,6 +119,8 @@ def decode(fields: Mapping[str, Any]) -> Trial | Result:
     return Result(**f)
 
 
+_sync = getattr(os, "fdatasync", os.fsync)
+"""Contents and size, but not the time of the change."""
 _CHECKSUM = b', "crc32": "'
 """Lines that were written before there was one have none."""
 _block = lru_cache(maxsize=4096)(Block.parse)
