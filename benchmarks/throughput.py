@@ -32,7 +32,7 @@ from hpcnas.core.messages import Ready, Stop
 from hpcnas.core.stopping import NeverStop
 from hpcnas.core.strategies import RandomSearch
 from hpcnas.core.trial import Cost, Result, TrialState
-from hpcnas.runtime.channel import Backoff, GroupChannel
+from hpcnas.runtime.channel import Backoff, GroupChannel, arrived
 from hpcnas.runtime.conduct import run_trials
 from hpcnas.runtime.desk import Desk
 from hpcnas.runtime.launch import run_program, set_up_logging
@@ -128,7 +128,7 @@ def loop(world: MPI.Comm, trials: int) -> int:
     if world.rank == 0:
         answered, asking, backoff, status = 0, world.size - 1, Backoff(), MPI.Status()
         while asking:
-            message = world.improbe(MPI.ANY_SOURCE, 1, status)
+            message = arrived(world, MPI.ANY_SOURCE, 1, status)
             if message is None:
                 backoff.wait()
                 continue
@@ -141,7 +141,7 @@ def loop(world: MPI.Comm, trials: int) -> int:
         while True:
             world.send(world.rank, dest=0, tag=1)
             backoff = Backoff()
-            while (message := world.improbe(0, 2)) is None:
+            while (message := arrived(world, 0, 2)) is None:
                 backoff.wait()
             if message.recv() is None:
                 break

@@ -27,25 +27,40 @@ class Backoff:
         self.reset()
 
     def reset(self) -> None:
-        self._pause = 5e-5
+        self._pause = 1e-5
 
     def wait(self) -> None:
         time.sleep(self._pause)
         self._pause = min(2 * self._pause, self._longest)
 
+    @property
+    def is_long(self) -> bool:
+        """Whether so much time has gone by that it is worth while to ask why."""
+        return self._pause > 0.002
+
+
+def arrived(comm: MPI.Comm, source: int, tag: int, status: MPI.Status | None = None) -> MPI.Message | None:
+    """A message that has come, or None. In Open MPI a probe that finds nothing takes in what has come since, for the next one to
+    find: with one probe between two naps a round trip of two ranks took 15 ms, with three it takes 0.2 ms."""
+    for _ in range(3):
+        if (message := comm.improbe(source, tag, status)) is not None:
+            return message
+    return None
+
 
 def receive(comm: MPI.Comm, source: int, tag: int, look: Callable[[], None] = lambda: None, longest: float = 0.005) -> Any:
-    """The next message from ``source``; ``look`` is called between two looks for it, and may raise."""
+    """The next message from ``source``; ``look`` is called now and then while it does not come, and may raise."""
     backoff = Backoff(longest)
-    while (message := comm.improbe(source, tag)) is None:
-        look()
+    while (message := arrived(comm, source, tag)) is None:
+        if backoff.is_long:
+            look()
         backoff.wait()
     return message.recv()
 
 
 def forget(comm: MPI.Comm, source: int, tag: int) -> None:
     """Take in and drop what has arrived."""
-    while (message := comm.improbe(source, tag)) is not None:
+    while (message := arrived(comm, source, tag)) is not None:
         message.recv()
 
 

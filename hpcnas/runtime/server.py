@@ -14,7 +14,7 @@ from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.messages import Alive, Form, Free, Gone, Leave, Progress, Ready, Stop, Wait
 from hpcnas.core.roster import ClusterConfig, Roster
 from hpcnas.runtime import groups
-from hpcnas.runtime.channel import CONTROL, PLACE, REPLY, REQUEST, Backoff
+from hpcnas.runtime.channel import CONTROL, PLACE, REPLY, REQUEST, Backoff, arrived
 from hpcnas.runtime.launch import EXIT_SUSPENDED
 from hpcnas.runtime.worker import END, YIELD
 
@@ -106,7 +106,7 @@ class Server:
         """Messages that have arrived, with who sent them; takes note of ranks that died."""
         heard, status = [], MPI.Status()
         try:
-            while len(heard) < _BATCH and (message := self._world.improbe(MPI.ANY_SOURCE, REQUEST, status)) is not None:
+            while len(heard) < _BATCH and (message := arrived(self._world, MPI.ANY_SOURCE, REQUEST, status)) is not None:
                 heard.append((status.source, message.recv()))
         except MPI.Exception:
             if not groups.is_fault_tolerant():
