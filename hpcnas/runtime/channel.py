@@ -106,9 +106,11 @@ class LeaderChannel:
         self._world, self._pulse, self._look = world, pulse, look
 
     def ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
-        self._world.send(message, dest=0, tag=REQUEST)
+        sending = self._world.isend(message, dest=0, tag=REQUEST)  # a plain send spins until rank 0 comes to look
         with self._pulse.waiting():
-            return receive(self._world, 0, REPLY, self._look, longest=0.05)  # it may be parked for long
+            reply = receive(self._world, 0, REPLY, self._look, longest=0.05)  # it may be parked for long
+        sending.Wait()
+        return reply
 
 
 class LocalChannel:
