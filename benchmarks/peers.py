@@ -1,11 +1,11 @@
 """Completed trials a second of other searches on this machine, with an objective that does nothing; beside throughput.py's.
 
-    pip install propulate deephyper[mpi] optuna      into the environment, for as long as this takes
+    pip install propulate      into the environment, for as long as this takes; Optuna is there
     tools/with_env.sh .venv python benchmarks/peers.py [--ranks 2 4 8] [--trials 1000]
 
 Three settings to choose from a few values each, a random score at once, each in the way of use that its documentation shows and
-with results on disk: Propulate (mpi4py, evolution, its pickle), DeepHyper (MPI communicator, random search), Optuna (processes,
-random sampler, journal file). Prints a Markdown table: completed trials a second, CPU milliseconds a trial over all processes.
+with results on disk: Propulate (mpi4py, evolution, its pickle), Optuna (processes, random sampler, journal file). Prints a
+Markdown table: completed trials a second, CPU milliseconds a trial over all processes.
 What is not installed is left out, and said.
 """
 
@@ -21,6 +21,8 @@ import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
+
+from mpi4py import MPI
 
 MPIRUN = Path(__file__).parent.parent / "tools" / "mpirun.sh"
 CHOICES = tuple(f"{kind}{width}" for kind in ("dense", "conv", "gru") for width in (8, 16, 32, 64))
@@ -73,7 +75,6 @@ def cpu_s() -> float:
 
 
 def propulate(trials: int) -> None:
-    from mpi4py import MPI
     from propulate import Propulator
     from propulate.utils import get_default_propagator
 
@@ -96,30 +97,8 @@ def propulate(trials: int) -> None:
     tell(world, start, before, own)
 
 
-def deephyper(trials: int) -> None:
-    from deephyper.evaluator import Evaluator
-    from deephyper.hpo import HpProblem, RandomSearch
-    from mpi4py import MPI
-
-    problem = HpProblem()
-    for i in range(3):
-        problem.add_hyperparameter(CHOICES, f"block{i}")
-    world = MPI.COMM_WORLD
-    world.Barrier()
-    start, before = time.perf_counter(), cpu_s()
-    with Evaluator.create(objective, method="mpicomm") as evaluator:
-        if evaluator is not None:
-            RandomSearch(problem, log_dir="deephyper").search(evaluator, max_evals=trials)
-    tell(world, start, before, trials if world.rank == 0 else 0)
-
-
-async def objective(job) -> float:
-    return random.random()
-
-
 def optuna(trials: int) -> None:
     import optuna
-    from mpi4py import MPI
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -142,7 +121,7 @@ def optuna(trials: int) -> None:
     tell(world, start, before, trials // world.size)
 
 
-PEERS = {"propulate": propulate, "deephyper": deephyper, "optuna": optuna}
+PEERS = {"propulate": propulate, "optuna": optuna}
 
 
 if __name__ == "__main__":

@@ -40,8 +40,11 @@ class Backoff:
 
 
 def arrived(comm: MPI.Comm, source: int, tag: int, status: MPI.Status | None = None) -> MPI.Message | None:
-    """A message that has come, or None. In Open MPI a probe that finds nothing takes in what has come since, for the next one to
-    find: with one probe between two naps a round trip of two ranks took 15 ms, with three it takes 0.2 ms."""
+    """A message that has come, or None.
+
+    In Open MPI a probe that finds nothing takes in what has come since, for the next one to find: with one probe between two
+    naps a round trip of two ranks took 15 ms, with three it takes 0.2 ms.
+    """
     for _ in range(3):
         if (message := comm.improbe(source, tag, status)) is not None:
             return message

@@ -1,0 +1,135 @@
+"""One training step of a group against plain torch and against DistributedDataParallel.
+
+    tools/with_env.sh .venv tools/mpirun.sh -np 2 python benchmarks/steps.py [--rounds 20] [--steps 20]
+
+Small models of about 10k, 100k and 1M parameters on 40 x 98 features, 32 examples a rank, one thread a rank. The ways are taken
+in turns, ``--steps`` steps each, so that all see the same machine; the medians over the rounds are compared. Prints a Markdown
+table: milliseconds a step in plain torch (both ranks at once, each for itself), and ratios: a group of one to plain torch, a
+group of two to DDP with gloo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from mpi4py import MPI
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from hpcnas.nn.group import Group
+from hpcnas.runtime.channel import Pulse
+from hpcnas.runtime.groups import make_group
+
+WIDTHS = {"10k": (16, 16), "100k": (256, 256), "1M": (256, 1900)}
+CLIP = 5.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=20)
+    arguments = parser.parse_args()
+    world = MPI.COMM_WORLD
+    torch.set_num_threads(1)
+    open_torch_world(world)
+    two, one = make_group(world, Pulse()), make_group(MPI.COMM_SELF, Pulse())
+    if world.rank == 0:
+        print("| parameters | plain torch | group of one / plain | group of two | DDP, gloo | group of two / DDP |")
+        print("|---|---|---|---|---|---|")
+    for name, widths in WIDTHS.items():
+        ways = {"plain": plain(widths), "one": grouped(widths, one), "ddp": distributed(widths), "two": grouped(widths, two)}
+        took: dict[str, list[float]] = {way: [] for way in ways}
+        for round_ in range(arguments.rounds + 1):
+            for way, step in ways.items():
+                world.Barrier()
+                start = time.perf_counter()
+                for _ in range(arguments.steps):
+                    step()
+                if round_:  # the first is for warming up
+                    took[way].append((time.perf_counter() - start) / arguments.steps * 1000)
+        ms = {way: median(times) for way, times in took.items()}
+        if world.rank == 0:
+            print(
+                f"| {name} | {ms['plain']:.2f} ms | {ms['one'] / ms['plain']:.3f} | {ms['two']:.2f} ms | {ms['ddp']:.2f} ms | "
+                f"{ms['two'] / ms['ddp']:.2f} |",
+                flush=True,
+            )
+    two.close()
+    torch.distributed.destroy_process_group()
+
+
+def open_torch_world(world: MPI.Comm) -> None:
+    port = None
+    if world.rank == 0:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(world.bcast(port))}
+    torch.distributed.init_process_group("gloo", rank=world.rank, world_size=world.size)
+
+
+def dense(widths: tuple[int, int]) -> nn.Module:
+    torch.manual_seed(0)
+    first, second = widths
+    return nn.Sequential(
+        nn.Conv1d(40, first, 3), nn.BatchNorm1d(first), nn.ReLU(), nn.Conv1d(first, first, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, second // 4), nn.ReLU(),
+        nn.Linear(second // 4, 12),
+    )  # fmt: skip
+
+
+def examples() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(32, 40, 98), torch.randint(12, (32,))
+
+
+def adam(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), 1e-3)
+
+
+def plain(widths: tuple[int, int]) -> Callable[[], None]:
+    model, (x, y) = dense(widths), examples()
+    optimizer = adam(model)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+
+    return step
+
+
+def distributed(widths: tuple[int, int]) -> Callable[[], None]:
+    model, (x, y) = DistributedDataParallel(dense(widths)), examples()
+    optimizer = adam(model)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+
+    return step
+
+
+def grouped(widths: tuple[int, int], group: Group) -> Callable[[], None]:
+    model, (x, y) = dense(widths), examples()
+    optimizer = group.wrap(adam(model), model)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        group.step(optimizer, model, CLIP)
+
+    return step
+
+
+if __name__ == "__main__":
+    main()
