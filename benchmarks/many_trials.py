@@ -21,13 +21,13 @@ from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.archive import Archive
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 from hpcnas.store import archive_file
-from hpcnas.store.journal import Record, replay, spell
+from hpcnas.store.journal import Record, archive_of, spell
 from hpcnas.store.run_dir import RunDir
 
 TASKS = {
     "start python, numpy and h5py": "pass",
     "replay the journal": "replay(run.search.journal)",
-    "resume: journal to Archive": "Archive(r.event for r in replay(run.search.journal))",
+    "resume: journal to Archive": "archive_of(run.search.journal)",
     "open archive.h5, all columns": "archive_file.load(run.archive)",
     "summarise from archive.h5": "summary.summarise(Run.open(run.root))",
 }
@@ -37,9 +37,8 @@ start = time.perf_counter(), time.process_time()
 from pathlib import Path
 from hpcnas.analysis import summary
 from hpcnas.analysis.trials import Run
-from hpcnas.core.archive import Archive
 from hpcnas.store import archive_file
-from hpcnas.store.journal import replay
+from hpcnas.store.journal import archive_of, replay
 from hpcnas.store.run_dir import RunDir
 run = RunDir(Path(sys.argv[1]))
 {task}
@@ -59,7 +58,7 @@ def main() -> None:
             make(run, arguments.trials)
         megabytes = (run.search.journal.stat().st_size / 1e6, run.archive.stat().st_size / 1e6)
         print(f"{arguments.trials} trials: journal {megabytes[0]:.0f} MB, archive.h5 {megabytes[1]:.0f} MB")
-        archive = Archive(record.event for record in replay(run.search.journal))
+        archive = archive_of(run.search.journal)
         start = time.perf_counter()
         archive_file.save(run.archive, archive)
         print(f"write archive.h5: {time.perf_counter() - start:.2f} s")

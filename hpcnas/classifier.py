@@ -20,14 +20,13 @@ from hpcnas import config as configuration
 from hpcnas.config import Config
 from hpcnas.core import metrics
 from hpcnas.core.architecture import Architecture
-from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
 from hpcnas.data import DATASETS, audio, features
 from hpcnas.nn.front_end import FrontEnd
 from hpcnas.nn.model import rebuilt
 from hpcnas.store import ensemble_file, model_card, model_file, weights
 from hpcnas.store.ensemble_file import Member
-from hpcnas.store.journal import replay
+from hpcnas.store.journal import archive_of
 from hpcnas.store.model_card import ModelCard
 from hpcnas.store.model_file import ModelFile, StoredModel
 from hpcnas.store.run_dir import RunDir
@@ -243,12 +242,12 @@ def _members(run: RunDir, name: str) -> Sequence[Member]:
         return [Member(members[int(number)].stage, members[int(number)].trial, 1.0)]
     if name in BESIDE:
         stage, program = BESIDE[name]
-        archive = Archive(record.event for record in replay(run.stage(stage).journal))
+        archive = archive_of(run.stage(stage).journal)
         trained = [trial.id for trial in archive.best(None) if trial.proposal.mutation == name]
         if not trained:
             raise RunError(f"{run.root}: has no {name}; run hpcnas.{program} first")
         return [Member(stage, trained[0], 1.0)]
-    archive = Archive(record.event for record in replay(run.search.journal))
+    archive = archive_of(run.search.journal)
     if name == "best" and archive.ranking:
         return [Member("search", archive.ranking[0].trial, 1.0)]
     if name.isdigit() and int(name) in archive.results and archive.results[int(name)].state.has_score:

@@ -33,7 +33,7 @@ from hpcnas.runtime.models import Library
 from hpcnas.runtime.plan import final_plan
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import ensemble_file, weights
-from hpcnas.store.journal import replay
+from hpcnas.store.journal import archive_of, replay
 from hpcnas.store.run_dir import RunDir, Stage
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def student(run: RunDir, given: str) -> Architecture:
         first = ensemble_file.load(run.ensemble_file).members[0]
         return weights.load_architecture(run.stage(first.stage).weights(first.trial))
     if given.isdigit():
-        trials = Archive(record.event for record in replay(run.search.journal)).trials
+        trials = archive_of(run.search.journal).trials
         if int(given) not in trials:
             raise ConfigError(f"distillation.student = {given}: no such trial in {run.root}; it has 0 to {len(trials) - 1}")
         return trials[int(given)].architecture

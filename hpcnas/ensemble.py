@@ -39,7 +39,7 @@ from hpcnas.runtime.plan import FINAL_SPLITS, final_plan
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.ensemble_file import EnsembleFile, Member
-from hpcnas.store.journal import replay
+from hpcnas.store.journal import archive_of, replay
 from hpcnas.store.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup, float
             f"--set {'; '.join(changed)}: the ensemble stage may change ensemble.*, combiner.* and search.group_size"
         )
     run.create()
-    archive = Archive(record.event for record in replay(run.search.journal))
+    archive = archive_of(run.search.journal)
     if not archive.ranking:
         raise RunError(f"{run.root}: no trial has a score yet; search first")
     finals = to_train(config, archive)
@@ -132,7 +132,7 @@ def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals | Lineup
     if config.combiner.from_archive:
         others = [result.trial for result in archive.ranking if archive.trials[result.trial].proposal.mutation != "baseline"]
         candidates += [("ensemble", id_) for id_ in others if ("ensemble", id_) not in candidates]
-        searched = Archive(record.event for record in replay(run.search.journal))
+        searched = archive_of(run.search.journal)
         best = (trial.id for trial in searched.best(config.combiner.from_archive))
         candidates += [("search", id_) for id_ in best if run.search.weights(id_).exists()]
     around = config.space.surroundings(corpus.bands, len(corpus.class_names))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcnas.core.archive import Archive
-from hpcnas.store.journal import replay
+from hpcnas.store.journal import archive_of
 from hpcnas.store.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Run:
     @property
     def archive(self) -> Archive:
         """All trials and results as the search knows them: ranking, lineage, curves."""
-        return Archive(record.event for record in replay(self.dir.search.journal))
+        return archive_of(self.dir.search.journal)
 
     @property
     def config(self) -> Config:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcnas.core import metrics
-from hpcnas.core.archive import Archive
 from hpcnas.core.significance import bootstrap_interval, mcnemar
 from hpcnas.core.units import thousands
 from hpcnas.store import ensemble_file, weights
-from hpcnas.store.journal import replay
+from hpcnas.store.journal import archive_of
 from hpcnas.store.run_dir import RunDir
 
 NAMES = {
@@ -53,8 +52,8 @@ def models(run: RunDir) -> tuple[list[ModelRow], Confusion | None]:
     if not run.ensemble_file.exists():
         return [], None
     ensemble = ensemble_file.load(run.ensemble_file)
-    archive = Archive(record.event for record in replay(run.ensemble.journal))
-    archives = {"ensemble": archive, "search": Archive(record.event for record in replay(run.search.journal))}
+    archive = archive_of(run.ensemble.journal)
+    archives = {"ensemble": archive, "search": archive_of(run.search.journal)}
     costs = [archives[member.stage].results[member.trial].cost for member in ensemble.members]
 
     def row(name: str, params: int, macs: int, logits: Mapping[str, np.ndarray]) -> ModelRow:
@@ -74,7 +73,7 @@ def models(run: RunDir) -> tuple[list[ModelRow], Confusion | None]:
 
     rows = [row(f"ensemble of {len(costs)}", sum(c.params for c in costs), sum(c.macs for c in costs), ensemble.logits)]
     places = {member.trial: place for place, member in enumerate(ensemble.members) if member.stage == "ensemble"}
-    students = Archive(record.event for record in replay(run.student.journal))
+    students = archive_of(run.student.journal)
     for stage, trained in ((run.ensemble, archive), (run.student, students)):
         for trial in trained.trials.values():
             result = trained.results.get(trial.id)

@@ -21,7 +21,7 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Trial, TrialState
 from hpcnas.store import archive_file, ensemble_file, model_card, weights
-from hpcnas.store.journal import Record, replay
+from hpcnas.store.journal import Record, archive_of
 from hpcnas.store.journal_reader import Scan, scan, unwritten
 from hpcnas.store.run_dir import RunDir, Stage
 
@@ -58,7 +58,7 @@ def repair(run: Run) -> Path:
     Raises RunError if the journal is damaged, or a search is writing the run.
     """
     with unwritten(run.dir.search.journal):
-        archive_file.save(run.dir.archive, Archive(record.event for record in replay(run.dir.search.journal)))
+        archive_file.save(run.dir.archive, archive_of(run.dir.search.journal))
     return run.dir.archive
 
 

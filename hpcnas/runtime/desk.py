@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 
@@ -16,7 +17,7 @@ from hpcnas.runtime.launch import EXIT_SUSPENDED, stop_on_signal
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.watch import Watch
 from hpcnas.store.files import sweep
-from hpcnas.store.journal import Journal, replay
+from hpcnas.store.journal import Journal, replay, without_collections
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,10 @@ class Desk:
 
     def __init__(self, config: Config, corpus: Corpus, plan: Plan) -> None:
         self._plan = plan
-        records = replay(plan.stage.journal)
-        archive = Archive(record.event for record in records)
+        with without_collections():
+            records = replay(plan.stage.journal)
+            archive = Archive(record.event for record in records)
+        gc.freeze()  # all of it is kept to the end: nobody need look through it again
         self._journal = Journal(plan.stage.journal)
         for folder in plan.stage.folders:
             sweep(folder)

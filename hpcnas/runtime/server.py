@@ -63,7 +63,7 @@ class Server:
         logger.info("%d group(s) on %d node(s)", len(self._roster.groups), self._roster.nodes)
         if self._roster.spare:
             logger.warning("rank(s) %s fill no group and stay idle", _ranks(self._roster.spare))
-        backoff = Backoff()
+        backoff = Backoff(longest=0.002)  # what rank 0 sleeps, a group waits
         while not self._roster.is_idle:
             if self._answer():
                 backoff.reset()
