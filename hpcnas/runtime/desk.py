@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 
@@ -34,7 +33,6 @@ class Desk:
         with without_collections():
             records = replay(plan.stage.journal)
             archive = Archive(record.event for record in records)
-        gc.freeze()  # all of it is kept to the end: nobody need look through it again
         self._journal = Journal(plan.stage.journal)
         for folder in plan.stage.folders:
             sweep(folder)
