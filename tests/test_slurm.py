@@ -94,7 +94,7 @@ def slurm():
     if os.getuid():
         pytest.skip("a throw-away Slurm needs root")
     lab = ROOT / "tests" / "slurm_lab.sh"
-    up = subprocess.run([lab, "up", "2", "4"], capture_output=True, text=True)
+    up = subprocess.run([lab, "up", "2", "32"], capture_output=True, text=True)
     if up.returncode:
         pytest.skip(up.stderr.strip())
     yield
