@@ -179,11 +179,11 @@ class Server:
             why = f"no sign of life for {self._config.hang_limit_s:g} s"
             self._roster.break_up(group.number)
             for rank in group.ranks if self._goes_on else ():
-                self._send(rank, CONTROL, YIELD, self._control)
+                self._send(rank, CONTROL, (YIELD, group.number), self._control)
             self._broken(group, why)
         for rank in self._roster.stuck(self._config.hang_limit_s):
             logger.warning("rank %d does not come out of its group: it is ended", rank)
-            self._send(rank, CONTROL, END, self._control)
+            self._send(rank, CONTROL, (END, 0), self._control)
             self._unreachable.add(rank)
             self._broken(self._roster.lose(rank), "")
 

@@ -47,7 +47,7 @@ Line = LeaderChannel | LocalChannel
 MakeRunner = Callable[[int, Group, GroupChannel, Line | None], Runner]
 
 YIELD, END = "yield", "end"
-"""Orders to a warden: end this rank unless it waits for others; end it in any case."""
+"""Orders to a warden, with a group: end this rank if it is still in it and does not just wait; end it in any case."""
 
 
 class Worker:
@@ -87,7 +87,7 @@ class Worker:
             leads = order.ranks[0] == self._world.rank
             every_s = self._config.hang_limit_s / 10
             pulse = Pulse(sign_of_life(self._world, order.number) if leads else lambda: None, every_s)
-            warden.pulse = pulse
+            warden.duty = order.number, pulse
             self._train(order, pulse)
             pulse.is_waiting = True
         assert isinstance(order, Leave)
@@ -130,8 +130,8 @@ class Warden(threading.Thread):
     def __init__(self, control: MPI.Comm) -> None:
         super().__init__(name="warden", daemon=True)
         self._control = control
-        self.pulse = Pulse()
-        self.pulse.is_waiting = True
+        self.duty = -1, Pulse()
+        """The rank's group, and its signs of life there."""
 
     def run(self) -> None:
         while True:
@@ -139,10 +139,14 @@ class Warden(threading.Thread):
                 message = self._control.improbe(0, CONTROL)
             except MPI.Exception:
                 leave_orphaned()
-            if message is not None and (message.recv() == END or not self.pulse.is_waiting):
+            if message is not None and self._is_meant(*message.recv()):
                 logger.warning("this rank hangs: it ends itself")
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(self._EVERY_S)
+
+    def _is_meant(self, order: str, group: int) -> bool:
+        own, pulse = self.duty
+        return order == END or (group == own and not pulse.is_waiting)
 
 
 def leave_orphaned() -> NoReturn:
