@@ -94,21 +94,16 @@ def adam(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def plain(widths: tuple[int, int]) -> Callable[[], None]:
-    model, (x, y) = dense(widths), examples()
-    optimizer = adam(model)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-
-    return step
+    return in_torch(dense(widths))
 
 
 def distributed(widths: tuple[int, int]) -> Callable[[], None]:
-    model, (x, y) = DistributedDataParallel(dense(widths)), examples()
-    optimizer = adam(model)
+    return in_torch(DistributedDataParallel(dense(widths)))
+
+
+def in_torch(model: nn.Module) -> Callable[[], None]:
+    """A step as torch's own examples write it."""
+    optimizer, (x, y) = adam(model), examples()
 
     def step() -> None:
         optimizer.zero_grad()
