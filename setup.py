@@ -20,11 +20,12 @@ setup(
         "mpi4py>=4.0,<5",
         "numpy>=1.24,<3",
         "optuna>=4,<5",
+        "orjson>=3.9,<4",
         "rich>=13,<16",
         "soundfile>=0.12,<1",
         "soxr>=0.3,<2",
         "toml>=0.10.2,<1",
-        "torch>=2.1,<3",
+        "torch>=2.4,<3",
         "tqdm>=4.65,<5",
     ],
     extras_require={

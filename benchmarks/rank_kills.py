@@ -75,7 +75,7 @@ def one_run(run: Path, arguments: argparse.Namespace, rng: random.Random) -> tup
     def watch() -> None:
         seen = 0
         while process.poll() is None:
-            now = journal.read_bytes().count(b'"event": "result"') if journal.exists() else 0
+            now = journal.read_bytes().count(b'"event":"result"') if journal.exists() else 0
             arrivals.extend([time.monotonic()] * (now - seen))
             seen = now
             time.sleep(0.005)

@@ -103,15 +103,14 @@ def measured(what: str, ranks: int, arguments: argparse.Namespace) -> str:
 
 def search(world: MPI.Comm, arguments: argparse.Namespace) -> int:
     run, config = RunDir(arguments.run), configuration.Config()
-    # Few kinds of blocks, since rank 0 measures each once for each shape of its input; many towers, since none is tried twice.
-    space = replace(config.space, blocks=("dense:units=8|12|16|24|32|48|64",), max_depth=8)
+    space = replace(config.space, blocks=("dense:units=8|12|16|20|24|32|40|48|56|64",), max_depth=8)
     config = replace(config, search=replace(config.search, max_trials=arguments.trials), space=space)
     set_up_logging(run, world.rank)
     corpus = SimpleNamespace(bands=40, window=98, class_names=("",) * 12)
     plan = Plan(
-        stage=run.search, strategy=RandomSearch(), inheritance=NoInheritance(), stopping=NeverStop(), tuning=config.tuning,
-        combiner=config.combiner, search=config.search, training=config.training, augmentation=config.augmentation,
-        budget=config.space.budget,
+        stage=run.search, strategy=RandomSearch(min_depth=5), inheritance=NoInheritance(), stopping=NeverStop(),
+        tuning=config.tuning, combiner=config.combiner, search=config.search, training=config.training,
+        augmentation=config.augmentation, budget=config.space.budget,
     )  # fmt: skip
     world.Barrier()
     before, start = time.process_time(), time.perf_counter()

@@ -75,7 +75,7 @@ def test_a_cut_off_configuration_is_one_clear_line(run):
 def test_damaged_lines_are_named_and_the_rest_is_checked(run):
     lines = run.dir.search.journal.read_bytes().splitlines(keepends=True)
     lines[3] = b"not json\n"
-    lines[7] = lines[7].replace(b'"seconds": 9', b'"seconds": 8')
+    lines[7] = lines[7].replace(b'"seconds":9', b'"seconds":8')
     run.dir.search.journal.write_bytes(b"".join(lines))
     found = damage(run)
     assert any("line 4: damaged" in line for line in found)
@@ -191,6 +191,6 @@ def test_lines_from_before_there_were_checksums_are_read(tmp_path):
     line = path.read_bytes()
     path.write_bytes(line.rpartition(b', "crc32"')[0] + b"}\n" + line)
     assert [r.event for r in replay(path)] == [trial(0), trial(0)]
-    path.write_bytes(line.replace(b'"seed": 0', b'"seed": 1'))
+    path.write_bytes(line.replace(b'"seed":0', b'"seed":1'))
     with pytest.raises(HpcnasError, match="line 1: damaged"):
         replay(path)

@@ -36,11 +36,11 @@ def test_a_torn_line_is_cut_off_before_the_next_one(tmp_path):
 def test_nothing_is_written_to_a_journal_that_was_removed(tmp_path):
     journal = Journal(tmp_path / "run" / "journal.jsonl")
     journal.append(trial(0), 0.0)
-    journal.commit()
+    journal.sync()
     (tmp_path / "run").rename(tmp_path / "elsewhere")
     journal.append(completed(0, 0.5), 1.0)
     with pytest.raises(RunError, match="was removed or replaced"):
-        journal.commit()
+        journal.sync()
 
 
 def test_a_torn_line_of_any_length_is_cut_off(tmp_path):

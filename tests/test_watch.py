@@ -19,6 +19,7 @@ def watched(caplog, trials: int, clock) -> list[str]:
             archive.add(trial(id_))
             watch.update(completed(id_, id_ / trials))
             archive.add(completed(id_, id_ / trials))
+            watch.show()
             clock[0] += 0.001 if id_ != 60 else 2.0
         watch.close()
     return [record.getMessage() for record in caplog.records]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ FRUITLESS_JOBS = 3
 """So many in a row without a new result or checkpoint, and the job is not requeued again."""
 MARKERS = {"hpcnas.search": "complete", "hpcnas.ensemble": "ensemble/complete", "hpcnas.distil": "student/complete"}
 """Which file in the run directory says that a program is done."""
+_RESULT = re.compile(rb'"event": ?"result"')
 
 
 def main() -> int:
@@ -116,7 +118,7 @@ def supervise(command: Sequence[str]) -> tuple[int, bool]:
 
 def progress(run: Path) -> tuple[int, int]:
     """What changes with every result and every checkpoint of the run."""
-    results = sum(journal.read_bytes().count(b'"event": "result"') for journal in run.glob("**/journal.jsonl"))
+    results = sum(len(_RESULT.findall(journal.read_bytes())) for journal in run.glob("**/journal.jsonl"))
     return results, max((path.stat().st_mtime_ns for path in run.glob("**/checkpoints/*.pt")), default=0)
 
 

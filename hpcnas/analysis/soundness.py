@@ -104,7 +104,10 @@ def _journal(stage: Stage, found: list[Finding]) -> tuple[dict[int, Path], Scan]
     content = scan(stage.journal)
     for line in content.damaged:
         found.append(Finding(stage.journal, True, line.partition(", ")[2], "its event is lost"))
-    if content.torn:
+    if content.torn and stage.complete.exists():
+        what = f"{content.torn} bytes behind the last whole line, though the stage is complete"
+        found.append(Finding(stage.journal, True, what, "its last event is lost"))
+    elif content.torn:
         what = f"{content.torn} bytes behind the last whole line: being written, or cut off"
         found.append(Finding(stage.journal, False, what, "nothing to do: a resume removes them"))
     found += _sequence(stage, content.records)

@@ -78,12 +78,12 @@ def run_trials(world: MPI.Comm, config: Config, make_desk: Callable[[], Desk], m
         pulse = Pulse()
         desk.watch.work_in(1)
         with alone():
-            line = LocalChannel(desk.coordinator, desk.commit)
+            line = LocalChannel(desk.coordinator, desk.settle)
             make_runner(0, make_group(world, pulse), GroupChannel(world, pulse), line).work()
         return desk.close()
     roster = Roster(nodes, config.search.group_size, config.cluster.hang_limit_s)
     server = Server(
-        world, control, config.cluster, goes_on, roster, desk.coordinator, desk.commit, desk.watch.work_in
+        world, control, config.cluster, goes_on, roster, desk.coordinator, desk.commit, desk.settle, desk.watch.work_in
     )  # fmt: skip
     with alone():
         server.serve()

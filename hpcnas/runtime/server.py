@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _BATCH = 256
 """Messages that are answered together: their events share one sync of the journal."""
+_SETTLE_EVERY_S = 0.1
+"""So long the disk may be behind; it takes as long for one event as for all that have come meanwhile."""
 _LOOK_EVERY_S = 0.25
 _FAREWELL_S = 20.0
 """So long rank 0 waits at the end for ranks that do not answer."""
@@ -33,7 +35,8 @@ class Server:
     Args:
         control: a second communicator of all ranks, for wardens.
         goes_on: whether a lost group is no reason to end the job.
-        commit: makes durable what the coordinator has recorded; called before any answer leaves.
+        commit: puts what the coordinator has recorded out of reach of a kill; called before any answer leaves.
+        settle: puts it on disk and shows it; called now and then, when all are answered.
         on_groups: told of the number of groups whenever it changes.
     """
 
@@ -46,16 +49,18 @@ class Server:
         roster: Roster,
         coordinator: Coordinator,
         commit: Callable[[], None],
+        settle: Callable[[], None],
         on_groups: Callable[[int], None],
     ) -> None:
         self._world, self._control, self._config, self._goes_on = world, control, config, goes_on
-        self._roster, self._coordinator, self._commit, self._on_groups = roster, coordinator, commit, on_groups
+        self._roster, self._coordinator, self._on_groups = roster, coordinator, on_groups
+        self._commit, self._settle = commit, settle
         self._waiting: deque[int] = deque()
         """Groups whose question has no answer yet."""
         self._sending: dict[int, list[MPI.Request]] = {}
         self._unreachable: set[int] = set()
         """Given up, but as far as MPI knows not dead: stopped, perhaps, or on a node that does not answer."""
-        self._looked = time.monotonic()
+        self._settled = self._looked = time.monotonic()
 
     def serve(self) -> None:
         """Until every group was told to stop or is lost."""
@@ -63,15 +68,20 @@ class Server:
         logger.info("%d group(s) on %d node(s)", len(self._roster.groups), self._roster.nodes)
         if self._roster.spare:
             logger.warning("rank(s) %s fill no group and stay idle", _ranks(self._roster.spare))
-        backoff = Backoff(longest=0.002)  # what rank 0 sleeps, a group waits
+        backoff = Backoff()
         while not self._roster.is_idle:
-            if self._answer():
+            is_busy = self._answer()
+            now = time.monotonic()
+            if now - self._settled > _SETTLE_EVERY_S:
+                self._settled = now
+                self._settle()
+            if now - self._looked > _LOOK_EVERY_S:
+                self._looked = now
+                self._look_after()
+            if is_busy:
                 backoff.reset()
             else:
                 backoff.wait()
-            if time.monotonic() - self._looked > _LOOK_EVERY_S:
-                self._looked = time.monotonic()
-                self._look_after()
         if self._roster.lost:
             logger.warning("lost in this job: rank(s) %s", _ranks(self._roster.lost))
 
@@ -91,7 +101,7 @@ class Server:
             self._world.Abort(status)  # mpirun would wait for them
 
     def _answer(self) -> bool:
-        """Take in what has arrived, make it durable, answer; whether there was anything."""
+        """Take in what has arrived, record it, answer; whether there was anything."""
         heard = self._hear()
         answers: list[tuple[int, Any]] = []
         for rank, message in heard:
@@ -189,7 +199,7 @@ class Server:
 
     def _end_job(self, why: str) -> None:
         logger.error("%s; the job ends here, the same command with --resume goes on", why)
-        self._commit()
+        self._settle()
         self._world.Abort(EXIT_SUSPENDED)
 
     def _send(self, rank: int, tag: int, message: Any, comm: MPI.Comm | None = None) -> None:

@@ -21,7 +21,7 @@ _LINES_A_SECOND = 20
 
 
 class Watch:
-    """Follows the events of a stage.
+    """Follows the events of a stage: takes note of them while a group waits for its answer, shows them when there is time.
 
     Args:
         total: trials that the stage will have.
@@ -31,6 +31,8 @@ class Watch:
 
     def __init__(self, archive: Archive, total: int, objective: str) -> None:
         self._archive, self._objective = archive, objective
+        self._news: list[tuple[Result, Result | None]] = []
+        """Not shown yet, each with what was known of its trial before."""
         self._busy = 0.0
         self._groups, self._there, self._since = 0, 0.0, time.monotonic()
         self._last_line = self._second = 0.0
@@ -47,17 +49,23 @@ class Watch:
         )
 
     def update(self, event: Trial | Result) -> None:
-        """Show an event that the archive is about to take in."""
-        if isinstance(event, Trial):
+        """Take note of an event that the archive is about to take in."""
+        if isinstance(event, Result):
+            before = self._archive.results.get(event.trial)  # if it was paused
+            self._busy += event.seconds - (before.seconds if before else 0.0)
+            self._news.append((event, before))
+
+    def show(self) -> None:
+        """Show what the archive has taken in since."""
+        if not self._news:
             return
-        before = self._archive.results.get(event.trial)  # of a trial that was paused
-        self._busy += event.seconds - (before.seconds if before else 0.0)
-        if self._may_speak():
-            logger.info("%s", describe(self._archive.trials[event.trial], event, self._objective))
-        scores = [r.score for r in (*self._archive.ranking[:1], event) if r.state.has_score]
-        best = f"best={max(scores):.4f}" if scores else "best=none"
+        for result, _ in self._news:
+            if self._may_speak():
+                logger.info("%s", describe(self._archive.trials[result.trial], result, self._objective))
+        best = f"best={self._archive.ranking[0].score:.4f}" if self._archive.ranking else "best=none"
         self._bar.set_postfix_str(f"{best} busy={self.busy_share:.0%}", refresh=False)
-        self._bar.update(0 if before else 1)
+        self._bar.update(sum(before is None for _, before in self._news))
+        self._news.clear()
         if not self._in_place and time.monotonic() - self._last_line >= _EVERY_S:
             self._last_line = time.monotonic()
             logger.info("%s", self._bar)
@@ -86,6 +94,7 @@ class Watch:
         return min(1.0, self._busy / max(1e-9, self._there))
 
     def close(self) -> None:
+        self.show()
         if self._unsaid:
             logger.info("... and %d more trials", self._unsaid)
         if not self._in_place and self._bar.n:

@@ -22,6 +22,7 @@ from hpcnas.runtime.channel import (
     PLACE,
     REPLY,
     REQUEST,
+    Backoff,
     GroupChannel,
     LeaderChannel,
     LocalChannel,
@@ -82,7 +83,7 @@ class Worker:
             leave_orphaned()
 
     def _serve(self, warden: Warden) -> int:
-        while isinstance(order := receive(self._world, 0, PLACE, longest=0.05), Form):
+        while isinstance(order := receive(self._world, 0, PLACE, backoff=Backoff(longest=0.05)), Form):
             forget(self._world, 0, REPLY)  # an answer to a group that is no more
             leads = order.ranks[0] == self._world.rank
             every_s = self._config.hang_limit_s / 10

@@ -1,22 +1,24 @@
 """The journal: append-only events, the truth about a run. Everything else can be rebuilt from it or redone.
 
-One JSON line an event, synced before anyone is told of it. A kill can tear the last line only; it is dropped on reading and
-cut off before the next one is written.
+One JSON line an event, handed to the system before anyone is told of it: no kill of this program can take it back. A kill can
+tear the last line only; it is dropped on reading and cut off before the next one is written.
 """
 
 from __future__ import annotations
 
 import fcntl
 import gc
-import json
+import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.archive import Archive
@@ -33,7 +35,8 @@ class Record:
 
 
 class Journal:
-    """One writer at a time. What was appended is durable after ``commit``: events that come together share one sync."""
+    """One writer at a time. What was appended survives any kill of this program after ``commit``, and the loss of its machine
+    after ``sync``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,15 +56,17 @@ class Journal:
         self._is_behind = True
 
     def commit(self) -> None:
+        self._file.flush()
+
+    def sync(self) -> None:
         """Raises RunError if the file is not where it was: what is written to one that was removed is lost."""
-        if self._is_behind:
-            if not self.path.exists() or self.path.stat().st_ino != os.fstat(self._file.fileno()).st_ino:
-                raise RunError(
-                    f"{self.path}: was removed or replaced while the search was writing it; restore the run directory"
-                )
-            self._file.flush()
-            _sync(self._file.fileno())
-            self._is_behind = False
+        if not self._is_behind:
+            return
+        self.commit()
+        if not self.path.exists() or self.path.stat().st_ino != os.fstat(self._file.fileno()).st_ino:
+            raise RunError(f"{self.path}: was removed or replaced while the search was writing it; restore the run directory")
+        _sync(self._file.fileno())
+        self._is_behind = False
 
 
 def replay(path: Path) -> list[Record]:
@@ -84,7 +89,7 @@ def archive_of(path: Path) -> Archive:
 
 def spell(record: Record) -> bytes:
     """The line of a record, with a checksum of what stands before it as its last value."""
-    line = json.dumps({"elapsed": round(record.elapsed, 3), **encode(record.event)}).encode()[:-1]
+    line = orjson.dumps({"elapsed": round(record.elapsed, 3), **encode(record.event)})[:-1]
     return line + b'%s%08x"}\n' % (_CHECKSUM, zlib.crc32(line))
 
 
@@ -94,35 +99,33 @@ def parse(line: bytes, path: Path, number: int) -> Record:
         body, has_checksum, rest = line.rpartition(_CHECKSUM)
         if has_checksum and rest != b'%08x"}\n' % zlib.crc32(body):
             raise ValueError("its checksum does not match")
-        fields = json.loads(str(body, "utf-8") + "}" if has_checksum else line)
+        fields = orjson.loads(body + b"}" if has_checksum else line)
         return Record(fields.pop("elapsed"), decode(fields))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path}, line {number}: damaged ({error}); restore the file or remove the line") from error
 
 
 def encode(event: Trial | Result) -> dict[str, Any]:
-    """``event`` as JSON values."""
+    """``event`` as JSON values; NaN, which JSON has not, becomes null when they are written."""
     if isinstance(event, Trial):
         p = event.proposal
         return {
             "event": "trial", "id": event.id, "architecture": str(p.architecture), "parent": p.parent, "mutation": p.mutation,
             "settings": dict(p.settings), "team": p.team, "seed": event.seed, "attempt": event.attempt,
         }  # fmt: skip
-    fields = {**vars(event), "state": event.state.value, "cost": vars(event.cost)}
-    # JSON has no NaN: a failed trial has no score.
-    return {"event": "result", **{k: None if v != v else v for k, v in fields.items()}}
+    return {"event": "result", **vars(event), "state": event.state.value, "cost": vars(event.cost)}
 
 
-def decode(fields: Mapping[str, Any]) -> Trial | Result:
-    """The inverse of ``encode``."""
-    f = dict(fields)
+def decode(fields: dict[str, Any]) -> Trial | Result:
+    """The inverse of ``encode``; uses ``fields`` up."""
+    f = fields
     if f.pop("event") == "trial":
         settings, team = tuple(sorted(f.pop("settings", {}).items())), tuple(f.pop("team", ()))
         tower = Architecture(tuple(map(_block, f.pop("architecture").split("/"))))
         proposal = Proposal(tower, f.pop("parent"), f.pop("mutation"), settings, team)
         return Trial(proposal=proposal, **f)
     f.update(state=TrialState(f["state"]), cost=Cost(**f["cost"]), curve=tuple(f["curve"]))
-    f.update({k: float("nan") for k in ("score", "loss") if f[k] is None})
+    f.update((name, math.nan) for name in ("score", "loss") if f[name] is None)
     return Result(**f)
 
 
