@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -95,7 +96,7 @@ def augment(
     if config.shift or config.tempo or config.warp:
         x, lengths_B = _resample(x, lengths_B, config, rng)
     if config.volume_db:
-        x = x + _uniform(rng, len(x), config.volume_db * math.log(10) / 10).to(x.device).view(-1, 1, 1)
+        x = x + torch.from_numpy(_uniform(rng, len(x), config.volume_db * math.log(10) / 10)).to(x).view(-1, 1, 1)
     if config.noise_probability and len(noise_NFT):
         x = _add_noise(x, noise_NFT, config, rng)
     return x, lengths_B
@@ -104,17 +105,19 @@ def augment(
 def mask(normalised_BFT: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
     """SpecAugment: random bands and stretches set to the mean, which is 0 after normalisation."""
     batch, bands, frames = normalised_BFT.shape
-    keep = torch.ones(batch, bands, frames, dtype=torch.bool)
-    for count, width, length, axis in (
-        (config.frequency_masks, config.frequency_mask_width, bands, (1, bands, 1)),
-        (config.time_masks, config.time_mask_width, frames, (1, 1, frames)),
-    ):
-        position = torch.arange(length).view(axis)
-        for _ in range(count):
-            widths = (torch.rand(batch, 1, 1, generator=rng) * (min(width, length) + 1)).floor()
-            starts = (torch.rand(batch, 1, 1, generator=rng) * (length - widths + 1)).floor()
-            keep &= (position < starts) | (position >= starts + widths)
-    return normalised_BFT * keep.to(normalised_BFT.device)
+    of_bands = _kept(config.frequency_masks, config.frequency_mask_width, batch, bands, rng)
+    of_frames = _kept(config.time_masks, config.time_mask_width, batch, frames, rng)
+    keep = torch.from_numpy(of_bands[:, :, None] * of_frames[:, None, :])
+    return normalised_BFT * keep.to(normalised_BFT)
+
+
+def _kept(count: int, width: float, batch: int, length: int, rng: torch.Generator) -> np.ndarray:
+    """(B, length) 0 where one of ``count`` masks lies, else 1."""
+    drawn = torch.rand(count, 2, batch, 1, generator=rng).numpy()
+    widths = np.floor(drawn[:, 0] * np.float32(min(width, length) + 1))
+    starts = np.floor(drawn[:, 1] * (length - widths + 1))
+    position = np.arange(length, dtype=np.float32)
+    return ((position < starts) | (position >= starts + widths)).all(0).astype(np.float32)
 
 
 def mix_up(x: Tensor, labels: Tensor, classes: int, largest: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -126,45 +129,61 @@ def mix_up(x: Tensor, labels: Tensor, classes: int, largest: float, rng: torch.G
     return mixed, (1 - share) * target + share * target[other]
 
 
-def _uniform(rng: torch.Generator, batch: int, limit: float) -> Tensor:
-    return (torch.rand(batch, generator=rng) * 2 - 1) * limit
+def _uniform(rng: torch.Generator, batch: int, limit: float) -> np.ndarray:
+    return (torch.rand(batch, generator=rng).numpy() * 2 - 1) * np.float32(limit)
 
 
 def _resample(
     x: Tensor, lengths_B: Tensor | None, config: AugmentationConfig, rng: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
-    """Shift, tempo and frequency warp in one bilinear look-up; what comes in from outside repeats the edge. Ends of shorter
-    recordings move with them."""
-    batch = len(x)
-    theta = torch.zeros(batch, 2, 3)
-    theta[:, 0, 0] = 1 + _uniform(rng, batch, config.tempo)
-    theta[:, 0, 2] = 2 * _uniform(rng, batch, config.shift)
-    stretch = _uniform(rng, batch, config.warp)
-    theta[:, 1, 1] = 1 + stretch
-    theta[:, 1, 2] = stretch  # the lowest band stays where it is
-    plane = x.unsqueeze(1)
-    grid = functional.affine_grid(theta.to(x.device), list(plane.shape), align_corners=True)
-    moved = functional.grid_sample(plane, grid, mode="bilinear", padding_mode="border", align_corners=True).squeeze(1)
+    """Shift, tempo and frequency warp; what comes in from outside repeats the edge. Ends of shorter recordings move with them."""
+    batch, bands, frames = x.shape
+    tempo, shift = 1 + _uniform(rng, batch, config.tempo), _uniform(rng, batch, config.shift)
+    stretch = 1 + _uniform(rng, batch, config.warp)
+    last = frames - 1
+    start = (1 - tempo + 2 * shift) / 2 * last  # tempo turns about the window's middle, so that it does not shift as well
+    moved = _read(x.transpose(1, 2), start[:, None] + tempo[:, None] * np.arange(frames, dtype=np.float32)).transpose(1, 2)
+    moved = _read(moved, stretch[:, None] * np.arange(bands, dtype=np.float32))  # the lowest band stays where it is
     if lengths_B is not None:
-        # Frame u of the copy, in [-1, 1], is frame tempo * u + shift of the original.
-        last = x.shape[-1] - 1
-        ends = ((2 * (lengths_B - 1) / last - 1 - theta[:, 0, 2]) / theta[:, 0, 0] + 1) / 2 * last
-        lengths_B = torch.where(lengths_B > last, lengths_B, ends.floor().long() + 1).clamp(1, last + 1)
+        ends = torch.from_numpy(np.floor((lengths_B.numpy() - 1 - start) / tempo)).long() + 1
+        lengths_B = torch.where(lengths_B > last, lengths_B, ends).clamp(1, last + 1)
     return moved, lengths_B
+
+
+def _read(x_BLD: Tensor, positions_BL: np.ndarray) -> Tensor:
+    """(B, L, D) ``x`` at positions of its second axis, linearly between two neighbours.
+
+    Rows that lie side by side in memory are read ten times as fast as by ``gather`` or ``grid_sample``.
+    """
+    batch, length, _ = x_BLD.shape
+    positions = positions_BL.clip(0, length - 1)
+    below = positions.astype(np.int64)
+    rows = below + length * np.arange(batch)[:, None]
+    flat = x_BLD.flatten(0, 1)
+    one, other = (
+        flat.index_select(0, torch.from_numpy(index).flatten().to(flat.device)).view_as(x_BLD)
+        for index in (rows, rows + (below < length - 1))
+    )
+    return torch.lerp(one, other, torch.from_numpy(positions - below).to(x_BLD).unsqueeze(2))
 
 
 def _add_noise(x: Tensor, noise_NFT: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
     batch, _, frames = x.shape
-    which = torch.randint(len(noise_NFT), (batch,), generator=rng)
-    start = torch.randint(max(1, noise_NFT.shape[-1] - frames + 1), (batch,), generator=rng)
-    noise = torch.stack([noise_NFT[n, :, s : s + frames] for n, s in zip(which.tolist(), start.tolist())])
+    which = torch.randint(len(noise_NFT), (batch,), generator=rng).numpy()
+    start = torch.randint(max(1, noise_NFT.shape[-1] - frames + 1), (batch,), generator=rng).numpy()
     low, high = config.snr_db
-    snr = (low + (high - low) * torch.rand(batch, generator=rng)) * math.log(10) / 10
-    snr[torch.rand(batch, generator=rng) >= config.noise_probability] = math.inf
-    gain = _level(x) - _level(noise) - snr.to(x.device)
-    return torch.logaddexp(x, noise + gain.view(-1, 1, 1))
+    snr, chance = torch.rand(2, batch, generator=rng).numpy()
+    (rows,) = np.nonzero(chance < config.noise_probability)
+    if not len(rows):
+        return x
+    noise = torch.stack([noise_NFT[which[row], :, start[row] : start[row] + frames] for row in rows])
+    index = torch.from_numpy(rows).to(x.device)
+    clean = x.index_select(0, index)
+    ratio = torch.from_numpy((low + (high - low) * snr[rows]) * (math.log(10) / 10)).to(x)
+    gain = _level(clean) - _level(noise) - ratio
+    return x.index_copy(0, index, torch.logaddexp(clean, noise + gain.view(-1, 1, 1)))
 
 
 def _level(x: Tensor) -> Tensor:
     """(B,) log of the mean power."""
-    return x.flatten(1).logsumexp(1) - math.log(x[0].numel())
+    return x.flatten(1).exp().mean(1).log()

@@ -64,7 +64,7 @@ class FrontEnd:
 
     def __call__(self, log_mel_BFT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
         """(B, F', T) normalised features; only the first ``lengths_B`` frames are real, if given."""
-        return (shaped(log_mel_BFT, self.config, lengths_B) - self.mean.view(1, -1, 1)) / self.std.view(1, -1, 1)
+        return (shaped(log_mel_BFT, self.config, lengths_B) - self.mean.view(1, -1, 1)).div_(self.std.view(1, -1, 1))
 
 
 def fitted(config: FrontEndConfig, log_mel_BFT: Tensor, lengths_B: Tensor | None = None) -> FrontEnd:

@@ -113,7 +113,7 @@ class Trainer:
                 batch = slice(start, start + batch_size)
                 windows = split.windows(rows[batch], offsets[batch], self.corpus.window)
                 lengths = split.real_frames(rows[batch], offsets[batch], self.corpus.window)
-                features = self.corpus.front_end(windows, lengths)
+                features = self.corpus.front_end(windows, lengths).contiguous()
                 self.group.beat()
                 np.add.at(logits, rows[batch], model(features.to(self.device), lengths).float().cpu().numpy())
         model.train(was_training)
