@@ -136,7 +136,7 @@ def _uniform(rng: torch.Generator, batch: int, limit: float) -> np.ndarray:
 def _resample(
     x: Tensor, lengths_B: Tensor | None, config: AugmentationConfig, rng: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
-    """Shift, tempo and frequency warp; what comes in from outside repeats the edge. Ends of shorter recordings move with them."""
+    """Shift, tempo and frequency warp; what comes in from outside repeats the edge. Ends of short recordings move with them."""
     batch, bands, frames = x.shape
     tempo, shift = 1 + _uniform(rng, batch, config.tempo), _uniform(rng, batch, config.shift)
     stretch = 1 + _uniform(rng, batch, config.warp)

@@ -38,8 +38,8 @@ class Split:
         return len(self.labels)
 
     def windows(self, rows: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
-        """(B, F, T) windows of ``length`` frames: of recording ``rows[b]`` from its frame ``offsets[b]`` on. As in the file, the
-        bands of a frame lie side by side in memory."""
+        """(B, F, T) windows of ``length`` frames: of recording ``rows[b]`` from its frame ``offsets[b]`` on. The bands of a
+        frame lie side by side in memory, as in the file."""
         frames = np.take(self.frames, (self.starts[rows] + offsets)[:, None] + np.arange(length), axis=0)
         return torch.from_numpy(np.asarray(frames)).float().transpose(1, 2)
 
