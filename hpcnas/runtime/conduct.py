@@ -23,6 +23,7 @@ from hpcnas.runtime.desk import Desk
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.groups import check_horovod, make_group, set_threads
 from hpcnas.runtime.launch import EXIT_USER_ERROR, alone, on_every_rank, stop_on_signal
+from hpcnas.runtime.no_compiler import leave_compiler_out
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.server import Server
@@ -41,6 +42,7 @@ def set_up(world: MPI.Comm, config: Config) -> Corpus:
 def conduct(world: MPI.Comm, config: Config, corpus: Corpus, plan: Plan) -> int:
     """Run a stage; collective over ``world``, which may have lost ranks when it returns. Returns the exit status, 0 or
     EXIT_SUSPENDED, on every rank; raises HpcnasError on rank 0 alone."""
+    leave_compiler_out()
     trains_not = world.rank == 0 and world.size > 1
     trainers = world.Split(MPI.UNDEFINED if trains_not else 0, world.rank)
     device = groups.choose_device(trainers) if trainers != MPI.COMM_NULL else torch.device("cpu")
