@@ -3,17 +3,20 @@
     tools/with_env.sh .venv python benchmarks/searches.py benchmarks/arsc12.toml --set data.path=FOLDER \
         --set search.max_steps=9000 --seeds 0 1 2 --folder /tmp/searches
 
-Runs of one process each, as many at a time as there are cores; what is in the folder already is not run again. Prints a
-Markdown table, means over the seeds: best validation accuracy, test accuracy of that trial, its parameters, training steps
-in all, until 95 % of the final best, and until the accuracy that the first row ends at.
+Runs of one process each, as many at a time as there are cores; what is in the folder already is not run again. Propulate is not
+among our packages: pip install propulate. Prints a Markdown table, means over the seeds: best validation accuracy, test
+accuracy of that trial, its parameters, training steps in all, until 95 % of the final best, and until the accuracy that each of
+the searches without inheritance ends at.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +37,16 @@ from hpcnas.store import weights
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
 
+PROGRAM = Path(__file__).parent / "peer_strategies.py"
+"""hpcnas.search, with other packages' strategies as well."""
 OFF = ["inheritance.name=none"]
 PAPER = ["inheritance.behind=false", "inheritance.near_identity=false", "inheritance.widen=false"]
 EVOLUTION = ["strategy.name=regularized_evolution"]
 WHOLE = ["stopping.name=none"]
 VARIANTS = {
     "random, none": ["strategy.name=random", *OFF, *WHOLE],
+    "Optuna's TPE, none": ["strategy.name=optuna_tpe", *OFF, *WHOLE],
+    "Propulate, none": ["strategy.name=propulate", *OFF, *WHOLE],
     "evolution, none": [*EVOLUTION, *OFF, *WHOLE],
     "evolution, inheritance": [*EVOLUTION, *WHOLE],
     "incremental, none": [*OFF, *WHOLE],
@@ -92,7 +99,7 @@ def search(config: Path, run: Path, changes: list[str]) -> None:
     if (run / "complete").exists():
         return
     settings = [part for change in changes for part in ("--set", change)]
-    command = [sys.executable, "-m", "hpcnas.search", str(config), "--run", str(run), "--resume", *settings]
+    command = [sys.executable, PROGRAM, str(config), "--run", str(run), "--resume", *settings]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     print(f"{run.name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr, flush=True)
 
@@ -120,20 +127,26 @@ def measure(run: RunDir) -> Figures:
 
 def print_table(figures: dict[tuple[str, int], Figures], seeds: list[int]) -> None:
     names = list(dict.fromkeys(name for name, _ in figures))
-    print("| search | validation | test | parameters | steps | to 95 % of its best | to the end of the first row |")
-    print("|---|---|---|---|---|---|---|")
+    rivals = [name for name in names if name.endswith(", none")]
+    print(
+        "| search | validation | test | parameters | steps | to 95 % of its best |", *(f"to the end of {r} |" for r in rivals)
+    )
+    print("|---|---|---|---|---|---|" + "---|" * len(rivals))
     for name in names:
         rows = [figures[name, seed] for seed in seeds]
-        ends = [figures[names[0], seed].best[-1] for seed in seeds]
         cells = [
             f"{np.mean([r.best[-1] for r in rows]):.2%} ({', '.join(f'{r.best[-1]:.1%}' for r in rows)})",
             f"{np.mean([r.test for r in rows]):.2%}",
             f"{np.mean([r.params for r in rows]) / 1000:.1f}k",
             f"{np.mean([r.steps[-1] for r in rows]):.0f}",
             f"{np.mean([r.steps_until(0.95 * r.best[-1]) for r in rows]):.0f}",
-            f"{np.mean([r.steps_until(end) for r, end in zip(rows, ends)]):.0f}",
+            *(listed(r.steps_until(figures[rival, seed].best[-1]) for r, seed in zip(rows, seeds)) for rival in rivals),
         ]
         print(f"| {name} | {' | '.join(cells)} |")
+
+
+def listed(steps: Iterable[float]) -> str:
+    return ", ".join("never" if math.isnan(count) else f"{count:.0f}" for count in steps)
 
 
 if __name__ == "__main__":

@@ -106,10 +106,20 @@ def test_evaluation_leaves_a_model_in_the_mode_it_was_in():
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_ranks_of_a_group_see_all_examples_in_as_many_batches(size):
     trainers = [Trainer(CORPUS, FakeGroup(r, size), TrainingConfig(batch_size=4)) for r in range(size)]
-    batches = [list(t._batches(np.random.default_rng(0))) for t in trainers]
+    batches = [list(t._batches(0, 0)) for t in trainers]
     assert {len(b) for b in batches} == {trainers[0].steps_per_epoch}
     assert len({tuple(len(rows) for rows in b) for b in batches}) == 1, "the same sizes on every rank"
     assert {row for b in batches for rows in b for row in rows.tolist()} == set(range(len(CORPUS.train.labels)))
+
+
+def test_epochs_of_a_part_of_the_corpus_follow_each_other_through_it():
+    trainer = Trainer(CORPUS, SoloGroup(), TrainingConfig(batch_size=8, epoch_examples=25))
+    rows = np.concatenate([rows for epoch in range(12) for rows in trainer._batches(0, epoch)])
+    passes = np.concatenate([trainer._order(0, epoch) for epoch in range(12)]).reshape(5, 60)
+    assert trainer.steps_per_epoch == 4 and len(rows) == 5 * 60
+    assert all(sorted(row) == list(range(60)) for row in passes.tolist()) and len({tuple(row) for row in passes.tolist()}) == 5
+    whole = Trainer(CORPUS, SoloGroup(), TrainingConfig(batch_size=8, epoch_examples=1000))
+    assert whole.steps_per_epoch == 8 and (whole._order(0, 1) == np.random.default_rng([0, 1]).permutation(60)).all()
 
 
 @pytest.mark.parametrize(("schedule", "end"), [("cosine", 0.0), ("exponential", 0.01), ("step", 0.01), ("constant", 1.0)])

@@ -18,6 +18,9 @@ class TrainingConfig:
     """How one trial is trained."""
 
     epochs: int = 8
+    epoch_examples: int = 0
+    """After so many examples an epoch is over, and the next one goes on behind them; 0: after all. Where a pass over the corpus
+    takes hours, scores and points to go on from then come more often."""
     batch_size: int = 32
     """Examples per rank and step; a group's batch is ``batch_size * group_size``."""
     epochs_per_100k: float = 0.0
@@ -45,7 +48,7 @@ class TrainingConfig:
         at_least(1, "training", epochs=self.epochs, batch_size=self.batch_size)
         at_least(
             0, "training", weight_decay=self.weight_decay, clip=self.clip,
-            epochs_per_100k=self.epochs_per_100k, checkpoint_s=self.checkpoint_s,
+            epochs_per_100k=self.epochs_per_100k, checkpoint_s=self.checkpoint_s, epoch_examples=self.epoch_examples,
         )  # fmt: skip
         if not self.learning_rate > 0:
             raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be positive")

@@ -47,8 +47,12 @@ class Trainer:
         return math.ceil(self.config.batch_size * self.group_size / self.group.size)
 
     @property
+    def epoch_examples(self) -> int:
+        return min(self.config.epoch_examples or len(self.corpus.train), len(self.corpus.train))
+
+    @property
     def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.corpus.train) / (self.own_batch * self.group.size))
+        return math.ceil(self.epoch_examples / (self.own_batch * self.group.size))
 
     def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimiser that ``train`` is to use; moves the model to the device."""
@@ -66,8 +70,8 @@ class Trainer:
         """Train for all epochs but the first ``done``, yielding the number of steps behind after each; raises TrialError on a
         loss that is not finite.
 
-        The model must be equal on all ranks. Shuffling is by ``seed`` and epoch, dropout and augmentation also by rank.
-        ``objective``: the loss, of the labels alone if it is not given.
+        The model must be equal on all ranks. Shuffling is by ``seed`` and pass over the corpus, dropout and augmentation by
+        seed, epoch and rank. ``objective``: the loss, of the labels alone if it is not given.
         """
         config, group = self.config, self.group
         objective = objective or LabelLoss(config.label_smoothing)
@@ -75,13 +79,12 @@ class Trainer:
         steps = config.epochs * self.steps_per_epoch
         step = done * self.steps_per_epoch
         for epoch in range(done, config.epochs):
-            shuffling = np.random.default_rng([seed, epoch])
             own_seed, augmentation_seed = np.random.SeedSequence([seed, group.rank, epoch]).generate_state(2)
             augmentation = torch.Generator().manual_seed(int(augmentation_seed))
             total = torch.zeros((), device=self.device)
             # The global generator (dropout) is seeded anew each epoch, so that whoever runs between epochs cannot matter.
             with seeded(int(own_seed)):
-                for rows in self._batches(shuffling):
+                for rows in self._batches(seed, epoch):
                     optimizer.param_groups[0]["lr"] = config.rate(step / steps, self.group_size)
                     features, lengths, targets = self._training_batch(rows, augmentation)
                     optimizer.zero_grad()
@@ -120,10 +123,18 @@ class Trainer:
         logits[own] /= np.bincount(rows, minlength=len(split))[own, None]
         return self.group.sum(logits)
 
-    def _batches(self, shuffling: np.random.Generator) -> Iterator[np.ndarray]:
+    def _order(self, seed: int, epoch: int) -> np.ndarray:
+        """Rows of one epoch: the next ones of pass after pass over the corpus, each in an order of its own."""
+        begun, at = divmod(epoch * self.epoch_examples, len(self.corpus.train))
+        passes = [np.random.default_rng([seed, begun]).permutation(len(self.corpus.train))[at:]]
+        if len(passes[0]) < self.epoch_examples:
+            passes.append(np.random.default_rng([seed, begun + 1]).permutation(len(self.corpus.train)))
+        return np.concatenate(passes)[: self.epoch_examples]
+
+    def _batches(self, seed: int, epoch: int) -> Iterator[np.ndarray]:
         """This rank's batches of one epoch: as many and as large on every rank, the order's start filling up the end."""
         size = self.group.size
-        order = shuffling.permutation(len(self.corpus.train))
+        order = self._order(seed, epoch)
         padded = np.resize(order, math.ceil(len(order) / size) * size)
         own = padded[self.group.rank :: size]
         for start in range(0, len(own), self.own_batch):
