@@ -1,3 +1,7 @@
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,29 @@ def test_a_journal_gives_back_what_was_appended_and_drops_a_torn_line(tmp_path):
     for cut in range(1, len(whole.splitlines()[-1]) + 1):
         path.write_bytes(whole[:-cut])
         assert [r.event for r in replay(path)] == events[:2]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from helpers import completed, trial
+from hpcnas.store.journal import Journal
+
+journal = Journal(Path(sys.argv[1]))
+journal.append(trial(0), 0.0)
+journal.append(completed(0, 0.5), 1.0)
+journal.commit()
+journal.append(trial(1), 2.0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_committed_survives_a_kill_before_it_is_on_disk(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path)], env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    )
+    assert done.returncode == -signal.SIGKILL and [r.event for r in replay(path)] == [trial(0), completed(0, 0.5)]
 
 
 def test_a_torn_line_is_cut_off_before_the_next_one(tmp_path):
