@@ -22,11 +22,11 @@ REQUEST, REPLY, ORDER, PLACE, CONTROL = 1, 2, 3, 4, 5
 class Backoff:
     """Naps between two looks for what has not come, up to ``longest`` seconds.
 
-    A nap lengthens the wait by no more than itself and costs 40 us of a core. It takes a quarter of the time waited so far; of
-    1 ms and a fiftieth of the time waited, not more than the longer.
+    A nap lengthens the wait by no more than itself and costs 40 us of a core. It takes a quarter of the time waited so far,
+    from 4 ms on 1 ms, and from 50 ms on a fiftieth of the time waited.
 
     Args:
-        first: of the naps, where it is known what the wait will be at least.
+        first: the first nap, where it is known what the wait will be at least.
     """
 
     def __init__(self, longest: float = 0.005, first: float = 0.0) -> None:
