@@ -17,6 +17,7 @@ import resource
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ from hpcnas.store.journal import Journal
 EPOCHS = 8
 BATCH = 256
 """Messages that rank 0 answers together, as runtime/server.py does."""
+SETTLE_EVERY_S = 0.1
+"""Between two syncs of the journal, likewise."""
 LATENCY_S = 50e-6
 """Of a message between two nodes."""
 
@@ -81,7 +84,7 @@ def simulated(table: CostTable, groups: int, before: int, trials: int, trial_s: 
             config=SearchConfig(max_trials=before + trials),
             seed=0,
             record=lambda event: journal.append(event, clock[0]),
-            measure=table.measure,
+            measure=lru_cache(maxsize=1024)(table.measure),
             budget=config.space.budget,
             inheritance=config.inheritance,
             stopping=config.stopping,
@@ -92,7 +95,7 @@ def simulated(table: CostTable, groups: int, before: int, trials: int, trial_s: 
         waiting: list[int] = []
         arrivals = [(float(rng.uniform(0, 1)), group, Ready(group)) for group in range(groups)]
         heapq.heapify(arrivals)
-        free_at = busy = spent = longest = 0.0
+        free_at = busy = spent = longest = settled = 0.0
         messages, share = 0, math.nan
         while arrivals:
             start = max(free_at, arrivals[0][0])
@@ -106,13 +109,18 @@ def simulated(table: CostTable, groups: int, before: int, trials: int, trial_s: 
                 answers.append((start, waiting.pop(0), answer))
             journal.commit()
             took = time.perf_counter() - wall
+            answered = start + took
+            if answered - settled > SETTLE_EVERY_S:
+                settled = answered
+                journal.sync()
+                took = time.perf_counter() - wall
             messages, spent, free_at = messages + len(heard), spent + took, start + took
             if coordinator.ended and share != share:  # until the last trial is begun
                 ahead = sum(max(0.0, at - free_at) for at, _, _ in arrivals)
                 share = (busy - ahead) / (groups * free_at)
             for at, group, answer in answers:
-                longest = max(longest, free_at - at)
-                now = free_at + LATENCY_S
+                longest = max(longest, answered - at)
+                now = answered + LATENCY_S
                 if isinstance(answer, Wait):
                     waiting.append(group)
                 elif not isinstance(answer, Stop):
