@@ -8,11 +8,12 @@ fail() { echo "slurm_lab: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || fail "needs root"
 
 install() {
-    command -v slurmctld slurmd munged >/dev/null && return
+    # Slurm's PMIx plugin looks for libpmix.so, which Debian has in the package for developers.
+    command -v slurmctld slurmd munged >/dev/null && dpkg -s libpmix-dev >/dev/null 2>&1 && return
     # Daemons of the packages must not start by themselves with no configuration.
     local policy=/usr/sbin/policy-rc.d made=
     [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' > $policy; chmod +x $policy; made=1; }
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends slurm-wlm munge >/dev/null
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends slurm-wlm munge libpmix-dev >/dev/null
     [ -z "$made" ] || rm $policy
 }
 
@@ -33,6 +34,7 @@ SlurmctldPidFile=$lab/slurmctld.pid
 SlurmdPidFile=$lab/slurmd-%n.pid
 StateSaveLocation=$lab/state
 SlurmdSpoolDir=$lab/spool-%n
+TmpFS=$lab/tmp-%n
 SlurmctldLogFile=$lab/slurmctld.log
 SlurmdLogFile=$lab/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
@@ -56,7 +58,7 @@ CONF
         runuser -u munge -- munged --pid-file=/run/munge/hpcnas.pid
     fi
     slurmctld -c
-    for node in $(seq "$nodes"); do mkdir -p $lab/spool-lab"$node"; slurmd -N lab"$node"; done
+    for node in $(seq "$nodes"); do mkdir -p $lab/{spool,tmp}-lab"$node"; slurmd -N lab"$node"; done
     for _ in $(seq 60); do [ "$(sinfo -h -t idle -o %D 2>/dev/null)" = "$nodes" ] && return; sleep 0.5; done
     fail "the nodes did not come up; see $lab"
 }

@@ -117,6 +117,26 @@ def queue() -> list[list[str]]:
     return [line.split() for line in lines.splitlines()]
 
 
+def has_pmix() -> bool:
+    """Whether this Slurm can hand a job's ranks to an MPI by PMIx."""
+    done = subprocess.run(["srun", "--mpi=pmix", "--ntasks=1", "true"], capture_output=True, text=True)
+    return done.returncode == 0
+
+
+def test_srun_starts_the_ranks_where_mpirun_does_not(slurm, tiny_once, tmp_path):
+    if not has_pmix():
+        pytest.skip("this Slurm has no PMIx; tests/slurm_lab.sh install brings it on Debian")
+    run, script = tmp_path / "run", tmp_path / "job"
+    command = [sys.executable, str(ROOT / "tools" / "batch.py"), "hpcnas.search", "--run", str(run), *tiny_once]
+    script.write_text(f"#!/bin/sh\nHPCNAS_LAUNCHER=srun exec {shlex.join(command)} --set search.max_trials=4\n")
+    # Two ranks a node: of more than there are cores, Open MPI finds no place for the third.
+    limits = ["--ntasks=4", "--nodes=2", "--ntasks-per-node=2", "--time=5", f"--output={tmp_path}/out"]
+    subprocess.run(["sbatch", "--wait", *limits, str(script)], check=True, cwd=ROOT, timeout=300)
+    output = (tmp_path / "out").read_text()
+    assert "srun --mpi=pmix" in output and "4 rank(s)" in output and "group(s) on 2 node(s)" in output, output
+    assert len([r for r in replay(run / "journal.jsonl") if isinstance(r.event, Result)]) == 4, output
+
+
 def test_a_search_goes_on_over_the_end_of_its_job_to_ensemble_and_report(slurm, tiny_once, tmp_path):
     run = tmp_path / "run"
     (tmp_path / "empty.toml").touch()
