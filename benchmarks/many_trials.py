@@ -1,9 +1,9 @@
-"""What a run of many trials costs to open: seconds and peak memory of resuming from its journal and of summarising it.
+"""What a run of many trials costs: seconds and peak memory of resuming from its journal and of summarising it, and a proposal.
 
     tools/with_env.sh .venv python benchmarks/many_trials.py [--trials 100000] [--run FOLDER]
 
-The run is made up (architectures, scores and times are drawn at random) and kept in FOLDER, if one is given. Every figure is
-taken in a process of its own, and includes what Python and the libraries take to start.
+The run is made up (architectures, scores and times are drawn at random) and kept in FOLDER, if one is given. Every figure but
+those of proposals is taken in a process of its own, and includes what Python and the libraries take to start.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
+from hpcnas.config import Config
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.archive import Archive
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
@@ -62,11 +64,24 @@ def main() -> None:
         start = time.perf_counter()
         archive_file.save(run.archive, archive)
         print(f"write archive.h5: {time.perf_counter() - start:.2f} s")
+        print(f"a proposal of the default strategy: {1000 * proposal_s(archive):.2f} ms")
         for name, task in TASKS.items():
             command = [sys.executable, "-c", PROGRAM.format(task=task), str(run.root)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             seconds, of_processor, memory = map(float, done.stdout.split())
             print(f"{name}: {seconds:.2f} s ({of_processor:.2f} s of a core), {memory:.0f} MB")
+
+
+def proposal_s(archive: Archive, count: int = 200) -> float:
+    """Median; the first, for which it looks at all trials, apart."""
+    config, rng = Config(), np.random.default_rng(0)
+    space, took = config.space.build(), []
+    for _ in range(count):
+        start = time.perf_counter()
+        config.strategy.propose(archive, space, rng)
+        took.append(time.perf_counter() - start)
+    print(f"its first: {1000 * took[0]:.2f} ms")
+    return median(took)
 
 
 def make(run: RunDir, trials: int, groups: int = 64) -> None:

@@ -84,7 +84,7 @@ def launcher(environment: Mapping[str, str]) -> list[str]:
             f"--mpi={environment.get('HPCNAS_SRUN_MPI', 'pmix')}",
             f"--cpus-per-task={cpus}",
             "--kill-on-bad-exit=1",
-            # Slurm's PMIx and the MPI's own are seldom of one age, and then shared memory of the one means nothing to the other.
+            # Slurm's PMIx and the MPI's are seldom of one age, and then shared memory of the one means nothing to the other.
             *("env", "-u", "PMIX_GDS_MODULE", "PMIX_MCA_gds=hash"),
         ]
     return [str(Path(__file__).with_name("mpirun.sh")), *(["-np", ranks] if ranks else [])]
