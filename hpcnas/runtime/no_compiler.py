@@ -34,6 +34,6 @@ class _StandIn(ModuleType):
 
 def leave_compiler_out() -> None:
     """Keep torch's optimisers from loading the compiler at their first step, only to tell it that they are not to be compiled:
-    2 s and 90 MB of every rank, and some 800 files for the file system to find."""
+    2 s and 90 MB of every rank, and 900 files for the file system to find."""
     if _NAME not in sys.modules:
         sys.modules[_NAME] = torch._dynamo = _StandIn(_NAME)
