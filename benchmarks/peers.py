@@ -1,11 +1,11 @@
 """Completed trials a second of other searches on this machine, with an objective that does nothing; beside throughput.py's.
 
-    pip install propulate      into the environment, for as long as this takes; Optuna is there
+    pip install propulate deephyper[mpi]      into the environment, for as long as this takes; Optuna is there
     tools/with_env.sh .venv python benchmarks/peers.py [--ranks 2 4 8] [--trials 1000]
 
-Three settings to choose from a few values each, a random score at once, each in the way of use that its documentation shows and
-with results on disk: Propulate (mpi4py, evolution, its pickle), Optuna (processes, random sampler, journal file). Prints a
-Markdown table: completed trials a second, CPU milliseconds a trial over all processes.
+Three settings to choose from a few values each, a random score at once, each used as its documentation shows: Propulate
+(mpi4py, evolution, its pickle), DeepHyper (mpi4py, random search, results in rank 0's memory), Optuna (processes, random
+sampler, journal file). Prints a Markdown table: completed trials a second, CPU milliseconds a trial over all processes.
 What is not installed is left out, and said.
 """
 
@@ -121,7 +121,29 @@ def optuna(trials: int) -> None:
     tell(world, start, before, trials // world.size)
 
 
-PEERS = {"propulate": propulate, "optuna": optuna}
+def deephyper(trials: int) -> None:
+    from deephyper.evaluator import MPICommEvaluator
+    from deephyper.evaluator.storage import MemoryStorage
+    from deephyper.hpo import HpProblem, RandomSearch
+
+    world = MPI.COMM_WORLD
+    problem = HpProblem()
+    for i in range(3):
+        problem.add_hyperparameter(list(CHOICES), f"block{i}")
+    evaluator = MPICommEvaluator(score_at_once, storage=MemoryStorage())
+    world.Barrier()
+    start, before = time.perf_counter(), cpu_s()
+    with evaluator:
+        if evaluator.is_master:
+            RandomSearch(problem).search(evaluator, max_evals=trials)
+    tell(world, start, before, trials if evaluator.is_master else 0)
+
+
+def score_at_once(job) -> float:
+    return random.random()
+
+
+PEERS = {"propulate": propulate, "deephyper": deephyper, "optuna": optuna}
 
 
 if __name__ == "__main__":
