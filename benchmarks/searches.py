@@ -6,7 +6,7 @@
 Runs of one process each, as many at a time as there are cores; what is in the folder already is not run again. Propulate is not
 among our packages: pip install propulate. Prints a Markdown table, means over the seeds: best validation accuracy, test
 accuracy of that trial, its parameters, training steps in all, until 95 % of the final best, and until the accuracy that each of
-the searches without inheritance ends at.
+the searches without inheritance ends at (for each seed, and of the means over the seeds).
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import peer_strategies
 import torch
 from mpi4py import MPI
 
@@ -37,8 +38,8 @@ from hpcnas.store import weights
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
 
-PROGRAM = Path(__file__).parent / "peer_strategies.py"
-"""hpcnas.search, with other packages' strategies as well."""
+PROGRAM = Path(peer_strategies.__file__)
+"""hpcnas.search, with other packages' strategies as well; they are known here too since it is loaded."""
 OFF = ["inheritance.name=none"]
 PAPER = ["inheritance.behind=false", "inheritance.near_identity=false", "inheritance.widen=false"]
 EVOLUTION = ["strategy.name=regularized_evolution"]
@@ -140,13 +141,20 @@ def print_table(figures: dict[tuple[str, int], Figures], seeds: list[int]) -> No
             f"{np.mean([r.params for r in rows]) / 1000:.1f}k",
             f"{np.mean([r.steps[-1] for r in rows]):.0f}",
             f"{np.mean([r.steps_until(0.95 * r.best[-1]) for r in rows]):.0f}",
-            *(listed(r.steps_until(figures[rival, seed].best[-1]) for r, seed in zip(rows, seeds)) for rival in rivals),
+            *(reaching(rows, [figures[rival, seed].best[-1] for seed in seeds]) for rival in rivals),
         ]
         print(f"| {name} | {' | '.join(cells)} |")
 
 
-def listed(steps: Iterable[float]) -> str:
-    return ", ".join("never" if math.isnan(count) else f"{count:.0f}" for count in steps)
+def reaching(rows: Sequence[Figures], ends: Sequence[float]) -> str:
+    """Steps until each seed is where a rival ended, and until the mean over the seeds is where the rivals' mean is."""
+    moments = np.unique(np.concatenate([row.steps for row in rows]))
+    known = [np.searchsorted(row.steps, moments, side="right") for row in rows]
+    mean = np.mean([np.concatenate([[0.0], row.best])[count] for row, count in zip(rows, known)], axis=0)
+    there = np.flatnonzero(mean >= np.mean(ends))
+    steps = [*(row.steps_until(end) for row, end in zip(rows, ends)), moments[there[0]] if len(there) else math.nan]
+    *seeds, together = ("never" if math.isnan(count) else f"{count:.0f}" for count in steps)
+    return f"{', '.join(seeds)}; mean {together}"
 
 
 if __name__ == "__main__":
