@@ -21,7 +21,7 @@ from hpcnas.runtime.worker import END, YIELD
 logger = logging.getLogger(__name__)
 
 _BATCH = 256
-"""Messages that are answered together: their events share one sync of the journal."""
+"""Messages that are answered together: their events share one write."""
 _SETTLE_EVERY_S = 0.1
 """So long the disk may be behind; it takes as long for one event as for all that have come meanwhile."""
 _LOOK_EVERY_S = 0.25
