@@ -119,8 +119,7 @@ def queue() -> list[list[str]]:
 
 def has_pmix() -> bool:
     """Whether this Slurm can hand a job's ranks to an MPI by PMIx."""
-    done = subprocess.run(["srun", "--mpi=pmix", "--ntasks=1", "true"], capture_output=True, text=True)
-    return done.returncode == 0
+    return subprocess.run(["timeout", "60", "srun", "--mpi=pmix", "--ntasks=1", "true"], capture_output=True).returncode == 0
 
 
 def test_srun_starts_the_ranks_where_mpirun_does_not(slurm, tiny_once, tmp_path):
