@@ -71,32 +71,27 @@ class Asking:
         return Proposal(architecture, None, "asked")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class OptunaTpe(Asking):
-    @cached_property
-    def _studies(self) -> list:
-        return []
+    _study = None
 
     def ask(self, space: SearchSpace, seed: int) -> tuple[Any, Architecture]:
         import optuna
 
-        if not self._studies:
+        if self._study is None:
             optuna.logging.set_verbosity(optuna.logging.ERROR)
-            self._studies.append(optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed)))
-        trial = self._studies[0].ask()
+            self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+        trial = self._study.ask()
         return trial, tower(lambda name, values: trial.suggest_categorical(name, list(values)), space)
 
     def tell(self, question: Any, score: float) -> None:
-        self._studies[0].tell(question, score)
+        self._study.tell(question, score)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class PropulateEvolution(Asking):
     population: int = 8
-
-    @cached_property
-    def _breeders(self) -> list:
-        return []
+    _breed = None
 
     @cached_property
     def _known(self) -> list:
@@ -105,10 +100,10 @@ class PropulateEvolution(Asking):
     def ask(self, space: SearchSpace, seed: int) -> tuple[Any, Architecture]:
         from propulate.utils import get_default_propagator
 
-        if not self._breeders:
+        if self._breed is None:
             limits = {name: tuple(map(str, values)) for name, values in genes(space).items()}
-            self._breeders.append(get_default_propagator(pop_size=self.population, limits=limits, rng=random.Random(seed)))
-        individual = self._breeders[0](self._known)
+            self._breed = get_default_propagator(pop_size=self.population, limits=limits, rng=random.Random(seed))
+        individual = self._breed(self._known)
         return individual, tower(lambda name, values: int(individual[name]), space)
 
     def tell(self, question: Any, score: float) -> None:
