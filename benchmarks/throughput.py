@@ -54,11 +54,13 @@ class NoTraining:
     def work(self) -> None:
         result = None
         while not isinstance(order := self._line.ask(Ready(self._number, result)), Stop):
+            start = time.monotonic()
             if self._objective_s:
                 time.sleep(self._objective_s)
+            took = time.monotonic() - start  # a sleep lasts longer than it should
             score = float(self._rng.random())
             result = Result(
-                order.trial.id, TrialState.COMPLETED, score, 1 - score, Cost(1, 1, 1), 1, 1, 0, self._objective_s,
+                order.trial.id, TrialState.COMPLETED, score, 1 - score, Cost(1, 1, 1), 1, 1, 0, took,
                 self._number, (score,),
             )  # fmt: skip
 
@@ -94,10 +96,12 @@ def measured(what: str, ranks: int, arguments: argparse.Namespace) -> str:
         row = f"{what} | {figure['rate']:.0f} | {figure['cpu_ms']:.2f} | "
         if what == "loop":
             return f"{row} | "
-        at = [record.elapsed for record in replay(Path(folder) / "journal.jsonl") if isinstance(record.event, Result)]
+        records = [record for record in replay(Path(folder) / "journal.jsonl") if isinstance(record.event, Result)]
+        at = [record.elapsed for record in records]
         share = min(1000, len(at) // 4)
         early, late = (share / max(1e-3, at[i + share - 1] - at[i]) for i in (share, len(at) - share))
-        busy = len(at) * arguments.objective_ms / 1000 / ((at[-1] - at[0]) * (ranks - 1))
+        began = min(record.elapsed - record.event.seconds for record in records)
+        busy = sum(record.event.seconds for record in records) / ((at[-1] - began) * (ranks - 1))
         return f"{row}{late / early:.2f} | {f'{1 - busy:.1%}' if arguments.objective_ms else ''}"
 
 

@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,3 +27,10 @@ def test_settings_have_one_order():
 def test_what_cannot_be_spelled_is_refused_by_name(text):
     with pytest.raises(ArchitectureError, match="block"):
         Architecture.parse(text)
+
+
+@given(architectures)
+def test_between_ranks_an_architecture_is_its_spelling(architecture):
+    sent = pickle.dumps(architecture)
+    assert str(architecture).encode() in sent
+    assert pickle.loads(sent) == architecture

@@ -7,7 +7,9 @@ Mazzawi et al., Interspeech 2019 (doi:10.21437/Interspeech.2019-1916), write B(a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from hpcnas.core.errors import ArchitectureError
 
@@ -19,8 +21,8 @@ _SETTING = re.compile(r"(?P<name>[a-z][a-z0-9_]*)=(?P<value>\d+)")
 class Block:
     """One layer group of a tower: a kind from the block table and its settings, sorted by name.
 
-    ``str(block)``, such as ``svdf:filters=64,memory=16``, is its only spelling: configuration, journal, logs and
-    archive all use it.
+    ``str(block)``, such as ``svdf:filters=64,memory=16``, is its only spelling: configuration, journal, messages, logs and
+    archive all use it. A search has few blocks and many towers, so that each block is spelled and parsed once.
     """
 
     kind: str
@@ -30,11 +32,19 @@ class Block:
         object.__setattr__(self, "settings", tuple(sorted(self.settings)))
 
     def __str__(self) -> str:
+        return self._spelling
+
+    def __hash__(self) -> int:
+        return hash(self._spelling)
+
+    @cached_property
+    def _spelling(self) -> str:
         if not self.settings:
             return self.kind
         return self.kind + ":" + ",".join(f"{name}={value}" for name, value in self.settings)
 
     @classmethod
+    @lru_cache(maxsize=4096)
     def parse(cls, text: str) -> Block:
         """The block that ``text`` spells; raises ArchitectureError."""
         match = _BLOCK.fullmatch(text.strip())
@@ -62,6 +72,16 @@ class Architecture:
             raise ArchitectureError("an architecture needs at least one block")
 
     def __str__(self) -> str:
+        return self._spelling
+
+    def __hash__(self) -> int:
+        return hash(self._spelling)
+
+    def __reduce__(self) -> tuple[Callable[[str], Architecture], tuple[str]]:
+        return Architecture.parse, (self._spelling,)
+
+    @cached_property
+    def _spelling(self) -> str:
         return "/".join(map(str, self.blocks))
 
     @property
@@ -71,4 +91,4 @@ class Architecture:
     @classmethod
     def parse(cls, text: str) -> Architecture:
         """The architecture that ``text`` spells; raises ArchitectureError."""
-        return cls(tuple(Block.parse(part) for part in text.split("/")))
+        return cls(tuple(map(Block.parse, text.split("/"))))

@@ -23,6 +23,8 @@ class Archive:
         self._seen: set[Architecture] = set()
         self._next_id = 0
         self._ranking: list[Result] = []
+        self._keys: list[tuple[float, float, int]] = []
+        """Of the ranking, in its order."""
         self._after: dict[int, list[tuple[float, int]]] = {}
         self._paused: dict[int, list[tuple[float, int]]] = {}
         self._steps = 0
@@ -30,6 +32,7 @@ class Archive:
             self._note(event)
         # Sorted once, not event by event.
         self._ranking = sorted((r for r in self.results.values() if r.state.has_score), key=rank_key)
+        self._keys = list(map(rank_key, self._ranking))
         for result in self._ranking:
             for entries, entry in self._indices(result):
                 entries.append(entry)
@@ -40,11 +43,14 @@ class Archive:
         """Take in a trial handed out (again, if it has no result yet) or a result."""
         before = self._note(event)
         if before is not None and before.state.has_score:
-            del self._ranking[bisect_left(self._ranking, rank_key(before), key=rank_key)]
+            place = bisect_left(self._keys, rank_key(before))
+            del self._ranking[place], self._keys[place]
             for entries, entry in self._indices(before):
                 del entries[bisect_left(entries, entry)]
         if isinstance(event, Result) and event.state.has_score:
-            insort(self._ranking, event, key=rank_key)
+            place = bisect_left(self._keys, key := rank_key(event))
+            self._ranking.insert(place, event)
+            self._keys.insert(place, key)
             for entries, entry in self._indices(event):
                 insort(entries, entry)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.trial import Cost
@@ -27,7 +28,11 @@ class Budget:
 
     def objection(self, cost: Cost) -> str:
         """The first limit that ``cost`` is over, in words; empty if it is within all of them."""
-        for limit, figure in LIMITS.items():
-            if 0 < getattr(self, limit) < getattr(cost, figure):
-                return f"{figure} = {getattr(cost, figure):g}, over {limit} = {getattr(self, limit):g}"
+        for limit, most, figure in self._limits:
+            if getattr(cost, figure) > most:
+                return f"{figure} = {getattr(cost, figure):g}, over {limit} = {most:g}"
         return ""
+
+    @cached_property
+    def _limits(self) -> list[tuple[str, float, str]]:
+        return [(limit, getattr(self, limit), figure) for limit, figure in LIMITS.items() if getattr(self, limit)]

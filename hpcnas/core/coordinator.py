@@ -239,21 +239,17 @@ class Coordinator:
         """The next new trial; None if it is not known yet or, with a reason in ``ended``, if the search is over."""
         while not self.ended:
             id_ = self.archive.next_id
+            entropy = np.random.SeedSequence([self.seed, id_])
             if id_ >= self.config.max_trials:
                 self.ended = f"all {self.config.max_trials} trials begun"
             elif 0 < self.config.max_steps <= self.archive.steps:
                 self.ended = f"{self.archive.steps} training steps done, of {self.config.max_steps}"
             elif 0 < self.config.time_limit <= self.elapsed():
                 self.ended = f"time limit of {self.config.time_limit:g} s reached"
-            elif (proposal := self._suggestion(id_) or self._proposal(id_)) is None:
+            elif (proposal := self._suggestion(id_) or self._proposal(entropy)) is None:
                 return None
             else:
-                proposal = replace(
-                    proposal,
-                    settings=proposal.settings or self.tuner.suggest(id_),
-                    team=proposal.team or tuple(i for i in self.combiner.team(self.archive, id_) if i in self._weights),
-                )
-                trial = Trial(id_, proposal, seed=int(np.random.SeedSequence([self.seed, id_]).generate_state(1)[0]))
+                trial = Trial(id_, self._completed(proposal, id_), seed=int(entropy.generate_state(1)[0]))
                 self._add(trial)
                 if (refusal := self._refusal(trial)) is None:
                     return trial
@@ -266,9 +262,15 @@ class Coordinator:
             return Proposal(Architecture.parse(self.config.suggestions[id_]), None, "suggestion")
         return None
 
-    def _proposal(self, id_: int) -> Proposal | None:
+    def _completed(self, proposal: Proposal, id_: int) -> Proposal:
+        """With the settings and the team that the strategy has left to others."""
+        settings = proposal.settings or self.tuner.suggest(id_)
+        team = proposal.team or tuple(i for i in self.combiner.team(self.archive, id_) if i in self._weights)
+        return replace(proposal, settings=settings, team=team) if settings or team else proposal
+
+    def _proposal(self, entropy: np.random.SeedSequence) -> Proposal | None:
         """What the strategy wants to be tried next: new and within the budget, or not to be built at all; else None."""
-        rng = np.random.default_rng([self.seed, id_])
+        rng = np.random.default_rng(entropy)
         for refused in range(MAX_PROPOSALS):
             proposal = self.strategy.propose(self.archive, self.space, rng, refused)
             if proposal is None or self.strategy.may_repeat:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -63,11 +64,15 @@ class BlockType:
 
     def sample(self, rng: np.random.Generator) -> Block:
         """A block of this kind, every setting drawn uniformly."""
-        return Block(self.kind, tuple((name, values[rng.integers(len(values))]) for name, values in self.choices.items()))
+        return _block(self.kind, tuple([(name, values[rng.integers(len(values))]) for name, values in self.choices.items()]))
 
     def admits(self, block: Block) -> bool:
         settings = dict(block.settings)
         return settings.keys() == self.choices.keys() and all(settings[n] in v for n, v in self.choices.items())
+
+
+_block = lru_cache(maxsize=4096)(Block)
+"""Blocks that are drawn again are the same object, which spells itself once."""
 
 
 @dataclass(frozen=True)

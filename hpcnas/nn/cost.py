@@ -64,19 +64,19 @@ class CostTable:
     def measure(self, architecture: Architecture) -> Cost:
         """Cost of one example; raises ArchitectureError if a block cannot follow the one before."""
         shape: tuple[int, ...] = (self._around.bands, self._frames)
-        costs = []
+        params = macs = activations = 0
         try:
             for block in (*architecture.blocks, *self._around.tail):
                 if (block, shape) not in self._blocks:
                     self._blocks[block, shape] = self._of_block(block, shape)
                 cost, shape = self._blocks[block, shape]
-                costs.append(cost)
+                params, macs, activations = params + cost.params, macs + cost.macs, activations + cost.activations
             if shape not in self._endings:
                 self._endings[shape] = self._of_ending(shape)
         except (RuntimeError, ValueError) as error:
             raise ArchitectureError(f"{architecture}: cannot be built: {str(error).splitlines()[0]}") from error
-        costs.append(self._endings[shape])
-        return Cost(sum(c.params for c in costs), sum(c.macs for c in costs), sum(c.activations for c in costs))
+        ending = self._endings[shape]
+        return Cost(params + ending.params, macs + ending.macs, activations + ending.activations)
 
     def _of_block(self, block: Block, shape: tuple[int, ...]) -> tuple[Cost, tuple[int, ...]]:
         with torch.random.fork_rng(devices=[]):

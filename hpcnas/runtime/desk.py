@@ -41,6 +41,8 @@ class Desk:
         for folder in plan.stage.folders:
             sweep(folder)
         self._before = records[-1].elapsed if records else 0.0
+        self._discarded: list[int] = []
+        """Trials whose weights nobody needs any more."""
         self._start = time.monotonic()
         self._refresh_at = self._start + _REFRESH_EVERY_S
         self.watch = Watch(archive, plan.search.max_trials, plan.search.objective)
@@ -59,7 +61,7 @@ class Desk:
             combiner=plan.combiner,
             archive=archive,
             stored=lambda trial: plan.stage.weights(trial).exists(),
-            discard=lambda trial: plan.stage.weights(trial).unlink(missing_ok=True),
+            discard=self._discarded.append,
             elapsed=self._elapsed,
             time_left=lambda: plan.job_end - config.cluster.warning_s - time.time(),
         )
@@ -70,9 +72,12 @@ class Desk:
         self._journal.commit()
 
     def settle(self) -> None:
-        """Put it on disk, and show it to the user."""
+        """Put it on disk, show it to the user, and make room."""
         self._journal.sync()
         self.watch.show()
+        for trial in self._discarded:
+            self._plan.stage.weights(trial).unlink(missing_ok=True)
+        self._discarded.clear()
 
     def close(self) -> int:
         """Leave everything in order and draw the stage's conclusions; the exit status."""

@@ -14,13 +14,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from hpcnas.core.architecture import Architecture, Block
+from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
@@ -121,8 +120,7 @@ def decode(fields: dict[str, Any]) -> Trial | Result:
     f = fields
     if f.pop("event") == "trial":
         settings, team = tuple(sorted(f.pop("settings", {}).items())), tuple(f.pop("team", ()))
-        tower = Architecture(tuple(map(_block, f.pop("architecture").split("/"))))
-        proposal = Proposal(tower, f.pop("parent"), f.pop("mutation"), settings, team)
+        proposal = Proposal(Architecture.parse(f.pop("architecture")), f.pop("parent"), f.pop("mutation"), settings, team)
         return Trial(proposal=proposal, **f)
     f.update(state=TrialState(f["state"]), cost=Cost(**f["cost"]), curve=tuple(f["curve"]))
     f.update((name, math.nan) for name in ("score", "loss") if f[name] is None)
@@ -133,8 +131,6 @@ _sync = getattr(os, "fdatasync", os.fsync)
 """Contents and size, but not the time of the change."""
 _CHECKSUM = b', "crc32": "'
 """Lines that were written before there was one have none."""
-_block = lru_cache(maxsize=4096)(Block.parse)
-"""A search has few blocks and many towers: most of the time of a replay went into spelling blocks again."""
 
 
 @contextmanager
