@@ -89,8 +89,7 @@ def augment(
 ) -> tuple[Tensor, Tensor | None]:
     """A varied copy of a batch, not yet normalised or masked, and how many frames of it are real where not all are.
 
-    Noise is added in the power domain of each mel band: log(exp(x) + exp(n)), which is what additive noise does to the
-    expected band energies.
+    Noise is added to the power of each mel band, which is what additive noise does to the expected band energies.
     """
     x = log_mel_BFT
     if config.shift or config.tempo or config.warp:
@@ -107,8 +106,8 @@ def mask(normalised_BFT: Tensor, config: AugmentationConfig, rng: torch.Generato
     batch, bands, frames = normalised_BFT.shape
     of_bands = _kept(config.frequency_masks, config.frequency_mask_width, batch, bands, rng)
     of_frames = _kept(config.time_masks, config.time_mask_width, batch, frames, rng)
-    keep = torch.from_numpy(of_bands[:, :, None] * of_frames[:, None, :])
-    return normalised_BFT * keep.to(normalised_BFT)
+    of_bands, of_frames = (torch.from_numpy(kept).to(normalised_BFT) for kept in (of_bands, of_frames))
+    return (normalised_BFT * of_bands.unsqueeze(2)).mul_(of_frames.unsqueeze(1))
 
 
 def _kept(count: int, width: float, batch: int, length: int, rng: torch.Generator) -> np.ndarray:
@@ -164,7 +163,7 @@ def _read(x_BLD: Tensor, positions_BL: np.ndarray) -> Tensor:
         flat.index_select(0, torch.from_numpy(index).flatten().to(flat.device)).view_as(x_BLD)
         for index in (rows, rows + (below < length - 1))
     )
-    return torch.lerp(one, other, torch.from_numpy(positions - below).to(x_BLD).unsqueeze(2))
+    return one.lerp_(other, torch.from_numpy(positions - below).to(x_BLD).unsqueeze(2))
 
 
 def _add_noise(x: Tensor, noise_NFT: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
@@ -176,14 +175,9 @@ def _add_noise(x: Tensor, noise_NFT: Tensor, config: AugmentationConfig, rng: to
     (rows,) = np.nonzero(chance < config.noise_probability)
     if not len(rows):
         return x
-    noise = torch.stack([noise_NFT[which[row], :, start[row] : start[row] + frames] for row in rows])
     index = torch.from_numpy(rows).to(x.device)
-    clean = x.index_select(0, index)
-    ratio = torch.from_numpy((low + (high - low) * snr[rows]) * (math.log(10) / 10)).to(x)
-    gain = _level(clean) - _level(noise) - ratio
-    return x.index_copy(0, index, torch.logaddexp(clean, noise + gain.view(-1, 1, 1)))
-
-
-def _level(x: Tensor) -> Tensor:
-    """(B,) log of the mean power."""
-    return x.flatten(1).exp().mean(1).log()
+    power = x.index_select(0, index).exp_()
+    noise = noise_NFT.unfold(-1, frames, 1)[which[rows], :, start[rows]].exp_()
+    ratio = torch.from_numpy(10 ** ((low + (high - low) * snr[rows]) / 10)).to(x).view(-1, 1, 1)
+    mean, noise_mean = (energy.mean((1, 2), keepdim=True) for energy in (power, noise))
+    return x.index_copy(0, index, power.addcmul_(noise, mean / (noise_mean * ratio)).log_())

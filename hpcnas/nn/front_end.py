@@ -89,7 +89,7 @@ def shaped(log_mel_BFT: Tensor, config: FrontEndConfig, lengths_B: Tensor | None
     derivatives = [x]
     for _ in range(config.deltas):
         derivatives.append(delta(_ends_repeated(derivatives[-1], lengths_B)))
-    return torch.cat(derivatives, 1)
+    return torch.cat(derivatives, 1) if config.deltas else x
 
 
 def _real(x_BFT: Tensor, lengths_B: Tensor) -> Tensor:

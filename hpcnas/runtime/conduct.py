@@ -17,7 +17,7 @@ from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.group import Group
 from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime import groups
+from hpcnas.runtime import groups, memory
 from hpcnas.runtime.channel import GroupChannel, LocalChannel, Pulse
 from hpcnas.runtime.desk import Desk
 from hpcnas.runtime.features import load_corpus
@@ -32,10 +32,11 @@ from hpcnas.runtime.worker import Line, MakeRunner, Worker
 
 
 def set_up(world: MPI.Comm, config: Config) -> Corpus:
-    """What all ranks need before a stage: groups they can fill, Horovod, threads, the corpus; collective over ``world``."""
+    """What all ranks need before a stage: full groups, Horovod, threads, room, the corpus; collective over ``world``."""
     on_every_rank(world, lambda: Roles(world.size, config.search.group_size))
     on_every_rank(world, check_horovod)
     set_threads(world)
+    memory.limit_kernels()
     return load_corpus(world, config)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from hpcnas.nn.cost import latency_ms, measure
 from hpcnas.nn.losses import Objective
 from hpcnas.nn.model import Model, Surroundings, build_model
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime import checkpoint
+from hpcnas.runtime import checkpoint, memory
 from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel
 from hpcnas.runtime.checkpoint import SoFar
 from hpcnas.runtime.models import Library, labels_alone
@@ -65,7 +64,7 @@ class TrialRunner:
             if isinstance(order, Stop):
                 return
             result = self.run(order)
-            give_back_memory()
+            memory.give_back()
 
     def run(self, assignment: Assignment) -> Result | None:
         """The result of a trial; None if it was suspended. Its weights are on disk before it is returned."""
@@ -211,14 +210,6 @@ class TrialRunner:
         if self.channel.is_leader:
             arrays = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
             weights.save(self.stage.weights(trial.id), trial, arrays, logits)
-
-
-def give_back_memory() -> None:
-    """Tell the C library to return what the last trial left to the system: each trial's arrays have other sizes, and what lies
-    in pieces between them would grow for hundreds of trials. Of glibc; others do it themselves or not at all."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _first_line(error: Exception) -> str:
