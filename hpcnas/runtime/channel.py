@@ -18,6 +18,9 @@ from hpcnas.core.messages import Alive, Assignment, Progress, Ready, Stop, Verdi
 REQUEST, REPLY, ORDER, PLACE, CONTROL = 1, 2, 3, 4, 5
 """To rank 0; its answer to a leader; leader to members; rank 0 to a worker without a group; rank 0 to a worker's warden."""
 
+_LONG_S = 0.005
+"""Whoever has waited so long asks why."""
+
 
 class Backoff:
     """Naps between two looks for what has not come, up to ``longest`` seconds.
@@ -36,15 +39,13 @@ class Backoff:
     def reset(self) -> None:
         self._since = time.monotonic()
 
-    def wait(self) -> None:
+    def wait(self) -> float:
+        """Nap; returns the seconds waited before."""
         waited = time.monotonic() - self._since
-        time.sleep(max(self._first, min(max(min(waited / 4, 0.0005), waited / 100), self._longest)))
+        nap = waited / 4 if waited < 0.002 else max(0.0005, waited / 100)
+        time.sleep(max(self._first, min(nap, self._longest)))
         self._first = 0.0
-
-    @property
-    def is_long(self) -> bool:
-        """Whether so much time has gone by that it is worth while to ask why."""
-        return time.monotonic() - self._since > 0.005
+        return waited
 
 
 def arrived(comm: MPI.Comm, source: int, tag: int, status: MPI.Status | None = None) -> MPI.Message | None:
@@ -69,9 +70,8 @@ def receive(
     """The next message from ``source``; ``look`` is called now and then while it does not come, and may raise."""
     backoff = backoff or Backoff()
     while (message := arrived(comm, source, tag)) is None:
-        if backoff.is_long:
+        if backoff.wait() > _LONG_S:
             look()
-        backoff.wait()
     return message.recv()
 
 
