@@ -4,9 +4,9 @@
 
 The real server, journal, archive and workers under mpirun, with random search; only what a group does with an assignment is
 replaced by a random score, after ``--objective-ms`` of sleep. Beside it the bare loop: mpi4py's send and recv between one rank
-that answers and others that ask, which never sleep. Prints a Markdown table: completed trials a second, CPU milliseconds a trial
-over all ranks, the rate around the last trials against that around the 1,000th, and with an objective the share of time that
-groups were idle: neither in it nor, as a sleep is, woken late from it.
+that answers and others that ask, which never sleep. Prints a Markdown table: completed trials a second, CPU milliseconds of a
+trial over all ranks, the rate around the last trials against that around the 1,000th, and with an objective the share of time
+that groups were idle: neither in it nor, as a sleep is, woken late from it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.trial import TrialState
 from hpcnas.store.journal import replay
 
-PROGRAM = str(Path(__file__).parent / "programs" / "unlucky_search.py")
+PROGRAMS = Path(__file__).parent / "programs"
 VERSION = subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
 pytestmark = pytest.mark.skipif(
     "Open MPI) 5" not in VERSION, reason=f"needs an MPI that survives lost ranks, Open MPI 5; this is {VERSION}"
@@ -29,7 +29,7 @@ def search(mpirun, tiny, tmp_path, monkeypatch):
     def search(fates: str, *settings: str, ranks: int = 7, resume: bool = False):
         monkeypatch.setenv("UNLUCKY", fates)
         sets = [part for setting in ("search.group_size=2", "search.max_trials=9", *settings) for part in ("--set", setting)]
-        done = mpirun(ranks, PROGRAM, *tiny, *sets, "--run", str(tmp_path / "run"), "--resume")
+        done = mpirun(ranks, str(PROGRAMS / "unlucky_search.py"), *tiny, *sets, "--run", str(tmp_path / "run"), "--resume")
         return done, archive(tmp_path / "run")
 
     return search
@@ -70,3 +70,8 @@ def test_a_job_that_shall_not_go_on_ends_with_the_lost_group(search):
     done, _ = search("kill 1", "cluster.on_group_loss=abort", ranks=5)
     assert done.returncode not in (0, 124), done.output
     assert "is lost" in done.output and "--resume goes on" in done.output, done.output
+
+
+def test_ranks_that_have_left_are_not_taken_for_dead_ones(mpirun):
+    done = mpirun(4, str(PROGRAMS / "late_rank.py"))
+    assert (done.returncode, done.output) == (0, "")

@@ -5,6 +5,7 @@ Requests to rank 0 share one tag, so that a rank's words arrive in the order in 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,11 +82,11 @@ def forget(comm: MPI.Comm, source: int, tag: int) -> None:
         message.recv()
 
 
-def meet(comm: MPI.Comm) -> None:
-    """A barrier that sleeps."""
+def meet(comm: MPI.Comm, limit_s: float = math.inf) -> None:
+    """A barrier that sleeps, and after ``limit_s`` seconds waits no longer."""
     request, backoff = comm.Ibarrier(), Backoff(longest=0.05)
-    while not request.Test():
-        backoff.wait()
+    while not request.Test() and backoff.wait() < limit_s:
+        pass
 
 
 class Pulse:

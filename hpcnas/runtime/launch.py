@@ -9,19 +9,22 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from mpi4py import MPI
 from tqdm import tqdm
 
 from hpcnas.core.errors import HpcnasError, LaunchError
+from hpcnas.runtime.channel import meet
 from hpcnas.runtime.groups import is_fault_tolerant
 from hpcnas.store.run_dir import RunDir
 
 EXIT_USER_ERROR = 2
 EXIT_SUSPENDED = 75
 """EX_TEMPFAIL: the job was asked to end before the run was complete; the same command with --resume goes on."""
+_PARTING_S = 20.0
+"""So long a rank waits for the others before it leaves."""
 
 T = TypeVar("T")
 
@@ -32,7 +35,7 @@ def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequenc
     An HpcnasError that all ranks raise becomes one line from rank 0 and status 2; any other exception on any rank ends the
     whole job at once, since the other ranks may be waiting in a collective.
 
-    Under a fault-tolerant MPI ranks leave without MPI_Finalize, which may wait for the dead.
+    Under a fault-tolerant MPI ranks leave together but without MPI_Finalize, which may wait for the dead.
     """
     with abort_on_error(MPI.COMM_WORLD):
         world = MPI.COMM_WORLD.Dup()
@@ -46,8 +49,16 @@ def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequenc
         sys.stdout.flush()
         sys.stderr.flush()
         if is_fault_tolerant():
+            _part(world)
             os._exit(status)
     sys.exit(status)
+
+
+def _part(world: MPI.Comm) -> None:
+    """Leave none behind in a collective: whoever is still in it when another has left takes that for a death. Once all are
+    here, it is no news that somebody is gone."""
+    with suppress(MPI.Exception):
+        meet(world, _PARTING_S)
 
 
 @contextmanager

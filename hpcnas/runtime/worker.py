@@ -78,7 +78,9 @@ class Worker:
             return self._serve(warden)
         warden.start()
         try:
-            return self._serve(warden)
+            status = self._serve(warden)
+            warden.is_off_duty = True
+            return status
         except MPI.Exception:  # what it says to other ranks fails in its group, and is dealt with there
             leave_orphaned()
 
@@ -131,11 +133,13 @@ class Warden(threading.Thread):
     def __init__(self, control: MPI.Comm) -> None:
         super().__init__(name="warden", daemon=True)
         self._control = control
+        self.is_off_duty = False
+        """The rank was sent home, and rank 0 may leave before it."""
         self.duty = -1, Pulse()
         """The rank's group, and its signs of life there."""
 
     def run(self) -> None:
-        while True:
+        while not self.is_off_duty:
             try:
                 message = self._control.improbe(0, CONTROL)
             except MPI.Exception:
