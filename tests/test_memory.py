@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hpcnas.runtime import memory
 
 
@@ -9,7 +11,7 @@ def test_the_user_s_own_limit_on_kernels_holds(monkeypatch):
     name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
     monkeypatch.setenv(name, "7")
     memory.limit_kernels()
-    assert memory.os.environ[name] == "7"
+    assert os.environ[name] == "7"
     monkeypatch.delenv(name)
     memory.limit_kernels()
-    assert memory.os.environ[name] == "256"
+    assert os.environ[name] == "256"
