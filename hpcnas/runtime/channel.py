@@ -82,11 +82,12 @@ def forget(comm: MPI.Comm, source: int, tag: int) -> None:
         message.recv()
 
 
-def meet(comm: MPI.Comm, limit_s: float = math.inf) -> None:
-    """A barrier that sleeps, and after ``limit_s`` seconds waits no longer."""
+def meet(comm: MPI.Comm, limit_s: float = math.inf) -> bool:
+    """A barrier that sleeps; whether all came, for ``limit_s`` seconds at most."""
     request, backoff = comm.Ibarrier(), Backoff(longest=0.05)
-    while not request.Test() and backoff.wait() < limit_s:
+    while not (all_came := request.Test()) and backoff.wait() < limit_s:
         pass
+    return all_came
 
 
 class Pulse:

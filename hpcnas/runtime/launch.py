@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from hpcnas.core.errors import HpcnasError, LaunchError
 from hpcnas.runtime.channel import meet
-from hpcnas.runtime.groups import is_fault_tolerant
+from hpcnas.runtime.groups import GroupLost, is_fault_tolerant, look_for_losses
 from hpcnas.store.run_dir import RunDir
 
 EXIT_USER_ERROR = 2
@@ -35,7 +35,7 @@ def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequenc
     An HpcnasError that all ranks raise becomes one line from rank 0 and status 2; any other exception on any rank ends the
     whole job at once, since the other ranks may be waiting in a collective.
 
-    Under a fault-tolerant MPI ranks leave together but without MPI_Finalize, which may wait for the dead.
+    Rank 0 alone leaves with a status that is not 0: several at once now and then leave Open MPI 5's mpirun waiting for ever.
     """
     with abort_on_error(MPI.COMM_WORLD):
         world = MPI.COMM_WORLD.Dup()
@@ -48,17 +48,20 @@ def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequenc
             status = EXIT_USER_ERROR
         sys.stdout.flush()
         sys.stderr.flush()
+        own_status = status if world.rank == 0 else 0
         if is_fault_tolerant():
             _part(world)
-            os._exit(status)
-    sys.exit(status)
+            os._exit(own_status)
+    sys.exit(own_status)
 
 
 def _part(world: MPI.Comm) -> None:
-    """Leave none behind in a collective: whoever is still in it when another has left takes that for a death. Once all are
-    here, it is no news that somebody is gone."""
-    with suppress(MPI.Exception):
-        meet(world, _PARTING_S)
+    """Leave none behind in a collective, who would take that for a death, and end MPI unless it would wait for the dead."""
+    with suppress(MPI.Exception, GroupLost):
+        look_for_losses(world)
+        if meet(world, _PARTING_S):
+            signal.alarm(round(_PARTING_S))  # for one that dies at this moment
+            MPI.Finalize()
 
 
 @contextmanager

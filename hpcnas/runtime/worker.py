@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
@@ -79,7 +78,7 @@ class Worker:
         warden.start()
         try:
             status = self._serve(warden)
-            warden.is_off_duty = True
+            warden.dismiss()
             return status
         except MPI.Exception:  # what it says to other ranks fails in its group, and is dealt with there
             leave_orphaned()
@@ -133,13 +132,12 @@ class Warden(threading.Thread):
     def __init__(self, control: MPI.Comm) -> None:
         super().__init__(name="warden", daemon=True)
         self._control = control
-        self.is_off_duty = False
-        """The rank was sent home, and rank 0 may leave before it."""
+        self._dismissed = threading.Event()
         self.duty = -1, Pulse()
         """The rank's group, and its signs of life there."""
 
     def run(self) -> None:
-        while not self.is_off_duty:
+        while not self._dismissed.wait(self._EVERY_S):
             try:
                 message = self._control.improbe(0, CONTROL)
             except MPI.Exception:
@@ -147,7 +145,11 @@ class Warden(threading.Thread):
             if message is not None and self._is_meant(*message.recv()):
                 logger.warning("this rank hangs: it ends itself")
                 os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(self._EVERY_S)
+
+    def dismiss(self) -> None:
+        """The rank was sent home: rank 0 may be gone before it, and MPI ends."""
+        self._dismissed.set()
+        self.join()
 
     def _is_meant(self, order: str, group: int) -> bool:
         own, pulse = self.duty
