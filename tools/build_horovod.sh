@@ -4,7 +4,8 @@
 #   tools/build_horovod.sh            builds once (minutes), afterwards from the wheel cache (seconds)
 #
 # For a virtual environment, conda and cluster modules alike: the MPI is the one whose mpicxx comes first on PATH.
-# Needs there: torch, mpi4py and a C++ compiler. Horovod's source is PyPI's, untouched.
+# Needs there: torch, mpi4py and a C++ compiler. Horovod's source is PyPI's, but for the statuses of four MPI calls, which it did
+# not look at: a rank whose mate died within one of them crashed on what had never come.
 #   HOROVOD_GPU_OPERATIONS=NCCL   for groups of several GPUs: gradients go from GPU to GPU (Horovod's own variables hold)
 #   HPCNAS_WHEELS   where built wheels are kept (default ~/.cache/hpcnas/wheels)
 set -euo pipefail
@@ -35,7 +36,7 @@ standard = 20 if release >= (2, 12) else 17 if release >= (2, 1) else 14
 print(f"torch{torch_key}-{mpi}-{sys.implementation.cache_tag}-{sys.platform}-{platform.machine()}", standard)
 PY
 ) || fail "needs torch and mpi4py in $python"
-folder=$cache/horovod-$version-$key${HOROVOD_GPU_OPERATIONS:+-$HOROVOD_GPU_OPERATIONS}
+folder=$cache/horovod-$version-checked-$key${HOROVOD_GPU_OPERATIONS:+-$HOROVOD_GPU_OPERATIONS}
 
 if ! ls "$folder"/horovod-*.whl >/dev/null 2>&1; then
     command -v cmake >/dev/null || "$python" -m pip install -qq 'cmake>=3.18,<4'
@@ -53,14 +54,31 @@ done
 exec "$(command -v "${CXX:-c++}")" "\$@"
 SH
     chmod +x "$work/c++"
+    "$python" -m pip download -qq --no-deps --no-build-isolation --no-binary horovod -d "$work" "horovod==$version"
+    tar -C "$work" -xzf "$work/horovod-$version.tar.gz"
+    "$python" - "$work/horovod-$version/horovod/common/mpi/mpi_controller.cc" <<'PY'
+import re, sys
+
+with open(sys.argv[1], "r+") as file:
+    checked, count = re.subn(
+        r"^  (MPI_(?:Gatherv?|Bcast)\([^;]*\));",
+        r'  if (\1 != MPI_SUCCESS) throw std::runtime_error("a mate is gone");',
+        file.read(),
+        flags=re.MULTILINE,
+    )
+    assert count == 4, f"{count} unchecked MPI calls"
+    file.seek(0)
+    file.write(checked)
+    file.truncate()
+PY
     say "building $version for $key with C++$standard (once; about 4 minutes on 2 cores)"
     # The rpath is <prefix>/lib, seen from <prefix>/lib/python3.x/site-packages/horovod/torch.
     env CXX="$work/c++" LDFLAGS="${LDFLAGS:-} -Wl,-rpath,'\$ORIGIN/../../../..'" \
         MAKEFLAGS="${MAKEFLAGS_HOROVOD:--j$(nproc 2>/dev/null || echo 2)}" \
         HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_MPI=1 HOROVOD_WITHOUT_GLOO=1 \
         HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_MXNET=1 \
-        "$python" -m pip wheel -v --no-deps --no-build-isolation --no-cache-dir --no-binary horovod \
-        -w "$work/out" "horovod==$version" >"$work/log" 2>&1 &
+        "$python" -m pip wheel -v --no-deps --no-build-isolation --no-cache-dir \
+        -w "$work/out" "$work/horovod-$version" >"$work/log" 2>&1 &
     build=$! started=$SECONDS shown=-
     while kill -0 $build 2>/dev/null; do
         percent=$(grep -oE '^ *\[ *[0-9]+%\]' "$work/log" 2>/dev/null | tail -n 1 | tr -dc 0-9 || true)
