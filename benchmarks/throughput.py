@@ -12,11 +12,7 @@ that groups were idle: neither in it nor, as a sleep is, woken late from it.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -25,6 +21,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from mpi4py import MPI
+from processes import on_ranks, tell, told
 
 from hpcnas import config as configuration
 from hpcnas.core.inheritance import NoInheritance
@@ -40,8 +37,6 @@ from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.worker import Line
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
-
-MPIRUN = Path(__file__).parent.parent / "tools" / "mpirun.sh"
 
 
 class NoTraining:
@@ -87,11 +82,8 @@ def main() -> None:
 def measured(what: str, ranks: int, arguments: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as folder:
         own = [f"--{name}={value}" for name, value in (("trials", arguments.trials), ("objective-ms", arguments.objective_ms))]
-        command = [MPIRUN, "-np", str(ranks), sys.executable, __file__, "--rank", what, "--run", folder, *own]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        figures = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("FIGURE ")]
-        if done.returncode or len(figures) != ranks:
-            sys.exit(done.stderr[-2000:])
+        figures = told(on_ranks(ranks, __file__, "--rank", what, "--run", folder, *own))
+        assert len(figures) == ranks, figures
         took, cpu = max(figure["took_s"] for figure in figures), sum(figure["cpu_s"] for figure in figures)
         row = f"{what} | {arguments.trials / took:.0f} | {1000 * cpu / arguments.trials:.2f} | "
         if what == "loop":
@@ -121,7 +113,7 @@ def search(world: MPI.Comm, arguments: argparse.Namespace) -> int:
     goes = lambda number, group, channel, line: NoTraining(number, channel, line, arguments.objective_ms / 1000)  # noqa: E731
     desk = lambda: Desk(config, corpus, plan)  # noqa: E731
     status = run_trials(world, config, desk, goes)
-    tell(time.process_time() - before, time.perf_counter() - start)
+    tell({"cpu_s": time.process_time() - before, "took_s": time.perf_counter() - start})
     return status
 
 
@@ -140,13 +132,8 @@ def loop(world: MPI.Comm, trials: int) -> int:
             world.send(world.rank, dest=0, tag=1)
             if world.recv(source=0, tag=2) is None:
                 break
-    tell(time.process_time() - before, time.perf_counter() - start)
+    tell({"cpu_s": time.process_time() - before, "took_s": time.perf_counter() - start})
     return 0
-
-
-def tell(cpu_s: float, took_s: float) -> None:
-    """Of every rank by itself: when a search is over, ranks leave without waiting for each other."""
-    print("FIGURE " + json.dumps({"cpu_s": cpu_s, "took_s": took_s}), flush=True)
 
 
 if __name__ == "__main__":

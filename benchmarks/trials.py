@@ -11,7 +11,6 @@ first step of the next, what a worker holds, and the start against that of ``imp
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -19,11 +18,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import median
 
 import torch
 from mpi4py import MPI
+from processes import MPIRUN, on_ranks, tell, told
 
 from hpcnas.config import TC_RESNET8, Config
 from hpcnas.core.messages import Assignment
@@ -40,7 +39,6 @@ from hpcnas.runtime.launch import run_program
 from hpcnas.runtime.trainer import TrialRunner
 from hpcnas.search import search
 
-MPIRUN = Path(__file__).parent.parent / "tools" / "mpirun.sh"
 LONG = ["search.max_trials=6", "training.epochs=12", "stopping.name=none"]
 TINY = ["training.epochs=1", "stopping.name=none"]
 MODELS = {
@@ -62,7 +60,7 @@ def main() -> None:
     if arguments.rank:
         watched(arguments.rank, rest)
         return
-    bare = measured([sys.executable, __file__, "--rank", "steps"])
+    (bare,) = told([sys.executable, __file__, "--rank", "steps"])
     print("| what | is |\n|---|---|")
     for name, (memory_ms, whole_ms) in bare["steps"].items():
         print(f"| step with its input / on one batch in memory, {name} | {whole_ms / memory_ms:.2f} ({whole_ms:.1f} ms) |")
@@ -83,25 +81,16 @@ def main() -> None:
     print(f"| start to the first step of {arguments.ranks} ranks / to `import torch` | {first / torch_s:.2f} ({first:.1f} s) |")
 
 
-def measured(command: list[str | Path]) -> dict:
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    figures = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("FIGURE ")]
-    if done.returncode or not figures:
-        sys.exit(done.stderr[-2000:])
-    return figures[0]
-
-
 def searched(what: str, settings: list[str]) -> dict:
     changes = [part for setting in settings for part in ("--set", setting)]
     with tempfile.TemporaryDirectory() as folder:
-        command = [MPIRUN, "-np", "2", sys.executable, __file__, "--rank", what, "--run", f"{folder}/run", *changes]
-        return measured(command)
+        return told(on_ranks(2, __file__, "--rank", what, "--run", f"{folder}/run", *changes))[0]
 
 
 def until_first_step(ranks: int) -> float:
     """Seconds from the command to the moment at which the last worker begins to train."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [MPIRUN, "-np", str(ranks), sys.executable, __file__, "--rank", "first", "--run", f"{folder}/run"]
+        command = on_ranks(ranks, __file__, "--rank", "first", "--run", f"{folder}/run")
         start = time.perf_counter()
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -182,7 +171,7 @@ def watched(what: str, arguments: list[str]) -> None:
     def program(world: MPI.Comm, argv: list[str]) -> int:
         status = search(world, argv)
         if world.rank == 1:
-            print("FIGURE " + json.dumps({"trials": LOG.trials}), flush=True)
+            tell({"trials": LOG.trials})
         return status
 
     run_program(program, arguments)
@@ -231,7 +220,7 @@ def steps(rounds: int = 9) -> None:
                 model = build_model(spell(text, BLOCK_TYPES), around, 0)
                 took[kind].append(epoch_s(trainer, model) / trainer.steps_per_epoch * 1000)
         figures[name] = tuple(median(times) for times in took.values())
-    print("FIGURE " + json.dumps({"steps": figures, "megabytes": int(bare.stdout) / 1024}))
+    tell({"steps": figures, "megabytes": int(bare.stdout) / 1024})
 
 
 def epoch_s(trainer: Trainer, model: torch.nn.Module) -> float:
