@@ -8,7 +8,7 @@ Three settings to choose from a few values each, a random score, each used as it
 evolution, its pickle), DeepHyper (mpi4py, random search, results in rank 0's memory), Optuna (processes, random sampler,
 journal file), Ray Tune (as many trials at a time as ranks, actors used again). Prints a Markdown table: completed trials a
 second, CPU milliseconds of a trial over all processes (not of Ray, whose processes are its own), and with an objective the
-share of time that those who run trials were not in it. What is not installed is left out, and said.
+share of time that workers spent outside it. What is not installed is left out, and said.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mpi4py import MPI
-from processes import ProgramFailed, on_ranks, tell, told
+from processes import ProgramFailed, hear, on_ranks, tell
 
 SCRIPT = Path(__file__).resolve()
 CHOICES = tuple(f"{kind}{width}" for kind in ("dense", "conv", "gru") for width in (8, 16, 32, 64))
@@ -72,13 +72,13 @@ def measured(peer: str, ranks: int, arguments: argparse.Namespace) -> str:
         own = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         command = [sys.executable, SCRIPT, *own] if peer == "ray" else on_ranks(ranks, SCRIPT, *own)
         try:
-            figures = told(command, cwd=folder, timeout=600)
+            figures = hear(command, cwd=folder, timeout=600)
         except ProgramFailed as error:
             return f"failed: {str(error).splitlines()[-1][:80]} | | "
     took = max(figure["took_s"] for figure in figures)
     cpu, trials, busy, workers = (sum(figure[name] for figure in figures) for name in ("cpu_s", "trials", "busy_s", "workers"))
     idle = f"{1 - busy / (took * workers):.1%}" if arguments.objective_ms else ""
-    return f"{trials / took:.0f} | {1000 * cpu / trials:.2f} | {idle}"
+    return f"{trials / took:.0f} | {f'{1000 * cpu / trials:.2f}' if cpu else ''} | {idle}"
 
 
 class Meter:
@@ -128,12 +128,11 @@ def deephyper(trials: int, ranks: int, objective: Objective) -> dict:
 
     evaluator = MPICommEvaluator(partial(timed, objective), storage=MemoryStorage())
     world.Barrier()
-    meter, busy_s = Meter(), 0.0
+    meter = Meter()
     with evaluator:
         if evaluator.is_master:
             found = RandomSearch(problem).search(evaluator, max_evals=trials)
-            busy_s = float(found["m:busy_s"].sum())
-            return meter.figure(len(found), busy_s, ranks - 1)
+            return meter.figure(len(found), float(found["m:busy_s"].sum()), ranks - 1)
     return meter.figure(0, 0.0, 0)
 
 
@@ -186,7 +185,7 @@ def ray(trials: int, ranks: int, objective: Objective) -> dict:
     )
     meter = Meter()
     found = tuner.fit()
-    return meter.figure(len(found), sum(result.metrics["busy_s"] for result in found), ranks) | {"cpu_s": float("nan")}
+    return meter.figure(len(found), sum(result.metrics["busy_s"] for result in found), ranks) | {"cpu_s": 0}
 
 
 PEERS = {"propulate": propulate, "deephyper": deephyper, "optuna": optuna, "ray": ray}

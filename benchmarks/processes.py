@@ -19,13 +19,16 @@ class ProgramFailed(Exception):
 
 
 def tell(figure: Any) -> None:
-    """Of every rank by itself, whom it may not be possible to ask later: ranks leave when their work is done."""
+    """Print a figure for ``hear``; each rank for itself, since others may have left."""
     print(_MARK + json.dumps(figure), flush=True)
 
 
-def told(command: Sequence[str | Path], **how: Any) -> list[Any]:
+def hear(command: Sequence[str | Path], **options: Any) -> list[Any]:
     """What the processes of ``command``, with one thread each, told; raises ProgramFailed."""
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **how)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **options)
+    except subprocess.TimeoutExpired as late:
+        raise ProgramFailed(f"not done after {late.timeout:.0f} s") from late
     figures = [json.loads(line.removeprefix(_MARK)) for line in done.stdout.splitlines() if line.startswith(_MARK)]
     if done.returncode or not figures:
         raise ProgramFailed(done.stderr.strip()[-2000:] or f"status {done.returncode}, and not a word")

@@ -2,10 +2,10 @@
 
     tools/with_env.sh .venv tools/mpirun.sh -np 2 python benchmarks/steps.py [--rounds 20] [--steps 20]
 
-Small models of about 10k, 100k and 1M parameters on 40 x 98 features, 32 examples a rank, one thread a rank. Two ways are taken
-in turns, ``--steps`` steps each, so that both see the same machine; the medians over the rounds are compared. Prints a Markdown
-table: milliseconds a step in plain torch (both ranks at once, each for itself), and ratios: a group of one to plain torch, a
-group of two to DDP with gloo. Groups of one go first: once Horovod is up, its thread wakes a thousand times a second.
+Small models of about 10k, 100k and 1M parameters on 40 x 98 features, 32 examples a rank, one thread a rank. The ways are taken
+in turns, ``--steps`` steps each, so that all see the same machine; Horovod, whose thread wakes a thousand times a second, is
+up in its own turns alone; the medians over the rounds are compared. Prints a Markdown table: milliseconds a step in plain torch
+(both ranks at once, each for itself), and ratios: a group of one to plain torch, a group of two to DDP with gloo.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import argparse
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from statistics import median
 
 import torch
@@ -23,12 +24,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from hpcnas.nn.group import Group
 from hpcnas.runtime.channel import Pulse
 from hpcnas.runtime.groups import make_group
 
 WIDTHS = {"10k": (16, 16), "100k": (256, 256), "1M": (256, 1900)}
 CLIP = 5.0
+WARMING_UP = 3
+"""Steps of each turn that do not count."""
+Way = Callable[[], AbstractContextManager[Callable[[], None]]]
+"""Begins a turn with a model of its own; within, a step of its training."""
 
 
 def main() -> None:
@@ -39,34 +43,33 @@ def main() -> None:
     world = MPI.COMM_WORLD
     torch.set_num_threads(1)
     open_torch_world(world)
-    one = make_group(MPI.COMM_SELF, Pulse())
-    alone = {name: in_turns(world, arguments, plain(widths), grouped(widths, one)) for name, widths in WIDTHS.items()}
-    two = make_group(world, Pulse())
-    both = {name: in_turns(world, arguments, distributed(widths), grouped(widths, two)) for name, widths in WIDTHS.items()}
     if world.rank == 0:
         print("| parameters | plain torch | group of one / plain | group of two | DDP, gloo | group of two / DDP |")
         print("|---|---|---|---|---|---|")
-        for name in WIDTHS:
-            (torch_ms, one_ms), (ddp_ms, two_ms) = alone[name], both[name]
+    for name, widths in WIDTHS.items():
+        ways = [plain(widths), grouped(widths, MPI.COMM_SELF), distributed(widths), grouped(widths, world)]
+        torch_ms, one_ms, ddp_ms, two_ms = in_turns(world, arguments, ways)
+        if world.rank == 0:
             print(
                 f"| {name} | {torch_ms:.2f} ms | {one_ms / torch_ms:.3f} | {two_ms:.2f} ms | {ddp_ms:.2f} ms | "
                 f"{two_ms / ddp_ms:.2f} |",
                 flush=True,
             )
-    two.close()
     torch.distributed.destroy_process_group()
 
 
-def in_turns(world: MPI.Comm, arguments: argparse.Namespace, *ways: Callable[[], None]) -> list[float]:
+def in_turns(world: MPI.Comm, arguments: argparse.Namespace, ways: list[Way]) -> list[float]:
     """Milliseconds a step of each way."""
     took: list[list[float]] = [[] for _ in ways]
-    for round_ in range(arguments.rounds + 1):
-        for step, times in zip(ways, took, strict=True):
-            world.Barrier()
-            start = time.perf_counter()
-            for _ in range(arguments.steps):
-                step()
-            if round_:  # the first is for warming up
+    for _ in range(arguments.rounds):
+        for way, times in zip(ways, took, strict=True):
+            with way() as step:
+                for _ in range(WARMING_UP):
+                    step()
+                world.Barrier()
+                start = time.perf_counter()
+                for _ in range(arguments.steps):
+                    step()
                 times.append((time.perf_counter() - start) / arguments.steps * 1000)
     return [median(times) for times in took]
 
@@ -99,12 +102,12 @@ def adam(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), 1e-3)
 
 
-def plain(widths: tuple[int, int]) -> Callable[[], None]:
-    return in_torch(dense(widths))
+def plain(widths: tuple[int, int]) -> Way:
+    return lambda: nullcontext(in_torch(dense(widths)))
 
 
-def distributed(widths: tuple[int, int]) -> Callable[[], None]:
-    return in_torch(DistributedDataParallel(dense(widths)))
+def distributed(widths: tuple[int, int]) -> Way:
+    return lambda: nullcontext(in_torch(DistributedDataParallel(dense(widths))))
 
 
 def in_torch(model: nn.Module) -> Callable[[], None]:
@@ -120,16 +123,21 @@ def in_torch(model: nn.Module) -> Callable[[], None]:
     return step
 
 
-def grouped(widths: tuple[int, int], group: Group) -> Callable[[], None]:
-    model, (x, y) = dense(widths), examples()
-    optimizer = group.wrap(adam(model), model)
+def grouped(widths: tuple[int, int], comm: MPI.Comm) -> Way:
+    @contextmanager
+    def way() -> Iterator[Callable[[], None]]:
+        group, model, (x, y) = make_group(comm, Pulse()), dense(widths), examples()
+        optimizer = group.wrap(adam(model), model)
 
-    def step() -> None:
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        group.step(optimizer, model, CLIP)
+        def step() -> None:
+            optimizer.zero_grad()
+            cross_entropy(model(x), y).backward()
+            group.step(optimizer, model, CLIP)
 
-    return step
+        yield step
+        group.close()
+
+    return way
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from mpi4py import MPI
-from processes import on_ranks, tell, told
+from processes import hear, on_ranks, tell
 
 from hpcnas import config as configuration
 from hpcnas.core.inheritance import NoInheritance
@@ -82,7 +82,7 @@ def main() -> None:
 def measured(what: str, ranks: int, arguments: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as folder:
         own = [f"--{name}={value}" for name, value in (("trials", arguments.trials), ("objective-ms", arguments.objective_ms))]
-        figures = told(on_ranks(ranks, __file__, "--rank", what, "--run", folder, *own))
+        figures = hear(on_ranks(ranks, __file__, "--rank", what, "--run", folder, *own))
         assert len(figures) == ranks, figures
         took, cpu = max(figure["took_s"] for figure in figures), sum(figure["cpu_s"] for figure in figures)
         row = f"{what} | {arguments.trials / took:.0f} | {1000 * cpu / arguments.trials:.2f} | "

@@ -22,7 +22,7 @@ from statistics import median
 
 import torch
 from mpi4py import MPI
-from processes import MPIRUN, on_ranks, tell, told
+from processes import MPIRUN, hear, on_ranks, tell
 
 from hpcnas.config import TC_RESNET8, Config
 from hpcnas.core.messages import Assignment
@@ -60,7 +60,7 @@ def main() -> None:
     if arguments.rank:
         watched(arguments.rank, rest)
         return
-    (bare,) = told([sys.executable, __file__, "--rank", "steps"])
+    (bare,) = hear([sys.executable, __file__, "--rank", "steps"])
     print("| what | is |\n|---|---|")
     for name, (memory_ms, whole_ms) in bare["steps"].items():
         print(f"| step with its input / on one batch in memory, {name} | {whole_ms / memory_ms:.2f} ({whole_ms:.1f} ms) |")
@@ -84,7 +84,7 @@ def main() -> None:
 def searched(what: str, settings: list[str]) -> dict:
     changes = [part for setting in settings for part in ("--set", setting)]
     with tempfile.TemporaryDirectory() as folder:
-        return told(on_ranks(2, __file__, "--rank", what, "--run", f"{folder}/run", *changes))[0]
+        return hear(on_ranks(2, __file__, "--rank", what, "--run", f"{folder}/run", *changes))[0]
 
 
 def until_first_step(ranks: int) -> float:

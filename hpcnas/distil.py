@@ -28,7 +28,7 @@ from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.losses import Distillation, LabelLoss, Objective
 from hpcnas.runtime.conduct import conduct, set_up
-from hpcnas.runtime.launch import on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.launch import on_every_rank, on_first_rank, run_program, set_up_logging
 from hpcnas.runtime.models import Library
 from hpcnas.runtime.plan import final_plan
 from hpcnas.runtime.walltime import add_time_limit, job_end
@@ -53,7 +53,7 @@ def distil(world: MPI.Comm, argv: Sequence[str]) -> int:
             logger.info("%s: the student is complete already; remove %s to train another", run.root, run.student.root)
         return 0
     corpus = set_up(world, config)
-    teachers = ensemble_file.load(run.ensemble_file).members
+    teachers = on_every_rank(world, lambda: ensemble_file.load(run.ensemble_file)).members
 
     def objective(trial: Trial, smoothing: float, stage: Stage, library: Library) -> Objective:
         if trial.proposal.mutation == "control":

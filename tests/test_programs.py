@@ -201,9 +201,10 @@ def test_bad_input_gets_one_line_and_status_2(mpirun, tiny, tmp_path, arguments,
     assert message in done.output and "Traceback" not in done.output
 
 
-def test_bad_input_ends_all_ranks(mpirun, tiny, tmp_path):
-    done = mpirun(3, "hpcnas.search", *tiny, "--run", str(tmp_path / "run"), "--set", "training.epochs=0")
-    assert done.returncode == 2 and done.output.count("ConfigError") == 1, done.output
+@pytest.mark.parametrize(("arguments", "message"), [(["--set", "training.epochs=0"], "ConfigError"), (["--epochs"], "error:")])
+def test_bad_input_ends_all_ranks(mpirun, tiny, tmp_path, arguments, message):
+    done = mpirun(3, "hpcnas.search", *tiny, "--run", str(tmp_path / "run"), *arguments)
+    assert done.returncode == 2 and done.output.count(message) == 1, done.output
 
 
 def test_weights_that_vanish_end_the_job_instead_of_hanging_it(mpirun, tiny, tmp_path):

@@ -4,13 +4,13 @@
 #   tools/build_horovod.sh            builds once (minutes), afterwards from the wheel cache (seconds)
 #
 # For a virtual environment, conda and cluster modules alike: the MPI is the one whose mpicxx comes first on PATH.
-# Needs there: torch, mpi4py and a C++ compiler. Horovod's source is PyPI's, but for the statuses of four MPI calls, which it did
-# not look at: a rank whose mate died within one of them crashed on what had never come.
+# Needs there: torch, mpi4py and a C++ compiler. Horovod's source is PyPI's but for four MPI calls of a group's first rank, whose
+# statuses it ignores: when a mate died, it read lengths that had never come and crashed. Hence the version's +checked.
 #   HOROVOD_GPU_OPERATIONS=NCCL   for groups of several GPUs: gradients go from GPU to GPU (Horovod's own variables hold)
 #   HPCNAS_WHEELS   where built wheels are kept (default ~/.cache/hpcnas/wheels)
 set -euo pipefail
 
-version=0.28.1
+version=0.28.1 local=checked
 python=${PYTHON:-python}
 cache=${HPCNAS_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/hpcnas/wheels}
 
@@ -36,7 +36,7 @@ standard = 20 if release >= (2, 12) else 17 if release >= (2, 1) else 14
 print(f"torch{torch_key}-{mpi}-{sys.implementation.cache_tag}-{sys.platform}-{platform.machine()}", standard)
 PY
 ) || fail "needs torch and mpi4py in $python"
-folder=$cache/horovod-$version-checked-$key${HOROVOD_GPU_OPERATIONS:+-$HOROVOD_GPU_OPERATIONS}
+folder=$cache/horovod-$version+$local-$key${HOROVOD_GPU_OPERATIONS:+-$HOROVOD_GPU_OPERATIONS}
 
 if ! ls "$folder"/horovod-*.whl >/dev/null 2>&1; then
     command -v cmake >/dev/null || "$python" -m pip install -qq 'cmake>=3.18,<4'
@@ -54,29 +54,33 @@ done
 exec "$(command -v "${CXX:-c++}")" "\$@"
 SH
     chmod +x "$work/c++"
-    "$python" -m pip download -qq --no-deps --no-build-isolation --no-binary horovod -d "$work" "horovod==$version"
-    tar -C "$work" -xzf "$work/horovod-$version.tar.gz"
-    "$python" - "$work/horovod-$version/horovod/common/mpi/mpi_controller.cc" <<'PY'
-import re, sys
+    say "fetching $version"
+    "$python" -m pip download -qq --no-deps --no-build-isolation --no-binary horovod -d "$work" "horovod==$version" ||
+        fail "cannot fetch it; run this where there is internet: the wheel is kept in $cache"
+    "$python" - "$work" "$version" <<'PY'
+import re, sys, tarfile
+from pathlib import Path
 
-with open(sys.argv[1], "r+") as file:
-    checked, count = re.subn(
-        r"^  (MPI_(?:Gatherv?|Bcast)\([^;]*\));",
-        r'  if (\1 != MPI_SUCCESS) throw std::runtime_error("a mate is gone");',
-        file.read(),
-        flags=re.MULTILINE,
-    )
-    assert count == 4, f"{count} unchecked MPI calls"
-    file.seek(0)
-    file.write(checked)
-    file.truncate()
+work, version = Path(sys.argv[1]), sys.argv[2]
+with tarfile.open(work / f"horovod-{version}.tar.gz") as source:
+    source.extractall(work, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+controller = work / f"horovod-{version}/horovod/common/mpi/mpi_controller.cc"
+checked, count = re.subn(
+    r"^  ((MPI_(?:Gatherv?|Bcast))\([^;]*\));",
+    r'  if (\1 != MPI_SUCCESS) throw std::runtime_error("\2 failed");',
+    controller.read_text(),
+    flags=re.MULTILINE,
+)
+if count != 4:
+    sys.exit(f"horovod: {count} MPI calls without a look at their status where there should be 4")
+controller.write_text(checked)
 PY
     say "building $version for $key with C++$standard (once; about 4 minutes on 2 cores)"
     # The rpath is <prefix>/lib, seen from <prefix>/lib/python3.x/site-packages/horovod/torch.
     env CXX="$work/c++" LDFLAGS="${LDFLAGS:-} -Wl,-rpath,'\$ORIGIN/../../../..'" \
         MAKEFLAGS="${MAKEFLAGS_HOROVOD:--j$(nproc 2>/dev/null || echo 2)}" \
         HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_MPI=1 HOROVOD_WITHOUT_GLOO=1 \
-        HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_MXNET=1 \
+        HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_LOCAL_VERSION=$local \
         "$python" -m pip wheel -v --no-deps --no-build-isolation --no-cache-dir \
         -w "$work/out" "$work/horovod-$version" >"$work/log" 2>&1 &
     build=$! started=$SECONDS shown=-

@@ -5,7 +5,6 @@ Requests to rank 0 share one tag, so that a rank's words arrive in the order in 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,12 +81,11 @@ def forget(comm: MPI.Comm, source: int, tag: int) -> None:
         message.recv()
 
 
-def meet(comm: MPI.Comm, limit_s: float = math.inf) -> bool:
-    """A barrier that sleeps; whether all came, for ``limit_s`` seconds at most."""
+def meet(comm: MPI.Comm) -> None:
+    """A barrier that sleeps."""
     request, backoff = comm.Ibarrier(), Backoff(longest=0.05)
-    while not (all_came := request.Test()) and backoff.wait() < limit_s:
-        pass
-    return all_came
+    while not request.Test():
+        backoff.wait()
 
 
 class Pulse:

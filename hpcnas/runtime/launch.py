@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from mpi4py import MPI
 from tqdm import tqdm
@@ -24,18 +26,17 @@ EXIT_USER_ERROR = 2
 EXIT_SUSPENDED = 75
 """EX_TEMPFAIL: the job was asked to end before the run was complete; the same command with --resume goes on."""
 _PARTING_S = 20.0
-"""So long a rank waits for the others before it leaves."""
+"""So long a rank waits at most for the others as it leaves."""
 
 T = TypeVar("T")
 
 
 def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequence[str] | None) -> None:
-    """Run ``program(world, arguments)`` on every rank and exit with the status it returns.
+    """Run ``program(world, arguments)`` on every rank; rank 0 exits with the status that it returns.
 
     An HpcnasError that all ranks raise becomes one line from rank 0 and status 2; any other exception on any rank ends the
-    whole job at once, since the other ranks may be waiting in a collective.
-
-    Rank 0 alone leaves with a status that is not 0: several at once now and then leave Open MPI 5's mpirun waiting for ever.
+    whole job at once, since the other ranks may be waiting in a collective. The other ranks exit with 0: several that exit with
+    another status at once now and then leave Open MPI 5's mpirun waiting for ever.
     """
     with abort_on_error(MPI.COMM_WORLD):
         world = MPI.COMM_WORLD.Dup()
@@ -46,22 +47,27 @@ def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequenc
             if world.rank == 0:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             status = EXIT_USER_ERROR
+        except SystemExit as end:  # of argparse, on all ranks
+            status = int(end.code or 0)
         sys.stdout.flush()
         sys.stderr.flush()
         own_status = status if world.rank == 0 else 0
         if is_fault_tolerant():
-            _part(world)
-            os._exit(own_status)
+            _part(world, own_status)
     sys.exit(own_status)
 
 
-def _part(world: MPI.Comm) -> None:
-    """Leave none behind in a collective, who would take that for a death, and end MPI unless it would wait for the dead."""
+def _part(world: MPI.Comm, status: int) -> NoReturn:
+    """Leave together: who is still in a collective takes another's leaving for a death. MPI is ended unless a rank is lost, for
+    which it might wait."""
+    deadline = threading.Timer(_PARTING_S, os._exit, [status])  # one may die at this moment
+    deadline.daemon = True
+    deadline.start()
     with suppress(MPI.Exception, GroupLost):
         look_for_losses(world)
-        if meet(world, _PARTING_S):
-            signal.alarm(round(_PARTING_S))  # for one that dies at this moment
-            MPI.Finalize()
+        meet(world)
+        ctypes.CDLL(MPI.__file__).MPI_Finalize()  # mpi4py's own would hold up the deadline
+    os._exit(status)
 
 
 @contextmanager
@@ -69,8 +75,6 @@ def abort_on_error(comm: MPI.Comm) -> Iterator[None]:
     """End all ranks if one of them leaves by an exception."""
     try:
         yield
-    except SystemExit:
-        raise
     except BaseException as error:
         what = traceback.format_exc() if not isinstance(error, AloneError) else f"{error}\n"
         print(f"rank {comm.rank} of {comm.size} on {socket.gethostname()}:\n{what}", file=sys.stderr, end="", flush=True)

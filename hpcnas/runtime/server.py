@@ -58,6 +58,8 @@ class Server:
         self._waiting: deque[int] = deque()
         """Groups whose question has no answer yet."""
         self._sending: dict[int, list[MPI.Request]] = {}
+        self._home: set[int] = set()
+        """Ranks that have said their last word."""
         self._unreachable: set[int] = set()
         """Given up, but as far as MPI knows not dead: stopped, perhaps, or on a node that does not answer."""
         self._settled = self._looked = time.monotonic()
@@ -91,12 +93,12 @@ class Server:
         for rank in left:
             self._send(rank, PLACE, Leave(status))
         deadline, backoff = time.monotonic() + _FAREWELL_S, Backoff()
-        while left - self._roster.lost and time.monotonic() < deadline:
+        while left - self._roster.lost - self._home and time.monotonic() < deadline:
             heard = self._hear()
-            left -= {rank for rank, message in heard if isinstance(message, Gone)}
+            self._home.update(rank for rank, message in heard if isinstance(message, Gone))
             if not heard:
                 backoff.wait()
-        if behind := (left - self._roster.lost) | self._unreachable:
+        if behind := (left - self._roster.lost - self._home) | self._unreachable:
             logger.warning("rank(s) %s do not answer; the job is ended without them", _ranks(behind))
             self._world.Abort(status)  # mpirun would wait for them
 
@@ -123,7 +125,7 @@ class Server:
                 raise
             dead = groups.lost_ranks(self._world)
             self._unreachable -= dead
-            for rank in dead - self._roster.lost:
+            for rank in dead - self._roster.lost - self._home:
                 logger.warning("rank %d is gone", rank)
                 self._broken(self._roster.lose(rank), f"rank {rank} is gone")
         return heard

@@ -77,11 +77,9 @@ class Worker:
             return self._serve(warden)
         warden.start()
         try:
-            status = self._serve(warden)
-            warden.dismiss()
-            return status
+            return self._serve(warden)
         except MPI.Exception:  # what it says to other ranks fails in its group, and is dealt with there
-            leave_orphaned()
+            leave_orphaned(self._world)
 
     def _serve(self, warden: Warden) -> int:
         while isinstance(order := receive(self._world, 0, PLACE, backoff=Backoff(longest=0.05)), Form):
@@ -93,6 +91,7 @@ class Worker:
             self._train(order, pulse)
             pulse.is_waiting = True
         assert isinstance(order, Leave)
+        warden.dismiss()
         self._world.send(Gone(), dest=0, tag=REQUEST)
         return order.status
 
@@ -141,7 +140,7 @@ class Warden(threading.Thread):
             try:
                 message = self._control.improbe(0, CONTROL)
             except MPI.Exception:
-                leave_orphaned()
+                leave_orphaned(self._control)
             if message is not None and self._is_meant(*message.recv()):
                 logger.warning("this rank hangs: it ends itself")
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -149,14 +148,16 @@ class Warden(threading.Thread):
     def dismiss(self) -> None:
         """The rank was sent home: rank 0 may be gone before it, and MPI ends."""
         self._dismissed.set()
-        self.join()
+        if self.is_alive():
+            self.join()
 
     def _is_meant(self, order: str, group: int) -> bool:
         own, pulse = self.duty
         return order == END or (group == own and not pulse.is_waiting)
 
 
-def leave_orphaned() -> NoReturn:
-    """End a rank whose rank 0 is gone."""
+def leave_orphaned(comm: MPI.Comm) -> NoReturn:
+    """End a rank whose rank 0 is gone; the first of those that are left says so to mpirun (see ``launch.run_program``)."""
     logger.warning("rank 0 is gone; the same command with --resume goes on")
-    os._exit(EXIT_SUSPENDED)
+    left = set(range(1, comm.size)) - groups.lost_ranks(comm)
+    os._exit(EXIT_SUSPENDED if comm.rank == min(left) else 0)
