@@ -85,7 +85,8 @@ def launcher(environment: Mapping[str, str]) -> list[str]:
             f"--cpus-per-task={cpus}",
             "--kill-on-bad-exit=1",
             # Slurm's PMIx and the MPI's are seldom of one age, and then shared memory of the one means nothing to the other.
-            *("env", "-u", "PMIX_GDS_MODULE", "PMIX_MCA_gds=hash"),
+            # Waiting for a mate: as in mpirun.sh.
+            *("env", "-u", "PMIX_GDS_MODULE", "PMIX_MCA_gds=hash", "OMPI_MCA_mpi_yield_when_idle=1"),
         ]
     return [str(Path(__file__).with_name("mpirun.sh")), *(["-np", ranks] if ranks else [])]
 
