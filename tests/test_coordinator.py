@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from helpers import SPACE, completed, trial
@@ -9,7 +10,7 @@ from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import MAX_ATTEMPTS, Coordinator, SearchConfig
 from hpcnas.core.errors import ArchitectureError, ConfigError
 from hpcnas.core.inheritance import Parent
-from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
+from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.stopping import Asha, Median
 from hpcnas.core.strategies import Finals, Incremental, RandomSearch
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
@@ -41,6 +42,35 @@ def test_a_result_buys_the_group_its_next_trial():
     second = coordinator.handle(Ready(group=0, result=completed(first.trial.id, 0.9)))
     assert (first.trial.id, second.trial.id) == (0, 1)
     assert [type(e) for e in events] == [Trial, Result, Trial]
+
+
+def test_a_trial_that_is_chosen_ahead_is_begun_when_the_one_before_is_back():
+    events = []
+    coordinator = make(events, max_trials=2)
+    first = coordinator.handle(Ready(0)).trial
+    second = coordinator.handle(Ahead(0)).trial
+    assert coordinator.running == 2 and coordinator.handle(Ready(0, completed(first.id, 0.9))) is None, "it was answered before"
+    assert coordinator.running == 1 and [type(e) for e in events] == [Trial, Trial, Result]
+    assert coordinator.handle(Ahead(0)) is None, "there are no more"
+    assert isinstance(coordinator.handle(Ready(0, completed(second.id, 0.1))), Stop) and coordinator.finished
+
+
+def test_nothing_is_chosen_ahead_of_the_end_of_a_job():
+    coordinator = make([])
+    coordinator.handle(Ready(0))
+    coordinator.suspended = True
+    assert coordinator.handle(Ahead(0)) is None and isinstance(coordinator.handle(Ready(0, completed(0, 0.9))), Stop)
+
+
+def test_a_lost_group_gives_back_what_was_chosen_ahead_as_it_was():
+    coordinator = make([], max_trials=2)
+    first, second = coordinator.handle(Ready(0)).trial, coordinator.handle(Ahead(0)).trial
+    assert coordinator.lose(0, "rank 3 is gone") == [first, second]
+    again, chosen = coordinator.handle(Ready(1)).trial, coordinator.handle(Ahead(1)).trial
+    assert (again, chosen) == (replace(first, attempt=2), second), "only the first has cost a group"
+    coordinator.handle(Ready(1, completed(again.id, 0.9)))
+    assert coordinator.lose(1, "rank 4 is gone") == [second]
+    assert coordinator.handle(Ready(2)).trial == replace(second, attempt=2)
 
 
 def test_the_search_ends_when_all_trials_are_back():
@@ -128,7 +158,8 @@ def test_an_architecture_that_cannot_be_built_is_recorded_as_failed_and_the_sear
 
     events = []
     coordinator = make(events, max_trials=20, measure=picky)
-    while isinstance(reply := coordinator.handle(Ready(0)), Assignment):
+    groups = count()
+    while isinstance(reply := coordinator.handle(Ready(next(groups))), Assignment):
         assert reply.trial.architecture.blocks[0].kind == "dense"
     failures = [e for e in events if isinstance(e, Result)]
     assert failures and all(f.state is TrialState.FAILED and f.error == "no grus today" for f in failures)
@@ -167,11 +198,11 @@ def test_the_trial_of_a_lost_group_is_given_out_again():
     coordinator = make(events, max_trials=1)
     first = coordinator.handle(Ready(0)).trial
     assert isinstance(coordinator.handle(Ready(1)), Wait)
-    assert coordinator.lose(0, "rank 3 is gone") == first
+    assert coordinator.lose(0, "rank 3 is gone") == [first]
     again = coordinator.handle(Ready(1)).trial
     assert (again.id, again.seed, again.attempt) == (first.id, first.seed, 2)
     coordinator.handle(Ready(1, completed(0, 0.5)))
-    assert coordinator.lose(1, "after the end") is None
+    assert coordinator.lose(1, "after the end") == []
     assert coordinator.finished and [type(e) for e in events] == [Trial, Trial, Result]
 
 
@@ -185,10 +216,21 @@ def test_a_trial_that_breaks_every_group_is_given_up_with_the_reason():
     assert coordinator.archive.results[0].error == "cut off 3 times, the last time: loss 2"
 
 
-def test_a_paused_trial_that_breaks_every_group_keeps_what_it_had_reached():
-    def paused(id_: int, score: float) -> Result:
-        return replace(completed(id_, score, curve=(score,)), state=TrialState.PAUSED)
+def paused(id_: int, score: float) -> Result:
+    return replace(completed(id_, score, curve=(score,)), state=TrialState.PAUSED)
 
+
+def test_a_paused_trial_that_was_chosen_ahead_waits_for_another_group():
+    before = Archive([e for i in range(9) for e in (trial(i, f"dense:units={8 + i}"), paused(i, i / 10))])
+    coordinator = make([], max_trials=9, archive=before, stopping=Asha())
+    first, second = coordinator.handle(Ready(0)), coordinator.handle(Ahead(0))
+    assert first.paused and second.paused
+    coordinator.lose(0, "it hangs")
+    assert {coordinator.handle(message).trial.id for message in (Ready(1), Ahead(1))} == {first.trial.id, second.trial.id}
+    assert all(result.state is TrialState.PAUSED for result in before.results.values())
+
+
+def test_a_paused_trial_that_breaks_every_group_keeps_what_it_had_reached():
     before = Archive([e for i in range(3) for e in (trial(i, f"dense:units={8 * 2**i}"), paused(i, i / 10))])
     coordinator = make([], max_trials=3, archive=before, stopping=Asha())
     for group in range(MAX_ATTEMPTS):

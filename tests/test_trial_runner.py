@@ -10,7 +10,7 @@ from test_training import CORPUS, OFF
 
 from hpcnas.core.budget import Budget
 from hpcnas.core.inheritance import NoInheritance, Parent
-from hpcnas.core.messages import Assignment, Progress, Verdict
+from hpcnas.core.messages import Ahead, Assignment, Progress, Verdict
 from hpcnas.core.space import spell
 from hpcnas.core.trial import Proposal, Result, Trial, TrialState
 from hpcnas.nn.augmentation import AugmentationConfig
@@ -44,6 +44,10 @@ class Script:
     def __init__(self, *verdicts: Verdict) -> None:
         self._verdicts = [*verdicts, Verdict.CONTINUE]
         self.heard: list[Progress] = []
+        self.announced: list[Ahead] = []
+
+    def announce(self, message: Ahead) -> None:
+        self.announced.append(message)
 
     def ask(self, message: Progress) -> Verdict:
         self.heard.append(message)
@@ -98,6 +102,15 @@ def test_a_running_trial_leaves_checkpoints_when_its_time_has_come(run, tmp_path
 
     run(trial(0), line=Look(), training={"checkpoint_s": 1e-9})
     assert seen == [False, True, True] and not stage.checkpoint(0).exists()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "times"), [(Verdict.CONTINUE, 1), (Verdict.PAUSE, 1), (Verdict.STOP, 1), (Verdict.SUSPEND, 0)]
+)
+def test_the_next_trial_is_asked_for_as_soon_as_the_end_is_known(run, verdict, times):
+    line = Script(verdict)
+    run(trial(0), line=line)
+    assert line.announced == [Ahead(0)] * times
 
 
 def test_a_paused_trial_goes_on_from_its_weights(run):

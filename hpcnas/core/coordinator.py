@@ -22,7 +22,7 @@ from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import Average
 from hpcnas.core.errors import ArchitectureError, ConfigError
 from hpcnas.core.inheritance import NoInheritance
-from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
+from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.metrics import OBJECTIVES
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping import NeverStop
@@ -113,8 +113,8 @@ class Coordinator:
         self._running: dict[int, _Running] = {}
         self._weights = {r.trial for r in self.archive.ranking if self.stored(r.trial)}
         self._sweep_at = 0
-        self._groups: dict[int, int] = {}
-        """Trial that each group has."""
+        self._groups: dict[int, list[int]] = {}
+        """Trials that each group has: the one that it trains and, chosen ahead, the one that it will."""
         self._left: list[Assignment] = []
         """Suspended in this job; a later one goes on with them."""
         self._began: set[int] = set()
@@ -137,28 +137,36 @@ class Coordinator:
         """Number of trials that groups have."""
         return len(self._running)
 
-    def handle(self, message: Ready | Progress) -> Assignment | Wait | Stop | Verdict:
-        """The reply to ``message``."""
+    def handle(self, message: Ready | Ahead | Progress) -> Assignment | Wait | Stop | Verdict | None:
+        """The reply to ``message``, if it has one."""
         if isinstance(message, Progress):
             return self._judge(message)
+        if isinstance(message, Ahead):
+            return reply if isinstance(reply := self._next(message.group), Assignment) else None
         if message.result is not None:
             self._take(message.result)
+        if chosen := self._groups.get(message.group):
+            self._running[chosen[0]].since = self.elapsed()
+            return None
         return self._next(message.group)
 
-    def lose(self, group: int, why: str) -> Trial | None:
-        """A group is no more; the trial that it had, if any, is given out again, unless it has cost too many groups."""
-        trial_id = self._groups.pop(group, None)
-        if trial_id is None:
-            return None
-        assignment = self._running.pop(trial_id).assignment
-        trial = assignment.trial
-        reasons = self._why.setdefault(trial_id, [])
+    def lose(self, group: int, why: str) -> list[Trial]:
+        """A group is no more; the trials that it had, which are returned, are given out again, unless the one that it trained
+        has cost too many groups."""
+        assignments = [self._running.pop(trial).assignment for trial in self._groups.pop(group, ())]
+        if assignments:
+            self._blame(assignments[0], why)
+        self._again.extend(given_back(chosen.trial) for chosen in assignments[1:] if not chosen.paused)
+        return [assignment.trial for assignment in assignments]
+
+    def _blame(self, assignment: Assignment, why: str) -> None:
+        """A group was lost with this trial."""
+        reasons = self._why.setdefault(assignment.trial.id, [])
         reasons.append(why)
         if not assignment.paused:
-            self._again.append(trial)
+            self._again.append(assignment.trial)
         elif len(reasons) >= MAX_ATTEMPTS:  # what it had reached still counts
-            self._add(replace(assignment.paused, state=TrialState.STOPPED, error=self._broken(trial_id)))
-        return trial
+            self._add(replace(assignment.paused, state=TrialState.STOPPED, error=self._broken(assignment.trial.id)))
 
     def _judge(self, progress: Progress) -> Verdict:
         running = self._running[progress.trial]
@@ -166,15 +174,18 @@ class Coordinator:
         if not self.suspended and took <= self.time_left():
             return self.stopping.judge(self.archive, progress)
         # Another epoch would not come to its end in this job.
-        self._groups.pop(self._running.pop(progress.trial).group)
+        self._release(progress.trial)
         self._left.append(running.assignment)
-        trial = running.assignment.trial
-        if trial.id not in self.archive.results:
-            self._add(replace(trial, attempt=trial.attempt - 1))  # leaving in good order is no failed attempt
+        if progress.trial not in self.archive.results:
+            self._add(given_back(running.assignment.trial))
         return Verdict.SUSPEND
 
+    def _release(self, trial: int) -> None:
+        """Its group has it no more."""
+        self._groups[self._running.pop(trial).group].remove(trial)
+
     def _take(self, result: Result) -> None:
-        self._groups.pop(self._running.pop(result.trial).group)
+        self._release(result.trial)
         before = self.archive.results.get(result.trial)
         self._add(result)
         if result.state.has_score:
@@ -195,7 +206,7 @@ class Coordinator:
             if assignment is None:
                 return Stop(self.ended) if self.ended and not self._running else Wait()
         self._began.add(group)
-        self._groups[group] = assignment.trial.id
+        self._groups.setdefault(group, []).append(assignment.trial.id)
         self._running[assignment.trial.id] = _Running(assignment, group, self.elapsed())
         return assignment
 
@@ -327,6 +338,11 @@ class Coordinator:
         wanted.update(mate for i in paused for mate in self._team(i))
         wanted.update(self.combiner.pool(self.archive))
         return wanted
+
+
+def given_back(trial: Trial) -> Trial:
+    """The trial as it was before it was handed out: that it was begun in vain, or not at all, is no failed attempt."""
+    return replace(trial, attempt=trial.attempt - 1)
 
 
 def unscored(trial: Trial, state: TrialState, cost: Cost, error: str) -> Result:

@@ -1,4 +1,4 @@
-"""What ranks say to each other. A leader always waits for one reply to one message.
+"""What ranks say to each other. A leader waits for one reply to each question, ``Ready`` or ``Progress``.
 
 Rank 0 forms groups of free ranks (``Form``) and, at the end, sends every rank home (``Leave``); in between leaders and the
 coordinator talk about trials.
@@ -18,6 +18,14 @@ class Ready:
 
     group: int
     result: Result | None = None
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Leader to coordinator: the trial is about to end, and only its last validation and its weights are to come. Answered by
+    the next ``Assignment`` or not at all; if it is, so is the ``Ready`` that follows."""
+
+    group: int
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from mpi4py import MPI
 
 from hpcnas.core.coordinator import Coordinator
-from hpcnas.core.messages import Alive, Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.messages import Ahead, Alive, Assignment, Progress, Ready, Stop, Verdict
 
 REQUEST, REPLY, ORDER, PLACE, CONTROL = 1, 2, 3, 4, 5
 """To rank 0; its answer to a leader; leader to members; rank 0 to a worker without a group; rank 0 to a worker's warden."""
@@ -123,6 +123,12 @@ class LeaderChannel:
         self._world, self._pulse, self._look = world, pulse, look
         self._usual_s = 0.0
         """How long the last answer took."""
+        self._announcing = MPI.REQUEST_NULL
+
+    def announce(self, message: Ahead) -> None:
+        """Say so, and go on; what comes of it answers the next question."""
+        self._announcing.Wait()
+        self._announcing = self._world.isend(message, dest=0, tag=REQUEST)
 
     def ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
         sending = self._world.isend(message, dest=0, tag=REQUEST)  # a plain send spins until rank 0 comes to look
@@ -140,6 +146,9 @@ class LocalChannel:
 
     def __init__(self, coordinator: Coordinator, settle: Callable[[], None]) -> None:
         self._coordinator, self._settle = coordinator, settle
+
+    def announce(self, message: Ahead) -> None:
+        """There is nothing to be gained: an answer takes no time."""
 
     def ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
         reply = self._coordinator.handle(message)

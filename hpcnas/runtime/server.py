@@ -11,7 +11,7 @@ from typing import Any
 from mpi4py import MPI
 
 from hpcnas.core.coordinator import Coordinator
-from hpcnas.core.messages import Alive, Form, Free, Gone, Leave, Progress, Ready, Stop, Wait
+from hpcnas.core.messages import Ahead, Alive, Form, Free, Gone, Leave, Progress, Ready, Stop, Wait
 from hpcnas.core.roster import ClusterConfig, Roster
 from hpcnas.runtime import groups
 from hpcnas.runtime.channel import CONTROL, PLACE, REPLY, REQUEST, Backoff, arrived
@@ -138,12 +138,14 @@ class Server:
         if group is None:
             return  # of a group that is no more
         self._roster.hear(group)
-        if isinstance(message, (Ready, Progress)):
+        if isinstance(message, Ahead) and self._waiting:
+            return  # first come those that have nothing to do
+        if isinstance(message, (Ready, Ahead, Progress)):
             yield from self._reply(group, message)
         else:
             assert isinstance(message, Alive), message
 
-    def _reply(self, group: int, message: Ready | Progress) -> Iterable[tuple[int, Any]]:
+    def _reply(self, group: int, message: Ready | Ahead | Progress) -> Iterable[tuple[int, Any]]:
         leader = self._roster.groups[group].ranks[0]
         answer = self._coordinator.handle(message)
         if isinstance(answer, Wait):
@@ -152,7 +154,8 @@ class Server:
             return
         if isinstance(answer, Stop):
             self._roster.rest(group)
-        yield leader, answer
+        if answer is not None:
+            yield leader, answer
 
     def _ask_again(self) -> Iterable[tuple[int, Any]]:
         """Questions that had no answer, until one still has none."""
@@ -172,8 +175,8 @@ class Server:
         if group is not None:
             if not self._goes_on:
                 self._end_job(f"group {group.number} is lost: {why}")
-            trial = self._coordinator.lose(group.number, why)
-            what = f"; trial {trial.id} is given out again" if trial else ""
+            trials = self._coordinator.lose(group.number, why)
+            what = "".join(f"; trial {trial.id} is given out again" for trial in trials)
             logger.warning("group %d (rank(s) %s) is lost: %s%s", group.number, _ranks(group.ranks), why, what)
         self._form()
 

@@ -13,7 +13,7 @@ from hpcnas.core import metrics
 from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import unscored
 from hpcnas.core.errors import ArchitectureError, TrialError
-from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
 from hpcnas.core.tuning import OF_AUGMENTATION
 from hpcnas.nn.augmentation import AugmentationConfig
@@ -91,11 +91,14 @@ class TrialRunner:
             labels = trainer.corpus.validation.labels
             state = TrialState.COMPLETED
             for steps in trainer.train(model, optimizer, trial.seed, len(so_far.curve), objective):  # noqa: B007 wanted behind
+                is_last = len(so_far.curve) + 1 == trainer.config.epochs
+                if is_last:
+                    self._announce_the_end()
                 logits = trainer.evaluate(model, trainer.corpus.validation)
                 together = (logits + mates.sum(0)) / (1 + len(mates))
                 curve = (*so_far.curve, self.metric(together, labels))
                 so_far = replace(so_far, curve=curve, seconds=time.monotonic() - start)
-                if len(curve) == trainer.config.epochs:
+                if is_last:
                     break
                 verdict = self._ask(Progress(trial.id, curve))
                 is_due = 0 < trainer.config.checkpoint_s <= time.monotonic() - saved
@@ -105,6 +108,7 @@ class TrialRunner:
                 if verdict is Verdict.SUSPEND:
                     return None
                 if verdict is not Verdict.CONTINUE:
+                    self._announce_the_end()
                     state = TrialState.PAUSED if verdict is Verdict.PAUSE else TrialState.STOPPED
                     break
             self._store(trial, model, logits)
@@ -153,6 +157,11 @@ class TrialRunner:
     def _ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
         """The coordinator's answer to the leader's message, on every rank of the group."""
         return self.channel.tell(self.line.ask(message)) if self.channel.is_leader else self.channel.hear()
+
+    def _announce_the_end(self) -> None:
+        """So that the next trial is chosen while this one is validated and stored."""
+        if self.channel.is_leader:
+            self.line.announce(Ahead(self.number))
 
     def _measure(self, model: Model) -> Cost:
         """What the model costs; its latency, which differs from one measurement to the next, by the leader's."""
