@@ -2,10 +2,11 @@
 
     tools/with_env.sh .venv python benchmarks/scale.py [--groups 15 1000 10000] [--minutes 10] [--archive 100000]
 
-A discrete-event simulation: trials take simulated time (log-normal, median ``--minutes``, a Progress after each of 8 epochs),
-but what rank 0 does for each message is done, its journal synced as in a search, and the time that takes counts as its being
-busy. A reply leaves when rank 0 has dealt with everything that came before. Prints a Markdown table: busy share of the groups
-until the last trial is begun, messages a second that rank 0 could answer, the longest wait for an answer, rank 0's memory.
+A discrete-event simulation: trials take simulated time (log-normal, median ``--minutes``, a Progress after each of 8 epochs,
+validation the last tenth of each, 50 ms to write weights), but what rank 0 does for each message is done, its journal synced as
+in a search, and the time that takes counts as its being busy. A reply leaves when rank 0 has dealt with everything that came
+before. Prints a Markdown table: busy share of the groups until the last trial is begun, messages a second that rank 0 could
+answer, the longest wait for an answer, rank 0's memory.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ import numpy as np
 from hpcnas import config as configuration
 from hpcnas.core.archive import Archive
 from hpcnas.core.coordinator import Coordinator, SearchConfig
-from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict, Wait
+from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
 from hpcnas.nn.cost import CostTable
 from hpcnas.store.journal import Journal
 
 EPOCHS = 8
+VALIDATION = 0.1
+"""Share of an epoch."""
+STORE_S = 0.05
 BATCH = 256
 """Messages that rank 0 answers together, as runtime/server.py does."""
 SETTLE_EVERY_S = 0.1
@@ -93,6 +97,8 @@ def simulated(table: CostTable, groups: int, before: int, trials: int, trial_s: 
         )
         running: dict[int, Training] = {}
         waiting: list[int] = []
+        chosen: dict[int, tuple[float, Assignment]] = {}
+        """Each group's next trial, if it has been chosen, and when it came."""
         arrivals = [(float(rng.uniform(0, 1)), group, Ready(group)) for group in range(groups)]
         heapq.heapify(arrivals)
         free_at = busy = spent = longest = settled = 0.0
@@ -104,9 +110,13 @@ def simulated(table: CostTable, groups: int, before: int, trials: int, trial_s: 
                 heard.append(heapq.heappop(arrivals))
             clock[0] = start
             wall = time.perf_counter()
-            answers = [(at, group, coordinator.handle(message)) for at, group, message in heard]
+            answers = []
+            for at, group, message in heard:
+                if not (waiting and isinstance(message, Ahead)):
+                    answers.append((at, group, message, coordinator.handle(message)))
             while waiting and not isinstance(answer := coordinator.handle(Ready(waiting[0])), Wait):
-                answers.append((start, waiting.pop(0), answer))
+                group = waiting.pop(0)
+                answers.append((start, group, Ready(group), answer))
             journal.commit()
             took = time.perf_counter() - wall
             answered = start + took
@@ -116,11 +126,18 @@ def simulated(table: CostTable, groups: int, before: int, trials: int, trial_s: 
                 took = time.perf_counter() - wall
             messages, spent, free_at = messages + len(heard), spent + took, start + took
             if coordinator.ended and share != share:  # until the last trial is begun
-                ahead = sum(max(0.0, at - free_at) for at, _, _ in arrivals)
-                share = (busy - ahead) / (groups * free_at)
-            for at, group, answer in answers:
-                longest = max(longest, answered - at)
+                to_come = sum(max(0.0, at - free_at) for at, _, message in arrivals if not isinstance(message, Ahead))
+                share = (busy - to_come) / (groups * free_at)
+            for at, group, message, answer in answers:
                 now = answered + LATENCY_S
+                if isinstance(message, Ahead):
+                    if answer is not None:
+                        chosen[group] = now, answer
+                    continue
+                if answer is None:
+                    came, answer = chosen.pop(group)
+                    now = max(at, came)
+                longest = max(longest, now - at)
                 if isinstance(answer, Wait):
                     waiting.append(group)
                 elif not isinstance(answer, Stop):
@@ -128,8 +145,10 @@ def simulated(table: CostTable, groups: int, before: int, trials: int, trial_s: 
                         curve = answer.paused.curve if answer.paused else ()
                         epoch_s = trial_s * float(rng.lognormal(0, 0.5)) / EPOCHS
                         running[group] = Training(answer, epoch_s, float(rng.beta(8, 2)), curve)
-                    heapq.heappush(arrivals, train(running, group, answer, now))
-                    busy += running[group].epoch_s if isinstance(answer, Assignment) or answer is Verdict.CONTINUE else 0.0
+                    took, news = train(running, group, answer, now)
+                    busy += took
+                    for one in news:
+                        heapq.heappush(arrivals, one)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return (
             f"| {groups} | {before} | {trials} | {messages} | {share:.2%} | {messages / spent:.0f} | "
@@ -137,17 +156,21 @@ def simulated(table: CostTable, groups: int, before: int, trials: int, trial_s: 
         )
 
 
-def train(running: dict[int, Training], group: int, answer: Assignment | Verdict, now: float) -> tuple[float, int, object]:
-    """What the group says next, and when."""
+def train(
+    running: dict[int, Training], group: int, answer: Assignment | Verdict, now: float
+) -> tuple[float, list[tuple[float, int, object]]]:
+    """How long the group is busy; and when it says what."""
     trial = running[group]
     if answer is Verdict.PAUSE or answer is Verdict.STOP:
-        state = TrialState.PAUSED if answer is Verdict.PAUSE else TrialState.STOPPED
-        return now + LATENCY_S, group, Ready(group, result(trial, state, group))
-    trial.train()
-    then = now + trial.epoch_s + LATENCY_S
-    if len(trial.curve) == EPOCHS:
-        return then, group, Ready(group, result(trial, TrialState.COMPLETED, group))
-    return then, group, Progress(trial.assignment.trial.id, trial.curve)
+        state, took, notice = TrialState.PAUSED if answer is Verdict.PAUSE else TrialState.STOPPED, STORE_S, STORE_S
+    else:
+        trial.train()
+        if len(trial.curve) < EPOCHS:
+            then = now + trial.epoch_s + LATENCY_S
+            return trial.epoch_s, [(then, group, Progress(trial.assignment.trial.id, trial.curve))]
+        state, took, notice = TrialState.COMPLETED, trial.epoch_s + STORE_S, VALIDATION * trial.epoch_s + STORE_S
+    then = now + took + LATENCY_S
+    return took, [(then - notice, group, Ahead(group)), (then, group, Ready(group, result(trial, state, group)))]
 
 
 def result(trial: Training, state: TrialState, group: int) -> Result:

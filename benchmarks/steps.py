@@ -3,9 +3,9 @@
     tools/with_env.sh .venv tools/mpirun.sh -np 2 python benchmarks/steps.py [--rounds 20] [--steps 20]
 
 Small models of about 10k, 100k and 1M parameters on 40 x 98 features, 32 examples a rank, one thread a rank. The ways are taken
-in turns, ``--steps`` steps each, so that all see the same machine; Horovod, whose thread wakes a thousand times a second, is
-up in its own turns alone; the medians over the rounds are compared. Prints a Markdown table: milliseconds a step in plain torch
-(both ranks at once, each for itself), and ratios: a group of one to plain torch, a group of two to DDP with gloo.
+in turns, there and back, ``--steps`` steps each, so that all see the same machine; Horovod, whose thread wakes 1,000 times a
+second, is up in its own turns alone. The medians over the rounds are compared. Prints a Markdown table: milliseconds a step in
+plain torch (both ranks at once, each for itself), and ratios: a group of one to plain torch, a group of two to DDP with gloo.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ def main() -> None:
 def in_turns(world: MPI.Comm, arguments: argparse.Namespace, ways: list[Way]) -> list[float]:
     """Milliseconds a step of each way."""
     took: list[list[float]] = [[] for _ in ways]
-    for _ in range(arguments.rounds):
-        for way, times in zip(ways, took, strict=True):
+    for round_ in range(arguments.rounds):
+        turns = list(zip(ways, took, strict=True))
+        for way, times in turns if round_ % 2 else turns[::-1]:
             with way() as step:
                 for _ in range(WARMING_UP):
                     step()
