@@ -94,9 +94,7 @@ class Server:
             self._send(rank, PLACE, Leave(status))
         deadline, backoff = time.monotonic() + _FAREWELL_S, Backoff()
         while left - self._roster.lost - self._home and time.monotonic() < deadline:
-            heard = self._hear()
-            self._home.update(rank for rank, message in heard if isinstance(message, Gone))
-            if not heard:
+            if not self._hear():
                 backoff.wait()
         if behind := (left - self._roster.lost - self._home) | self._unreachable:
             logger.warning("rank(s) %s do not answer; the job is ended without them", _ranks(behind))
@@ -119,7 +117,9 @@ class Server:
         heard, status = [], MPI.Status()
         try:
             while len(heard) < _BATCH and (message := arrived(self._world, MPI.ANY_SOURCE, REQUEST, status)) is not None:
-                heard.append((status.source, message.recv()))
+                heard.append((status.source, said := message.recv()))
+                if isinstance(said, Gone):
+                    self._home.add(status.source)
         except MPI.Exception:
             if not groups.is_fault_tolerant():
                 raise
