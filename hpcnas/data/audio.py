@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,35 @@ def read(path: str | Path, start_s: float = 0.0, length_s: float | None = None) 
         raise DataError(f"{path}: holds samples that are not finite; replace or remove it")
     mono = samples.mean(axis=1)
     return mono if rate == RATE else soxr.resample(mono, rate, RATE).astype(np.float32)
+
+
+def stream(path: str | Path, block_s: float = 10.0) -> Iterator[np.ndarray]:
+    """What ``read`` gives, block by block of about ``block_s`` seconds, in memory that does not grow with the recording.
+
+    Raises:
+        DataError: at the first block, or behind the last one for a recording that ends before its header says.
+    """
+    path, seen = Path(path), 0
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            if not (total := len(file)):
+                raise DataError(f"{path}: holds no samples; remove it from the corpus")
+            is_estimate, rate = file.format == "MP3", file.samplerate
+            resampler = None if rate == RATE else soxr.ResampleStream(rate, RATE, 1, dtype="float32")
+            while len(block := file.read(max(1, round(block_s * rate)), dtype="float32", always_2d=True)):
+                seen += len(block)
+                if not np.isfinite(block).all():
+                    raise DataError(f"{path}: holds samples that are not finite; replace or remove it")
+                mono = block.mean(axis=1)
+                mono = resampler.resample_chunk(mono) if resampler else mono
+                if len(mono):
+                    yield mono
+            if resampler and len(rest := resampler.resample_chunk(np.zeros(0, np.float32), last=True)):
+                yield rest
+    except soundfile.LibsndfileError as error:
+        raise _unreadable(path, error) from error
+    if (seen < total and not is_estimate) or _is_cut_off(path):
+        raise DataError(f"{path}: ends before its header says; replace or remove it")
 
 
 def duration_s(path: Path) -> float:
