@@ -29,7 +29,9 @@ from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.core.errors import ConfigError, DataError, HpcnasError
 from hpcnas.core.significance import mcnemar
 from hpcnas.core.units import thousands
-from hpcnas.data.corpus import SPLITS
+from hpcnas.data import DATASETS
+from hpcnas.data.corpus import SPLITS, DataConfig
+from hpcnas.data.speech_commands import SILENCE, UNKNOWN
 from hpcnas.evaluation import Evaluation, figures_of
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import SoloGroup
@@ -74,11 +76,16 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
         raise ConfigError(f"--set {'; '.join(foreign)}: only data.* and spotting.* can be changed here")
     if data and not Path(data).expanduser().exists():
         raise DataError(f"{data}: no such folder")
+    is_whole = bool(data) and arguments.split == "test" and is_judged_whole(config.data, classifier.config.data, arguments.set)
+    if is_whole:
+        config = replace(config, data=replace(config.data, all_is_test=True))
     classifier = replace(classifier, config=replace(classifier.config, spotting=config.spotting))
     corpus = adapted(load_corpus(MPI.COMM_SELF, config, classifier.front_end), classifier)
     split = getattr(corpus, arguments.split)
     if not len(split):
         raise DataError(f"the {arguments.split} split is empty; see --split")
+    if is_whole:
+        print(f"{data}: has neither lists nor folders of splits; all of its {len(split)} examples are judged", file=sys.stderr)
     logits = predicted(classifier, corpus, split)
     evaluation = figures_of(classifier, corpus, split, logits)
     p = None
@@ -100,14 +107,36 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     console.print(f"page: {page}", soft_wrap=True, highlight=False)
 
 
+def is_judged_whole(data: DataConfig, own: DataConfig, given: Sequence[str]) -> bool:
+    """Whether all of a folder is for the test: neither it nor the user says what is, and the model was trained elsewhere."""
+    is_given = any(setting.replace(" ", "").startswith("data.all_is_test=") for setting in given)
+    is_own = bool(own.path) and Path(data.path).expanduser().resolve() == Path(own.path).expanduser().resolve()
+    return not is_given and not is_own and not DATASETS[data.name].says_splits(data)
+
+
 def adapted(corpus: Corpus, classifier: Classifier) -> Corpus:
-    """The corpus with labels as the model numbers them; raises DataError for a class that the model does not know."""
+    """The corpus with labels as the model numbers them; raises DataError for a class that the model does not know.
+
+    A test set may have ``_unknown_`` and ``_silence_`` though the model knows keywords alone: these are left out.
+    """
     known = list(classifier.class_names)
-    if foreign := [name for name in corpus.class_names if name not in known]:
+    absent = [name for name in corpus.class_names if name not in known]
+    if foreign := [name for name in absent if name not in (UNKNOWN, SILENCE)]:
         raise DataError(f"the corpus has classes that the model does not know: {', '.join(foreign)}; known: {', '.join(known)}")
-    numbers = np.array([known.index(name) for name in corpus.class_names])
-    splits = {name: replace(getattr(corpus, name), labels=numbers[getattr(corpus, name).labels]) for name in SPLITS}
+    if absent:
+        print(f"left out, as the model does not know them: {' and '.join(absent)}", file=sys.stderr)
+    numbers = np.array([known.index(name) if name in known else -1 for name in corpus.class_names])
+    splits = {name: relabelled(getattr(corpus, name), numbers) for name in SPLITS}
     return replace(corpus, **splits, class_names=tuple(known))
+
+
+def relabelled(split: Split, numbers: np.ndarray) -> Split:
+    """The split with other numbers for its labels, without those that get a negative one."""
+    labels = numbers[split.labels]
+    kept = labels >= 0
+    return replace(
+        split, starts=split.starts[kept], lengths=split.lengths[kept], spoken=split.spoken[kept], labels=labels[kept]
+    )
 
 
 def predicted(classifier: Classifier, corpus: Corpus, split: Split) -> np.ndarray:

@@ -29,20 +29,20 @@ def copy(tones: Path, tmp_path: Path) -> Path:
 
 
 def test_twelve_class_protocol_adds_unknown_and_silence(tones):
-    index = speech_commands.index(config(tones), seed=0)
+    index = speech_commands.index(config(tones))
     assert index.class_names == (*KEYWORDS, "_unknown_", "_silence_")
     counts = {split: np.bincount([e.label for e in index.splits[split]]).tolist() for split in SPLITS}
     assert counts == {"train": [8, 8, 8, 8, 3], "validation": [2, 2, 2, 2, 1], "test": [2, 2, 2, 2, 1]}
 
 
 def test_all_words_protocol_has_a_class_per_folder(tones):
-    index = speech_commands.index(config(tones, protocol="all"), seed=0)
+    index = speech_commands.index(config(tones, protocol="all"))
     assert index.class_names == ("high", "low", "mid", "other")
     assert len(index.examples) == 48
 
 
 def test_splits_follow_the_lists_and_share_no_recording(tones):
-    index = speech_commands.index(config(tones, protocol="all"), seed=0)
+    index = speech_commands.index(config(tones, protocol="all"))
     paths = {split: {e.path for e in index.splits[split]} for split in SPLITS}
     assert not paths["train"] & paths["test"] and not paths["train"] & paths["validation"]
     assert {p.name[:3] for p in paths["test"]} == {"s10", "s11"}
@@ -56,10 +56,12 @@ def test_without_lists_each_speaker_is_in_one_split(copy):
         for extra in range(4):
             shutil.copy(path, path.with_name(path.name.replace("_nohash", f"x{extra}_nohash")))
     shares = {"validation_percent": 30.0, "test_percent": 30.0}
-    index = speech_commands.index(config(copy, protocol="all", **shares), seed=0)
+    index = speech_commands.index(config(copy, protocol="all", **shares))
     speakers = {split: {e.path.name.split("_")[0] for e in index.splits[split]} for split in SPLITS}
     assert all(speakers.values()) and sum(map(len, speakers.values())) == len(set().union(*speakers.values())) == 60
-    assert index == speech_commands.index(config(copy, protocol="all", **shares), seed=1)
+    assert index == speech_commands.index(
+        config(copy, protocol="all", **shares),
+    )
 
 
 def test_other_formats_than_wav_are_found(copy):
@@ -67,13 +69,8 @@ def test_other_formats_than_wav_are_found(copy):
     samples, rate = soundfile.read(path)
     soundfile.write(path.with_suffix(".flac"), samples, rate)
     path.unlink()
-    index = speech_commands.index(config(copy, protocol="all"), seed=0)
+    index = speech_commands.index(config(copy, protocol="all"))
     assert len(index.examples) == 48 and any(e.path.suffix == ".flac" for e in index.examples)
-
-
-def test_the_drawn_examples_depend_on_the_seed_alone(tones):
-    drawn = [speech_commands.index(config(tones, unknown_percent=10.0), seed) for seed in (0, 0, 1)]
-    assert drawn[0] == drawn[1] != drawn[2]
 
 
 @pytest.mark.parametrize(
@@ -82,19 +79,19 @@ def test_the_drawn_examples_depend_on_the_seed_alone(tones):
         (lambda root: shutil.rmtree(root), "no such folder"),
         (lambda root: (root / "testing_list.txt").unlink(), "testing_list.txt: missing"),
         (lambda root: shutil.rmtree(root / "mid"), 'no folder for keyword "mid"'),
-        (lambda root: [p.unlink() for p in (root / "mid").iterdir()], "mid: a word folder without recordings"),
+        (lambda root: [p.unlink() for p in (root / "mid").iterdir()], "mid: a folder without recordings"),
         (lambda root: (root / "testing_list.txt").write_text(""), "the test split is empty"),
         (lambda root: shutil.copy(root / "validation_list.txt", root / "testing_list.txt"), "8 recording.* are in both lists"),
-        (lambda root: (root / "testing_list.txt").write_bytes(b"\xff\xfe"), "testing_list.txt: is not UTF-8 text"),
+        (lambda root: (root / "testing_list.txt").write_bytes(b"\xe9t\xe9/a.wav"), "testing_list.txt, line 1: is not UTF-8"),
         (lambda root: (root / "_background_noise_" / "white.wav").write_bytes(b"no audio"), "white.wav.*on_bad_file"),
-        (lambda root: (root / "other").rename(root / "o\nther"), "must be printable text, unlike 'o.nther'"),
+        (lambda root: shutil.copytree(root / "other", root / "o\nther"), "must be printable text, unlike 'o.nther'"),
         (lambda root: shutil.rmtree(root / "_background_noise_"), "silence_percent = 0"),
     ],
 )
 def test_a_broken_corpus_is_refused_by_name(copy, breakage, message):
     breakage(copy)
     with pytest.raises(DataError, match=message):
-        speech_commands.index(config(copy, protocol="all" if "printable" in message else "12"), seed=0)
+        speech_commands.index(config(copy, protocol="all" if "printable" in message else "12"))
 
 
 @pytest.mark.parametrize(
@@ -147,8 +144,8 @@ def test_a_recording_that_is_not_there_or_has_an_odd_name(tmp_path):
 
 def test_noise_that_cannot_be_read_is_left_out_if_that_is_wanted(copy):
     (copy / "_background_noise_" / "broken.wav").write_bytes(b"no audio")
-    index = speech_commands.index(config(copy, on_bad_file="skip"), seed=0)
-    assert [path.name for path in index.noise] == ["white.wav"]
+    index = speech_commands.index(config(copy, on_bad_file="skip"))
+    assert {noise.path.name for noise in index.noise} == {"white.wav"}
 
 
 def test_stretches_of_noise_are_as_long_as_a_long_window(tones, tmp_path):
@@ -178,7 +175,7 @@ def test_log_mel_finds_a_tone_in_its_band():
 
 
 def extract(path: Path, data: DataConfig, parts: int) -> features.Features:
-    index = speech_commands.index(data, seed=0)
+    index = speech_commands.index(data)
     features.create(path, index, data, FilterBank())
     bad = [one for part in range(parts) for one in features.fill(path, index, data, FilterBank(), part, parts)]
     features.finish(path, bad)
@@ -201,7 +198,7 @@ def test_recordings_that_cannot_be_read_are_counted_by_reason_and_left_out(copy,
     (copy / "mid" / "s01_nohash_0.wav").write_bytes(b"no audio")
     soundfile.write(copy / "high" / "s00_nohash_0.wav", np.full(16000, np.nan), 16000, subtype="FLOAT")
     data, path = config(copy), tmp_path / "f.h5"
-    index = speech_commands.index(data, seed=0)
+    index = speech_commands.index(data)
     features.create(path, index, data, FilterBank())
     bad = features.fill(path, index, data, FilterBank(), 0, 1)
     text = problems.summary([one.problem for one in bad])
@@ -216,7 +213,7 @@ def test_recordings_that_cannot_be_read_are_counted_by_reason_and_left_out(copy,
 def test_the_fingerprint_changes_with_files_and_settings(copy):
     def fingerprint(**changes) -> str:
         data = config(copy)
-        return features.fingerprint(speech_commands.index(data, 0), data, FilterBank(**changes))
+        return features.fingerprint(speech_commands.index(data), data, FilterBank(**changes))
 
     first = fingerprint()
     assert fingerprint() == first and fingerprint(bands=20) != first
@@ -236,7 +233,7 @@ def test_built_in_speech_repeats_to_the_sample_with_disjoint_voices(tmp_path):
         synthetic.synthesise(tmp_path / name, ("yes", "no"), size)
     assert (tmp_path / "one" / "README.txt").read_text() == (tmp_path / "two" / "README.txt").read_text()
     data = config(tmp_path / "one", keywords=("yes", "no"))
-    index = synthetic.index(data, 0)
+    index = synthetic.index(data)
     voices = {s: {e.path.name.split("_nohash")[0].split("-")[-1] for e in index.splits[s] if e.start_s == 0} for s in SPLITS}
     assert not voices["train"] & voices["test"] and not voices["train"] & voices["validation"]
     samples = audio.read(index.splits["train"][0].path)
@@ -253,7 +250,7 @@ def test_without_espeak_the_built_in_speech_says_what_to_install(tmp_path, monke
 @pytest.mark.skipif(not ARSC12.is_dir(), reason="the Arabic Speech Commands subset is not beside the checkout")
 def test_real_recordings_load_in_the_published_split():
     keywords = ("yes", "no", "up", "down", "left", "right", "start", "stop", "forward", "backward")
-    index = speech_commands.index(config(ARSC12, keywords=keywords, silence_percent=14.7), seed=0)
+    index = speech_commands.index(config(ARSC12, keywords=keywords, silence_percent=14.7))
     assert {split: len(index.splits[split]) for split in SPLITS} == {"train": 1171, "validation": 389, "test": 378}
     speakers = {s: {e.path.name[:4] for e in index.splits[s] if e.label < 11} for s in SPLITS}
     assert [len(speakers[s]) for s in SPLITS] == [18, 6, 6]

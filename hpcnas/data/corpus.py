@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data.problems import printable
+from hpcnas.core.errors import ConfigError
+from hpcnas.data.spelling import composed
 
 SPLITS = ("train", "validation", "test")
+NO_LABEL = -1
+"""Of noise, which is no class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +28,8 @@ class DataConfig:
     keywords: tuple[str, ...] = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
     """Keywords of protocol ``12``."""
     unknown_percent: float = 10.0
-    """Examples of other words, as a share of the keywords' examples; 100 or more takes all there are, as the built-in speech
-    always does."""
+    """Examples of other words, as a share of the keywords' examples, the same in every run; 100 or more takes all there are, as
+    the built-in speech always does."""
     silence_percent: float = 10.0
     """Stretches of background noise, likewise."""
     window_s: float = 1.0
@@ -45,10 +47,11 @@ class DataConfig:
     """Regular expression whose first group, at the start of a recording's name, is its speaker or source; those are kept
     together where a corpus without lists is divided. Empty: the patterns of known corpora."""
     validation_percent: float = 10.0
-    """Of the sources, likewise."""
+    """Of the sources, where a corpus without lists is divided; so is the next."""
     test_percent: float = 10.0
     all_is_test: bool = False
-    """``language_folders``: the whole folder is one test split, for a model that is finished."""
+    """Everything is one test split, for a model that is finished: all recordings of a folder, or the one manifest that is
+    named."""
     on_bad_file: str = "fail"
     """``fail``: a recording that cannot be read ends the program, with a summary of all of them; ``skip``: it is left out."""
     cache: str = ""
@@ -59,6 +62,10 @@ class DataConfig:
             raise ConfigError(f'data.protocol = "{self.protocol}": must be "12" or "all"')
         if self.protocol == "12" and not self.keywords:
             raise ConfigError('data.keywords is empty: name keywords, or set data.protocol = "all"')
+        for name in ("keywords", "manifests"):
+            values = [composed(value) for value in getattr(self, name)]
+            if twice := next((value for value in values if values.count(value) > 1), None):
+                raise ConfigError(f'data.{name} names "{twice}" twice')
         if (held_out := self.validation_percent + self.test_percent) >= 100:
             raise ConfigError(f"data.validation_percent + data.test_percent = {held_out}: must be below 100")
         if not self.window_s <= self.longest_s:
@@ -92,8 +99,8 @@ class CorpusIndex:
 
     class_names: tuple[str, ...]
     splits: Mapping[str, tuple[Example, ...]]
-    noise: tuple[Path, ...]
-    """Recordings of background noise, for augmentation; may be empty."""
+    noise: tuple[Example, ...]
+    """Stretches of background noise, for augmentation: none of which the test is made; may be empty."""
 
     @property
     def examples(self) -> tuple[Example, ...]:
@@ -103,36 +110,3 @@ class CorpusIndex:
 def stretch_s(duration_s: float, config: DataConfig) -> float:
     """How much of a recording is used: never less than a window, which pads it."""
     return max(config.window_s, min(duration_s, config.longest_s))
-
-
-def checked(index: CorpusIndex, where: str, all_is_test: bool = False) -> CorpusIndex:
-    """The same, once it can be trained and judged on, or judged on alone.
-
-    Raises:
-        DataError: for a class name that cannot be printed, an empty split, a class that is missing in one, or a recording that
-            is in two.
-    """
-    if odd := [name for name in index.class_names if not (name.isprintable() and name.strip())]:
-        raise DataError(f"{where}: class names must be printable text, unlike {', '.join(map(ascii, odd))}; rename them")
-    in_split: dict[Path, list[tuple[float, float, str]]] = {}
-    for split in SPLITS:
-        examples = index.splits[split]
-        if all_is_test and split != "test":
-            continue
-        if not examples:
-            raise DataError(f"{where}: the {split} split is empty")
-        there = {example.label for example in examples}
-        if not all_is_test and (absent := [name for label, name in enumerate(index.class_names) if label not in there]):
-            raise DataError(f"{where}: the {split} split has no {', '.join(absent)}; every class must be in every split")
-    leaks = []
-    for split in SPLITS:
-        for example in index.splits[split]:
-            # Stretches of noise may be drawn from one recording in every split; of speech they must not overlap.
-            end_s = example.start_s + (example.spoken_s or 1e-6)
-            stretches = in_split.setdefault(example.path.resolve(), [])
-            if any(other != split and example.start_s < end and start < end_s for start, end, other in stretches):
-                leaks.append(printable(str(example.path)))
-            stretches.append((example.start_s, end_s, split))
-    if leaks:
-        raise DataError(f"{where}: {len(leaks)} recording(s) are in two splits, first {', '.join(leaks[:3])}; keep each in one")
-    return index

@@ -122,7 +122,7 @@ def fingerprint(index: CorpusIndex, data: DataConfig, config: FilterBank) -> str
     """Name of the feature file: changes with the configuration, the examples, and the files' sizes and times."""
     settings = [FORMAT, data.window_s, data.on_bad_file, asdict(config), index.class_names]
     digest = hashlib.sha256(json.dumps(settings).encode())
-    for example in (*index.examples, *(Example(path, -1) for path in index.noise)):
+    for example in (*index.examples, *index.noise):
         stat = example.path.stat()
         digest.update(f"{example}{stat.st_size}{stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
@@ -239,9 +239,9 @@ def load(path: Path) -> Features:
 def _parts(index: CorpusIndex, data: DataConfig) -> dict[str, Sequence[Example]]:
     stretch_s = noise_stretch_s(data)
     noise = [
-        Example(path, -1, start, stretch_s)
-        for path in index.noise
-        for start in np.arange(0, max(1.0, audio.duration_s(path) - stretch_s / 2), stretch_s).tolist()
+        Example(part.path, part.label, part.start_s + start, stretch_s, min(stretch_s, part.length_s - start))
+        for part in index.noise
+        for start in np.arange(0, max(1e-3, part.length_s - stretch_s / 2), stretch_s).tolist()
     ]
     return {**{split: index.splits[split] for split in SPLITS}, NOISE: noise}
 

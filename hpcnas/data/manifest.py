@@ -1,111 +1,145 @@
 """Lists of recordings with their labels: JSON lines as NeMo has them, or tables (CSV, TSV) as Common Voice has them.
 
 ``data.manifests`` names one file for train, validation and test each; a file that ends in ``.csv`` or ``.tsv`` is a table with
-a header, any other one has a JSON object a line. Columns: the recording's path, its label, and if the recording is longer
-``offset`` and ``duration`` in seconds.
+a header, any other one has a JSON object a line, or an array of them. Columns: the recording's path, its label, and if the
+recording is longer ``offset`` and ``duration`` in seconds.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data import audio, noise, problems
-from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, checked, stretch_s
+from hpcnas.data.checking import checked
+from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, stretch_s
+from hpcnas.data.finding import Unused
 from hpcnas.data.problems import Problem
+from hpcnas.data.rows import rows
+from hpcnas.data.spelling import below, composed
 
 PADDING_COUNTS = False
 PATH_COLUMNS = ("audio_filepath", "path", "file_name", "filename", "file", "wav")
 LABEL_COLUMNS = ("label", "command", "language", "lang", "locale", "lang_id")
 
 
-def index(config: DataConfig, seed: int) -> CorpusIndex:
+@dataclass(frozen=True)
+class Entry:
+    """A line of a manifest that can be used."""
+
+    label: str
+    path: Path
+    offset_s: float
+    duration_s: float
+    """0: to the recording's end."""
+
+
+def index(config: DataConfig) -> CorpusIndex:
     """All recordings that the manifests list, paths being relative to ``config.path``, or else to their manifest.
 
     Raises:
         DataError: for a missing manifest, lines or recordings that cannot be used, a class that is missing in a split.
     """
-    if len(config.manifests) != 3:
-        raise ConfigError(f"data.manifests = {list(config.manifests)}: must name three files, for train, validation and test")
+    manifests = _manifests(config)
     bad: list[Problem] = []
-    entries: dict[str, list[tuple[str, Path, float, float]]] = {}
-    for split, name in zip(SPLITS, config.manifests):
-        manifest = Path(name).expanduser()
-        entries[split] = []
-        for number, fields in _lines(manifest):
-            try:
-                entries[split].append(_entry(fields, manifest, config))
-            except DataError as error:
-                bad.append(Problem(f"{manifest}, line {number}", str(error)))
-    names = tuple(sorted({label for rows in entries.values() for label, *_ in rows}))
+    entries = {split: _entries(path, config, bad) for split, path in manifests.items()}
+    names = tuple(sorted({entry.label for of_split in entries.values() for entry in of_split}))
     examples: dict[str, list[Example]] = {split: [] for split in SPLITS}
-    for split, rows in entries.items():
-        for label, path, offset, duration in rows:
+    for split, of_split in entries.items():
+        for entry in of_split:
             try:
-                left = audio.duration_s(path) - offset
-                if left <= 0:
-                    raise DataError(f"{path}: ends before its offset")
-                duration_s = min(left, duration or left)
-                length_s = stretch_s(duration_s, config)
-                examples[split].append(Example(path, names.index(label), offset, length_s, min(duration_s, length_s)))
+                examples[split].append(_example(entry, names.index(entry.label), config))
             except DataError as error:
-                bad.append(problems.of(path, error))
+                bad.append(problems.of(entry.path, error))
     problems.settle(bad, config.on_bad_file)
-    root = Path(config.path).expanduser() if config.path else Path(config.manifests[0]).expanduser().parent
+    root = Path(config.path).expanduser() if config.path else next(iter(manifests.values())).parent
     splits = {split: tuple(examples[split]) for split in SPLITS}
-    return checked(CorpusIndex(names, splits, noise.recordings(root, config)), config.manifests[0])
+    unused = Unused()
+    found = CorpusIndex(names, splits, noise.recordings(root, config, unused))
+    unused.say(root)
+    return checked(found, ", ".join(map(str, manifests.values())), config)
 
 
-def _lines(manifest: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    """Number and columns of each line; a line that is no JSON object has none."""
+def says_splits(config: DataConfig) -> bool:
+    """Manifests always do."""
+    return True
+
+
+def _manifests(config: DataConfig) -> dict[str, Path]:
+    """The manifest of each split."""
+    splits = ("test",) if config.all_is_test else SPLITS
+    if len(config.manifests) != len(splits):
+        needed = "one file, of which all is the test" if config.all_is_test else "three files, for train, validation and test"
+        raise ConfigError(f"data.manifests = {list(config.manifests)}: must name {needed}")
+    manifests = [Path(name).expanduser() for name in config.manifests]
+    for one, other in combinations(manifests, 2):
+        if one.resolve() == other.resolve():
+            raise ConfigError(f"data.manifests: {one.name} and {other.name} are the same file; each split needs its own")
+    return dict(zip(splits, manifests))
+
+
+def _entries(manifest: Path, config: DataConfig, bad: list[Problem]) -> list[Entry]:
+    """The lines of one manifest; ``bad`` receives those that cannot be used."""
+    path_columns = (config.path_column,) if config.path_column else PATH_COLUMNS
+    label_columns = (config.label_column,) if config.label_column else LABEL_COLUMNS
+    base = Path(config.path).expanduser() if config.path else manifest.parent
+    entries = []
+    for row in rows(manifest, (path_columns, label_columns)):
+        try:
+            if row.problem:
+                raise DataError(row.problem)
+            label = composed(_text(row.fields, label_columns, "label"))
+            if not label.isprintable():
+                raise DataError(f"has a label with control characters ({label!r})")
+            path = below(base, _text(row.fields, path_columns, "path"))
+            offset_s, duration_s = _seconds(row.fields, "offset"), _seconds(row.fields, "duration")
+            if path is None:
+                raise DataError("names a file that does not exist")
+            entries.append(Entry(label, path, offset_s, duration_s))
+        except DataError as error:
+            bad.append(Problem(f"{manifest}, {row.where}", str(error)))
+    return entries
+
+
+def _example(entry: Entry, label: int, config: DataConfig) -> Example:
+    left_s = audio.duration_s(entry.path) - entry.offset_s
+    if left_s <= 0:
+        raise DataError(f"{entry.path}: ends before its offset")
+    duration_s = min(left_s, entry.duration_s or left_s)
+    length_s = stretch_s(duration_s, config)
+    return Example(entry.path, label, entry.offset_s, length_s, min(duration_s, length_s))
+
+
+def _text(fields: Mapping[str, object], columns: tuple[str, ...], what: str) -> str:
+    """The first of the columns that holds something. Whole numbers are text too: pandas writes them as floats where others are
+    missing."""
+    for column in columns:
+        value = fields.get(column)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf"):
+            value = str(value)
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"has a {what} that is no text ({json.dumps(value)})")
+        if value and value.strip():
+            return value.strip()
+    raise DataError(f"has no {what} (column {' or '.join(columns)})")
+
+
+def _seconds(fields: Mapping[str, object], column: str) -> float:
+    value = fields.get(column)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise DataError("has an offset or duration that is no number")
     try:
-        text = manifest.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{manifest}: cannot be read ({error.strerror}); see data.manifests") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{manifest}: is not UTF-8 text ({error})") from error
-    if manifest.suffix.lower() in (".csv", ".tsv"):
-        table = csv.DictReader(text.splitlines(), delimiter="," if manifest.suffix.lower() == ".csv" else "\t")
-        yield from ((table.line_num, row) for row in table)
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                fields = json.loads(line)
-            except ValueError:
-                fields = {}
-            yield number, fields if isinstance(fields, dict) else {}
-
-
-def _entry(fields: Mapping[str, object], manifest: Path, config: DataConfig) -> tuple[str, Path, float, float]:
-    """Label, path, offset and duration of a line."""
-    name = _column(fields, config.path_column, PATH_COLUMNS, "path")
-    label = _column(fields, config.label_column, LABEL_COLUMNS, "label")
-    if not label.isprintable():
-        raise DataError(f"has a label with control characters ({label!r})")
-    path = Path(config.path).expanduser() / name if config.path else manifest.parent / name
-    try:
-        offset, duration = (float(fields.get(key) or 0) for key in ("offset", "duration"))
-    except (TypeError, ValueError):
+        seconds = float(value)
+    except (ValueError, OverflowError):
         raise DataError("has an offset or duration that is no number") from None
-    if not (0 <= offset < float("inf") and 0 <= duration < float("inf")):
+    if not 0 <= seconds < float("inf"):
         raise DataError("has an offset or duration that is negative or not finite")
-    try:
-        exists = path.is_file()
-    except OSError:  # a name that is too long, say
-        exists = False
-    if not exists:
-        raise DataError("names a file that does not exist")
-    return label, path, offset, duration
-
-
-def _column(fields: Mapping[str, object], configured: str, usual: tuple[str, ...], what: str) -> str:
-    value = next((fields[key] for key in ((configured,) if configured else usual) if fields.get(key) not in (None, "")), None)
-    if value is None:
-        raise DataError(f"has no {what} (column {configured or ' or '.join(usual)})")
-    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
-        raise DataError(f"has a {what} that is no text ({json.dumps(value)})")
-    return str(value).strip()
+    return seconds

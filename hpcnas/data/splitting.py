@@ -1,15 +1,21 @@
-"""Dividing recordings into train, validation and test where the corpus does not say how."""
+"""Dividing recordings into train, validation and test, and drawing some of many: by rules that no run's seed has a part in.
+
+Chance is a hash of what a recording or its source is called, so that a corpus has one test split in every run and on every
+machine, and a recording that is added moves no other one to another split.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from hpcnas.core.errors import ConfigError, DataError
+from hpcnas.core.errors import ConfigError
+from hpcnas.data import lists
 from hpcnas.data.corpus import DataConfig
+from hpcnas.data.spelling import composed, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -17,34 +23,26 @@ PATTERNS = (r"(.+?)_nohash_", r"(.+?)__U__", r"(\d+)-\d+-\d+$")
 """How file names of known corpora name their speaker or source: Speech Commands, VoxLingua107, LibriSpeech."""
 
 
-LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
-"""Files in the root of a corpus, one path relative to it a line; what neither names is for training."""
+def divided(
+    root: Path, recordings: Sequence[tuple[str, Path]], config: DataConfig, across_classes: bool
+) -> Iterator[tuple[str, str, Path]]:
+    """Split, class and path of recordings (class and path): all test if that is wished, or by lists, or by source.
 
-
-def listed(root: Path) -> dict[str, str]:
-    """The split of every path that the lists name; raises DataError for one that both do."""
-    splits: dict[str, str] = {}
-    for split, name in LISTS.items():
-        try:
-            lines = {line.strip() for line in (root / name).read_text(encoding="utf-8").split("\n")} - {""}
-        except UnicodeDecodeError as error:
-            raise DataError(f"{root / name}: is not UTF-8 text ({error})") from error
-        if twice := sorted(lines & splits.keys()):
-            raise DataError(
-                f"{root}: {len(twice)} recording(s) are in both lists, first {', '.join(twice[:3])}; keep each in one"
-            )
-        splits.update(dict.fromkeys(lines, split))
-    return splits
+    Args:
+        across_classes: whether a name means the same source in every class, as speakers say many words.
+    """
+    if config.all_is_test:
+        yield from (("test", name, path) for name, path in recordings)
+    elif lists.there(root):
+        yield from lists.by_lists(root, recordings, config.on_bad_file)
+    else:
+        yield from by_source(root, recordings, config, across_classes)
 
 
 def by_source(
     root: Path, recordings: Iterable[tuple[str, Path]], config: DataConfig, across_classes: bool
 ) -> Iterator[tuple[str, str, Path]]:
-    """Split, class and path of recordings (class and path), each source in one split.
-
-    Args:
-        across_classes: whether a name means the same source in every class, as speakers say many words.
-    """
+    """Split, class and path of recordings, each source in one split."""
     source = source_of(config)
     nameless = count = 0
     for name, path in recordings:
@@ -77,8 +75,21 @@ def source_of(config: DataConfig) -> Callable[[Path], str | None]:
 
 
 def split_of(key: str, config: DataConfig) -> str:
-    """A split that depends on ``key`` alone: the same in every run and on every machine."""
-    percent = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32 * 100
+    """A split that depends on ``key`` alone."""
+    percent = share_of(key) * 100
     if percent < config.validation_percent:
         return "validation"
     return "test" if percent < config.validation_percent + config.test_percent else "train"
+
+
+def share_of(key: str) -> float:
+    """A number in [0, 1) that depends on ``key`` alone, and looks random: the first four bytes of its SHA-256."""
+    digest = hashlib.sha256(composed(key).encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
+
+
+def drawn(root: Path, paths: Sequence[Path], wanted: int) -> list[Path]:
+    """So many of the recordings, in their order: those with the lowest ``share_of`` their paths below ``root``."""
+    shares = {path: share_of(key_of(path.relative_to(root).as_posix())) for path in paths}
+    chosen = {*sorted(paths, key=shares.__getitem__)[:wanted]}
+    return [path for path in paths if path in chosen]

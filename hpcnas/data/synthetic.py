@@ -20,6 +20,7 @@ from hpcnas.data.speech_maker import VOICES, Planned, made_once, write_corpus
 logger = logging.getLogger(__name__)
 
 PADDING_COUNTS = speech_commands.PADDING_COUNTS
+says_splits = speech_commands.says_splits
 VERSION = 2
 """Raised when the same seed gives another corpus."""
 
@@ -39,15 +40,15 @@ class Size:
     other: tuple[int, int, int] = (10, 6, 6)
 
 
-def index(config: DataConfig, seed: int) -> CorpusIndex:
-    """The built-in corpus, made first if need be; the same for everyone, whatever the run's seed."""
+def index(config: DataConfig) -> CorpusIndex:
+    """The built-in corpus, made first if need be; the same for everyone."""
     words = "" if config.keywords == DataConfig().keywords else "-" + "-".join(config.keywords)
     root = Path(config.path).expanduser() if config.path else cache_folder(config.cache) / f"builtin-kws-v{VERSION}{words}"
     if not root.is_dir():
         logger.info("built-in speech: synthesising into %s, once", root)
         synthesise(root, config.keywords)
     # All of the other words: the corpus was made with their share in mind.
-    return speech_commands.index(replace(config, path=str(root), unknown_percent=100.0), seed)
+    return speech_commands.index(replace(config, path=str(root), unknown_percent=100.0))
 
 
 def synthesise(root: Path, keywords: tuple[str, ...], size: Size = Size(), seed: int = 0) -> None:
@@ -55,7 +56,7 @@ def synthesise(root: Path, keywords: tuple[str, ...], size: Size = Size(), seed:
     rng = np.random.default_rng(seed)
     plan = []
     for split, per_keyword, per_other in zip(SPLITS, size.keyword, size.other):
-        for word in (*keywords, *OTHER_WORDS):
+        for word in (*keywords, *(word for word in OTHER_WORDS if word not in keywords)):
             for take in range(per_keyword if word in keywords else per_other):
                 voice = f"{rng.choice(ACCENTS)}+{rng.choice(VOICES[split])}"
                 rate, pitch = int(rng.integers(110, 261)), int(rng.integers(15, 86))

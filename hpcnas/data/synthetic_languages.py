@@ -20,6 +20,7 @@ from hpcnas.data.speech_maker import VOICES, Planned, made_once, write_corpus
 logger = logging.getLogger(__name__)
 
 PADDING_COUNTS = language_folders.PADDING_COUNTS
+says_splits = language_folders.says_splits
 VERSION = 1
 """Raised when the same seed gives another corpus."""
 LENGTH_S = 4.0
@@ -61,13 +62,13 @@ class Size:
     recordings: tuple[int, int, int] = (240, 80, 80)
 
 
-def index(config: DataConfig, seed: int) -> CorpusIndex:
-    """The built-in corpus, made first if need be; the same for everyone, whatever the run's seed."""
+def index(config: DataConfig) -> CorpusIndex:
+    """The built-in corpus, made first if need be; the same for everyone."""
     root = Path(config.path).expanduser() if config.path else cache_folder(config.cache) / f"builtin-lid-v{VERSION}"
     if not root.is_dir():
         logger.info("built-in languages: synthesising into %s, once", root)
         synthesise(root)
-    return language_folders.index(replace(config, path=str(root)), seed)
+    return language_folders.index(replace(config, path=str(root)))
 
 
 def synthesise(root: Path, size: Size = Size(), seed: int = 0) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcnas.config import Config
-from hpcnas.core.errors import DataError
+from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data import DATASETS, features, problems
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import CorpusIndex
@@ -37,6 +37,8 @@ def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = No
     Raises:
         DataError: on all ranks, with a summary of what cannot be read on any of them, unless that is to be skipped.
     """
+    if config.data.all_is_test and front_end is None:
+        raise ConfigError("data.all_is_test = true: leaves nothing to train on; it is for hpcnas.evaluate")
     index, path, part, missing = on_first_rank(world, lambda: _look_up(config))
     bank = config.features.bank
     if missing:
@@ -99,7 +101,7 @@ def card_of(corpus: Corpus) -> ModelCard:
 
 def _look_up(config: Config) -> tuple[CorpusIndex, Path, Path, bool]:
     """The corpus, its feature file, where that is written (another job may be doing the same), and whether it has to be."""
-    index = DATASETS[config.data.name].index(config.data, config.seed)
+    index = DATASETS[config.data.name].index(config.data)
     folder = cache_folder(config.data.cache) / "features"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{features.fingerprint(index, config.data, config.features.bank)}.h5"
