@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -222,6 +223,17 @@ def test_one_stretch_with_two_labels_is_refused(clips, split, stretch, is_refuse
         return
     with pytest.raises(DataError, match=rf"1 recording\(s\) have two labels, first .*{split}-de.wav \(de and fr\); keep one"):
         index(clips, window_s=0.1)
+
+
+def test_noise_that_a_manifest_holds_out_is_not_for_augmentation(clips):
+    (clips / "_background_noise_").mkdir()
+    for name in ("hum", "street"):
+        shutil.copy(clips / "train-de.wav", clips / "_background_noise_" / f"{name}.wav")
+    for split, name in zip(SPLITS, ("hum", "street", "street")):
+        line = {"audio_filepath": f"_background_noise_/{name}.wav", "label": "silence", "duration": 0.4}
+        line["offset"] = 0.5 if split == "test" else 0.0
+        write(clips, split, "jsonl", "\n".join([*usual(split), json.dumps(line)]))
+    assert [one.path.stem for one in index(clips).noise] == ["hum"]
 
 
 def test_one_manifest_can_be_the_test(clips):

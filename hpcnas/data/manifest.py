@@ -58,10 +58,13 @@ def index(config: DataConfig) -> CorpusIndex:
     problems.settle(bad, config.on_bad_file)
     root = Path(config.path).expanduser() if config.path else next(iter(manifests.values())).parent
     splits = {split: tuple(examples[split]) for split in SPLITS}
+    held_out = {example.path.resolve() for split in ("validation", "test") for example in splits[split]}
     unused = Unused()
-    found = CorpusIndex(names, splits, noise.recordings(root, config, unused))
+    noises = noise.recordings(root, config, unused)
+    for_training = tuple(one for one in noises if one.path.resolve() not in held_out)
+    unused.add("of background noise that manifests hold out", len(noises) - len(for_training), is_loss=False)
     unused.say(root)
-    return checked(found, ", ".join(map(str, manifests.values())), config)
+    return checked(CorpusIndex(names, splits, for_training), ", ".join(map(str, manifests.values())), config)
 
 
 def says_splits(config: DataConfig) -> bool:
