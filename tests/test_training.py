@@ -15,6 +15,7 @@ from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus, Split, sampled
 from hpcnas.nn.front_end import FrontEndConfig, fitted
 from hpcnas.nn.group import SoloGroup
+from hpcnas.nn.losses import LabelLoss
 from hpcnas.nn.model import Surroundings, build_model
 from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.nn.training import Trainer
@@ -78,6 +79,29 @@ def test_other_seeds_give_other_shuffles():
 def test_a_loss_that_is_not_finite_fails_the_trial():
     with pytest.raises(TrialError, match="loss not finite in epoch 1"):
         trained(learning_rate=1e30, clip=0.0, warmup=0.0)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_loss_that_is_not_finite_on_one_rank_fails_the_trial_on_all(rank):
+    class OneIsLost(SoloGroup):
+        """Sums as a group does in which the second of two ranks has a loss that is no number."""
+
+        size = 2
+
+        def sum(self, array: np.ndarray) -> np.ndarray:
+            return array + (np.nan if rank == 0 else 1.0)
+
+    group = OneIsLost()
+    group.rank = rank
+
+    class Loss(LabelLoss):
+        def __call__(self, *given) -> torch.Tensor:
+            return super().__call__(*given) * (float("nan") if rank == 1 else 1.0)
+
+    trainer = Trainer(CORPUS, group, TrainingConfig(epochs=2, batch_size=8), OFF)
+    model = build_model(spell("dense:units=8", BLOCK_TYPES), Surroundings(CORPUS.bands, 3), 0)
+    with pytest.raises(TrialError, match="loss not finite in epoch 1"):
+        list(trainer.train(model, trainer.optimizer_for(model), 0, objective=Loss()))
 
 
 class FakeGroup(SoloGroup):
@@ -147,7 +171,8 @@ def test_every_optimizer_learns_with_examples_mixed_up(optimizer):
 
 def test_mixing_up_keeps_shares_of_classes_that_sum_to_one():
     x, labels = torch.randn(16, 4, 5), torch.arange(16) % 3
-    mixed, targets = mix_up(x, labels, 3, 0.4, torch.Generator().manual_seed(0))
+    mixed, lengths, targets = mix_up(x, None, labels, 3, 0.4, torch.Generator().manual_seed(0))
+    assert lengths is None
     assert mixed.shape == x.shape and torch.allclose(targets.sum(1), torch.ones(16))
     assert (targets.gather(1, labels.unsqueeze(1)) >= 0.6).all()
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from hpcnas.core.checks import between
 from hpcnas.core.errors import ConfigError
+from hpcnas.nn.masking import Mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,35 +98,40 @@ def augment(
     if config.volume_db:
         x = x + torch.from_numpy(_uniform(rng, len(x), config.volume_db * math.log(10) / 10)).to(x).view(-1, 1, 1)
     if config.noise_probability and len(noise_NFT):
-        x = _add_noise(x, noise_NFT, config, rng)
+        x = _add_noise(x, lengths_B, noise_NFT, config, rng)
     return x, lengths_B
 
 
-def mask(normalised_BFT: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
-    """SpecAugment: random bands and stretches set to the mean, which is 0 after normalisation."""
+def mask(normalised_BFT: Tensor, config: AugmentationConfig, rng: torch.Generator, lengths_B: Tensor | None = None) -> Tensor:
+    """SpecAugment: random bands and stretches of real frames set to the mean, which is 0 after normalisation."""
     batch, bands, frames = normalised_BFT.shape
-    of_bands = _kept(config.frequency_masks, config.frequency_mask_width, batch, bands, rng)
-    of_frames = _kept(config.time_masks, config.time_mask_width, batch, frames, rng)
+    real = np.full((batch, 1), frames) if lengths_B is None else lengths_B.numpy()[:, None]
+    of_bands = _kept(config.frequency_masks, config.frequency_mask_width, bands, np.full((batch, 1), bands), rng)
+    of_frames = _kept(config.time_masks, config.time_mask_width, frames, real, rng)
     of_bands, of_frames = (torch.from_numpy(kept).to(normalised_BFT) for kept in (of_bands, of_frames))
     return (normalised_BFT * of_bands.unsqueeze(2)).mul_(of_frames.unsqueeze(1))
 
 
-def _kept(count: int, width: float, batch: int, length: int, rng: torch.Generator) -> np.ndarray:
-    """(B, length) 0 where one of ``count`` masks lies, else 1."""
-    drawn = torch.rand(count, 2, batch, 1, generator=rng).numpy()
-    widths = np.floor(drawn[:, 0] * np.float32(min(width, length) + 1))
-    starts = np.floor(drawn[:, 1] * (length - widths + 1))
+def _kept(count: int, width: float, length: int, real_B1: np.ndarray, rng: torch.Generator) -> np.ndarray:
+    """(B, length) 0 where one of ``count`` masks lies, each among the first ``real`` places, else 1."""
+    drawn = torch.rand(count, 2, len(real_B1), 1, generator=rng).numpy()
+    widths = np.floor(drawn[:, 0] * np.float32(np.minimum(width, real_B1) + 1))
+    starts = np.floor(drawn[:, 1] * (np.float32(real_B1) - widths + 1))
     position = np.arange(length, dtype=np.float32)
     return ((position < starts) | (position >= starts + widths)).all(0).astype(np.float32)
 
 
-def mix_up(x: Tensor, labels: Tensor, classes: int, largest: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Each example with a share of another one of the batch, and the (B, classes) shares of their classes."""
+def mix_up(
+    x: Tensor, lengths_B: Tensor | None, labels: Tensor, classes: int, largest: float, rng: torch.Generator
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Each example with a share of another one of the batch, as far as the longer of the two is real, and the (B, classes)
+    shares of their classes."""
     other = torch.randperm(len(x), generator=rng)
     share = largest * torch.rand(len(x), 1, generator=rng)
     target = functional.one_hot(labels.long(), classes).float()
     mixed = (1 - share).unsqueeze(-1) * x + share.unsqueeze(-1) * x[other]
-    return mixed, (1 - share) * target + share * target[other]
+    longer = None if lengths_B is None else torch.maximum(lengths_B, lengths_B[other])
+    return mixed, longer, (1 - share) * target + share * target[other]
 
 
 def _uniform(rng: torch.Generator, batch: int, limit: float) -> np.ndarray:
@@ -166,7 +172,9 @@ def _read(x_BLD: Tensor, positions_BL: np.ndarray) -> Tensor:
     return one.lerp_(other, torch.from_numpy(positions - below).to(x_BLD).unsqueeze(2))
 
 
-def _add_noise(x: Tensor, noise_NFT: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
+def _add_noise(
+    x: Tensor, lengths_B: Tensor | None, noise_NFT: Tensor, config: AugmentationConfig, rng: torch.Generator
+) -> Tensor:
     batch, _, frames = x.shape
     which = torch.randint(len(noise_NFT), (batch,), generator=rng).numpy()
     start = torch.randint(max(1, noise_NFT.shape[-1] - frames + 1), (batch,), generator=rng).numpy()
@@ -180,4 +188,7 @@ def _add_noise(x: Tensor, noise_NFT: Tensor, config: AugmentationConfig, rng: to
     noise = noise_NFT.unfold(-1, frames, 1)[which[rows], :, start[rows]].exp_()
     ratio = torch.from_numpy(10 ** ((low + (high - low) * snr[rows]) / 10)).to(x).view(-1, 1, 1)
     mean, noise_mean = (energy.mean((1, 2), keepdim=True) for energy in (power, noise))
+    if lengths_B is not None:  # the silence that pads a recording does not make its speech quieter
+        real = Mask(lengths_B[rows], frames).real(power)
+        mean = (power * real).sum((1, 2), keepdim=True) / (real.sum(-1, keepdim=True) * power.shape[1])
     return x.index_copy(0, index, power.addcmul_(noise, mean / (noise_mean * ratio)).log_())

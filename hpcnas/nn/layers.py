@@ -55,8 +55,11 @@ class _Windowed(nn.Module):
         self.mask: Mask | None = None
 
     def real(self, x: Tensor) -> Tensor:
-        """``x`` with zeros where it is padding."""
-        return x if self.mask is None or self.window == 1 else self.mask.zeroed(x)
+        """``x`` with zeros where it is padding; the mask is told of the stride."""
+        if self.mask is None:
+            return x
+        self.mask.stride(x.shape[-1], self.hop)
+        return x if self.window == 1 else self.mask.zeroed(x)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.real(x)
@@ -124,7 +127,7 @@ class Conv2d(_Windowed):
 class Pool(_Windowed):
     """Maximum or mean over ``size`` frames (and bands, on a plane), moved by as many; the last ones may be fewer.
 
-    A causal window ends at its frame; a causal mean counts frames before the first as 0.
+    A causal window ends at its frame; a causal mean counts frames before the first as 0. Padding is in no maximum and no mean.
     """
 
     def __init__(self, kind: str, size: int, plane: bool, causal: bool) -> None:
@@ -136,7 +139,20 @@ class Pool(_Windowed):
         return self._pool(x[..., : x.shape[-1] // self.window * self.window], self.window, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if self.causal else self._pool(self.real(x), self.window, ceil_mode=True)
+        if self.causal:
+            return super().forward(x)
+        if self.mask is None:
+            return self._pool(x, self.window, ceil_mode=True)
+        return self._over_real_frames(x)
+
+    def _over_real_frames(self, x: Tensor) -> Tensor:
+        real, x = self.mask.real(x), self.real(x)
+        if self.fill:
+            lowest = torch.finfo(x.dtype).min  # and not minus infinity, which times zero is no number
+            return self.mask.zeroed(self._pool(torch.where(real, x, lowest), self.window, ceil_mode=True))
+        shares = functional.avg_pool1d(real.flatten(1, -2).to(x.dtype), self.window, ceil_mode=True)
+        shares = shares.clamp(min=1 / self.window).view(len(x), *[1] * (x.dim() - 2), -1)
+        return self._pool(x, self.window, ceil_mode=True) / shares
 
 
 class Recurrent(nn.Module):

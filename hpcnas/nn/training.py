@@ -67,8 +67,8 @@ class Trainer:
         done: int = 0,
         objective: Objective | None = None,
     ) -> Iterator[int]:
-        """Train for all epochs but the first ``done``, yielding the number of steps behind after each; raises TrialError on a
-        loss that is not finite.
+        """Train for all epochs but the first ``done``, yielding the number of steps behind after each; raises TrialError, on
+        all ranks alike, on a loss that is not finite on any of them.
 
         The model must be equal on all ranks. Shuffling is by ``seed`` and pass over the corpus, dropout and augmentation by
         seed, epoch and rank. ``objective``: the loss, of the labels alone if it is not given.
@@ -148,11 +148,11 @@ class Trainer:
         offsets = (torch.rand(len(rows), generator=rng).numpy() * (spare + 1)).astype(np.int64) if spare.any() else 0 * rows
         windows, lengths = train.windows(rows, offsets, window), train.real_frames(rows, offsets, window)
         log_mel, lengths = augment(windows, self.corpus.noise, self.augmentation, rng, lengths)
-        features = mask(self.corpus.front_end(log_mel, lengths), self.augmentation, rng)
+        features = mask(self.corpus.front_end(log_mel, lengths), self.augmentation, rng, lengths)
         targets = torch.as_tensor(train.labels[rows])
         if self.augmentation.mixup:
-            features, targets = mix_up(features, targets, len(self.corpus.class_names), self.augmentation.mixup, rng)
-            lengths = None  # mixed with longer ones all frames count
+            classes = len(self.corpus.class_names)
+            features, lengths, targets = mix_up(features, lengths, targets, classes, self.augmentation.mixup, rng)
         return self._moved(features), lengths, self._moved(targets)
 
     def _moved(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv1d, State, stream
 from hpcnas.nn.masking import Mask
+from hpcnas.nn.normalisation import BatchNorm1d
 
 ATTENTION = BlockType(
     "attention",
@@ -114,7 +115,7 @@ class Conformer(nn.Module):
             nn.Conv1d(dim, 2 * dim, 1),
             nn.GLU(dim=1),
             Conv1d(dim, dim, kernel, groups=dim, causal=causal),
-            nn.BatchNorm1d(dim),
+            BatchNorm1d(dim),
             nn.SiLU(),
             nn.Conv1d(dim, dim, 1),
         )

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv1d, Conv2d, State, stream
+from hpcnas.nn.normalisation import BatchNorm1d, BatchNorm2d
 
 TYPE = BlockType(
     "bcres",
@@ -24,7 +25,7 @@ class SubSpectralNorm(nn.Module):
     def __init__(self, channels: int, bands: int) -> None:
         super().__init__()
         self.groups = next(groups for groups in range(SUB_BANDS, 0, -1) if bands % groups == 0)
-        self.norm = nn.BatchNorm2d(channels * self.groups)
+        self.norm = BatchNorm2d(channels * self.groups)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, bands, frames = x.shape
@@ -38,7 +39,7 @@ class BroadcastedResidual(nn.Module):
     def __init__(self, before: int, channels: int, bands: int, dilation: int, stride: int, causal: bool) -> None:
         super().__init__()
         self.keeps_shape = before == channels and stride == 1
-        change = [] if before == channels else [Conv2d(before, channels, (1, 1)), nn.BatchNorm2d(channels), nn.ReLU()]
+        change = [] if before == channels else [Conv2d(before, channels, (1, 1)), BatchNorm2d(channels), nn.ReLU()]
         self.over_bands = nn.Sequential(
             *change,
             Conv2d(channels, channels, (3, 1), (stride, 1), groups=channels),
@@ -46,7 +47,7 @@ class BroadcastedResidual(nn.Module):
         )
         self.temporal = nn.Sequential(
             Conv1d(channels, channels, 3, dilation=dilation, groups=channels, causal=causal),
-            nn.BatchNorm1d(channels),
+            BatchNorm1d(channels),
             nn.SiLU(),
             nn.Conv1d(channels, channels, 1, bias=False),
         )

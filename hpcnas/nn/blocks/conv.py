@@ -6,6 +6,7 @@ from torch import nn
 
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv1d, Conv2d, Residual
+from hpcnas.nn.normalisation import BatchNorm1d, BatchNorm2d
 
 CONV = BlockType(
     "conv",
@@ -25,13 +26,13 @@ def build_conv(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: b
     channels, kernel, stride = settings["channels"], settings["kernel"], settings["stride"]
     convolution = Conv2d(in_shape[0], channels, (kernel, kernel), (stride, stride), causal=causal)
     if stride == 1 and channels == in_shape[0]:
-        return Residual(nn.ReLU(), convolution, nn.BatchNorm2d(channels))
-    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
+        return Residual(nn.ReLU(), convolution, BatchNorm2d(channels))
+    return nn.Sequential(convolution, BatchNorm2d(channels), nn.ReLU())
 
 
 def build_conv1d(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
     channels, kernel, stride = settings["channels"], settings["kernel"], settings["stride"]
     convolution = Conv1d(in_shape[0], channels, kernel, stride, causal=causal)
     if stride == 1 and channels == in_shape[0]:
-        return Residual(nn.ReLU(), convolution, nn.BatchNorm1d(channels))
-    return nn.Sequential(convolution, nn.BatchNorm1d(channels), nn.ReLU())
+        return Residual(nn.ReLU(), convolution, BatchNorm1d(channels))
+    return nn.Sequential(convolution, BatchNorm1d(channels), nn.ReLU())

@@ -6,6 +6,7 @@ from torch import nn
 
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv1d, Residual
+from hpcnas.nn.normalisation import BatchNorm1d
 
 DENSE = BlockType(
     "dense",
@@ -31,16 +32,16 @@ BOTTLENECK = BlockType(
 
 def build_dense(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
     units = settings["units"]
-    return nn.Sequential(Conv1d(in_shape[0], units, 1), nn.BatchNorm1d(units), nn.ReLU())
+    return nn.Sequential(Conv1d(in_shape[0], units, 1), BatchNorm1d(units), nn.ReLU())
 
 
 def build_lowrank(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
     units, rank = settings["units"], settings["rank"]
-    return nn.Sequential(Conv1d(in_shape[0], rank, 1), Conv1d(rank, units, 1), nn.BatchNorm1d(units), nn.ReLU())
+    return nn.Sequential(Conv1d(in_shape[0], rank, 1), Conv1d(rank, units, 1), BatchNorm1d(units), nn.ReLU())
 
 
 def build_bottleneck(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
     channels, units = in_shape[0], settings["units"]
     return Residual(
-        Conv1d(channels, units, 1), nn.BatchNorm1d(units), nn.ReLU(), Conv1d(units, channels, 1), nn.BatchNorm1d(channels)
+        Conv1d(channels, units, 1), BatchNorm1d(units), nn.ReLU(), Conv1d(units, channels, 1), BatchNorm1d(channels)
     )

@@ -6,6 +6,7 @@ from torch import nn
 
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv2d, Residual
+from hpcnas.nn.normalisation import BatchNorm2d
 
 TYPE = BlockType(
     "dsconv",
@@ -19,10 +20,10 @@ def build(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) 
     before, channels, kernel, stride = in_shape[0], settings["channels"], settings["kernel"], settings["stride"]
     layers = (
         Conv2d(before, before, (kernel, kernel), (stride, stride), groups=before, causal=causal),
-        nn.BatchNorm2d(before),
+        BatchNorm2d(before),
         nn.ReLU(),
         Conv2d(before, channels, (1, 1)),
-        nn.BatchNorm2d(channels),
+        BatchNorm2d(channels),
     )
     if stride == 1 and channels == before:
         return Residual(*layers)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv1d, Conv2d, Residual, State, stream
 from hpcnas.nn.masking import Mask
+from hpcnas.nn.normalisation import BatchNorm1d, BatchNorm2d
 
 MBCONV = BlockType(
     "mbconv",
@@ -63,7 +64,7 @@ class MultiScale(nn.Module):
     def __init__(self, channels: int, stride: int, causal: bool) -> None:
         super().__init__()
         self.scales = nn.ModuleList(
-            nn.Sequential(Conv1d(channels, channels, kernel, stride, groups=channels, causal=causal), nn.BatchNorm1d(channels))
+            nn.Sequential(Conv1d(channels, channels, kernel, stride, groups=channels, causal=causal), BatchNorm1d(channels))
             for kernel in (3, 5, 7, 9)
         )
 
@@ -79,11 +80,11 @@ def build_mbconv(settings: Mapping[str, int], in_shape: tuple[int, ...], causal:
     before, channels, kernel, stride = in_shape[0], settings["channels"], settings["kernel"], settings["stride"]
     wide = before * settings["expand"]
     layers = [
-        *(Conv2d(before, wide, (1, 1)), nn.BatchNorm2d(wide), nn.ReLU()),
+        *(Conv2d(before, wide, (1, 1)), BatchNorm2d(wide), nn.ReLU()),
         Conv2d(wide, wide, (kernel, kernel), (stride, stride), groups=wide, causal=causal),
-        *(nn.BatchNorm2d(wide), nn.ReLU()),
+        *(BatchNorm2d(wide), nn.ReLU()),
         *([SqueezeExcite(wide, causal)] if settings["se"] else []),
-        *(Conv2d(wide, channels, (1, 1)), nn.BatchNorm2d(channels)),
+        *(Conv2d(wide, channels, (1, 1)), BatchNorm2d(channels)),
     ]
     return Residual(*layers) if stride == 1 and channels == before else nn.Sequential(*layers)
 
@@ -92,8 +93,8 @@ def build_tenet(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: 
     before, channels, stride = in_shape[0], settings["channels"], settings["stride"]
     wide = channels * settings["expand"]
     layers = [
-        *(Conv1d(before, wide, 1), nn.BatchNorm1d(wide), nn.ReLU()),
+        *(Conv1d(before, wide, 1), BatchNorm1d(wide), nn.ReLU()),
         *(MultiScale(wide, stride, causal), nn.ReLU()),
-        *(Conv1d(wide, channels, 1), nn.BatchNorm1d(channels)),
+        *(Conv1d(wide, channels, 1), BatchNorm1d(channels)),
     ]
     return Residual(*layers) if stride == 1 and channels == before else nn.Sequential(*layers, nn.ReLU())

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv1d, Conv2d, State, stream
+from hpcnas.nn.normalisation import BatchNorm1d, BatchNorm2d
 
 TCRES = BlockType(
     "tcres",
@@ -46,15 +47,15 @@ def build_tcres(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: 
     before, channels, kernel, stride = in_shape[0], settings["channels"], settings["kernel"], settings["stride"]
     branch = nn.Sequential(
         Conv1d(before, channels, kernel, stride, causal=causal),
-        nn.BatchNorm1d(channels),
+        BatchNorm1d(channels),
         nn.ReLU(),
         Conv1d(channels, channels, kernel, causal=causal),
-        nn.BatchNorm1d(channels),
+        BatchNorm1d(channels),
     )
     if stride == 1 and channels == before:
         return ResidualPair(branch, nn.Identity())
     return ResidualPair(
-        branch, nn.Sequential(Conv1d(before, channels, 1, stride, causal=causal), nn.BatchNorm1d(channels), nn.ReLU())
+        branch, nn.Sequential(Conv1d(before, channels, 1, stride, causal=causal), BatchNorm1d(channels), nn.ReLU())
     )
 
 
@@ -62,13 +63,13 @@ def build_res2d(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: 
     before, channels, stride = in_shape[0], settings["channels"], settings["stride"]
     branch = nn.Sequential(
         Conv2d(before, channels, (3, 3), (stride, stride), causal=causal),
-        nn.BatchNorm2d(channels),
+        BatchNorm2d(channels),
         nn.ReLU(),
         Conv2d(channels, channels, (3, 3), causal=causal),
-        nn.BatchNorm2d(channels),
+        BatchNorm2d(channels),
     )
     if stride == 1 and channels == before:
         return ResidualPair(branch, nn.Identity())
     return ResidualPair(
-        branch, nn.Sequential(Conv2d(before, channels, (1, 1), (stride, stride), causal=causal), nn.BatchNorm2d(channels))
+        branch, nn.Sequential(Conv2d(before, channels, (1, 1), (stride, stride), causal=causal), BatchNorm2d(channels))
     )

@@ -6,6 +6,7 @@ from torch import nn
 
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv1d
+from hpcnas.nn.normalisation import BatchNorm1d
 
 TYPE = BlockType(
     "svdf",
@@ -21,6 +22,6 @@ def build(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) 
         Conv1d(in_shape[0], filters, 1),
         Conv1d(filters, filters, memory, groups=filters, causal=True),
         # differs: the paper names no normalisation; without it deep towers of SVDF did not train in few epochs.
-        nn.BatchNorm1d(filters),
+        BatchNorm1d(filters),
         nn.ReLU(),
     )

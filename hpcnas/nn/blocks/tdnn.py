@@ -6,6 +6,7 @@ from torch import nn
 
 from hpcnas.core.space import BlockType
 from hpcnas.nn.layers import Conv1d, Residual
+from hpcnas.nn.normalisation import BatchNorm1d
 
 TYPE = BlockType(
     "tdnn",
@@ -19,5 +20,5 @@ def build(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) 
     channels, kernel, dilation = settings["channels"], settings["kernel"], settings["dilation"]
     convolution = Conv1d(in_shape[0], channels, kernel, dilation=dilation, causal=causal)
     if channels == in_shape[0]:
-        return Residual(nn.ReLU(), convolution, nn.BatchNorm1d(channels))
-    return nn.Sequential(convolution, nn.BatchNorm1d(channels), nn.ReLU())
+        return Residual(nn.ReLU(), convolution, BatchNorm1d(channels))
+    return nn.Sequential(convolution, BatchNorm1d(channels), nn.ReLU())
