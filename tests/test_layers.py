@@ -74,3 +74,11 @@ def test_core_uses_numpy_and_nothing_else():
         if module.parts[0] == "core":
             foreign = {name.split(".")[0] for name in imports(module)} - set(sys.stdlib_module_names)
             assert foreign <= {"hpcnas", "numpy"}, module
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_every_private_function_is_called(module: Path):
+    nodes = list(ast.walk(ast.parse((PACKAGE / module).read_text())))
+    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.name[0] == "_" != node.name[1]}
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    assert not defined - names - {node.attr for node in nodes if isinstance(node, ast.Attribute)}

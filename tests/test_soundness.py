@@ -1,9 +1,12 @@
-"""Damage of every kind is found, and a sound run is called so."""
+"""Damage of every kind is found, each by the check that is for it, and a sound run is called so."""
 
 from __future__ import annotations
 
+import inspect
 import random
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,11 +14,15 @@ import numpy as np
 import pytest
 from helpers import completed, made_run, trial, write
 
-from hpcnas.analysis.soundness import repair, verify
+from hpcnas.analysis import soundness, stage_checks
+from hpcnas.analysis.soundness import CHECKS, repair, verify
+from hpcnas.analysis.stage_checks import OF_FILES, OF_JOURNAL, files_of
 from hpcnas.analysis.trials import Run
+from hpcnas.core.archive import Archive
 from hpcnas.core.errors import HpcnasError, RunError
+from hpcnas.core.trial import Result, TrialState
 from hpcnas.store import archive_file, ensemble_file, weights
-from hpcnas.store.journal import Journal, replay
+from hpcnas.store.journal import Journal, Record, replay, spell
 from hpcnas.store.sealed import BLOCK, reading, writing
 
 
@@ -36,6 +43,104 @@ def damage(run: Run) -> list[str]:
 
 def test_a_sound_run_has_no_findings(run):
     assert verify(run) == []
+
+
+def journalled(run: Run, event: object, elapsed: float = 200.0) -> None:
+    write(Journal(run.dir.search.journal), event, elapsed)
+
+
+def journalled_as_it_was_once(run: Run, result: Result) -> None:
+    """With a score that is not finite in a trial that is complete, and without a checksum."""
+    line = spell(Record(200.0, result)).rpartition(b', "crc32"')[0] + b"}\n"
+    line = line.replace(b'"score":0.5', b'"score":null').replace(b"[0.25,0.5]", b"[0.25,null]")
+    with open(run.dir.search.journal, "ab") as file:
+        file.write(line)
+
+
+def written(path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+
+def other_logits(run: Run) -> None:
+    stored = ensemble_file.load(run.dir.ensemble_file)
+    stored.logits["test"][0, 0] += 0.1
+    ensemble_file.save(run.dir.ensemble_file, stored)
+
+
+FAULTS: dict[Callable, tuple[Callable[[Run], None], str]] = {
+    stage_checks.lines_of_the_journal: (
+        lambda run: written(run.dir.search.journal, run.dir.search.journal.read_bytes() + b"x\n"),
+        "line 25: damaged",
+    ),
+    stage_checks.order_of_time: (lambda run: journalled(run, trial(12), 1.0), "goes back in time"),
+    stage_checks.trials_of_results: (lambda run: journalled(run, completed(99, 0.5)), "result of trial 99, which was never"),
+    stage_checks.origins_of_trials: (
+        lambda run: journalled(run, trial(12, parent=99)),
+        "trial 12 comes from trial 99, which was never handed out",
+    ),
+    stage_checks.scores_of_results: (
+        lambda run: (journalled(run, trial(12)), journalled_as_it_was_once(run, completed(12, 0.5))),
+        "trial 12 has a score or a loss that is not finite",
+    ),
+    stage_checks.seals_of_weights: (
+        lambda run: weights.save(run.dir.search.weights(5), trial(5), {"a": np.full(2, np.inf)}, {}),
+        "arrays/a is not finite",
+    ),
+    stage_checks.weights_that_are_kept: (lambda run: run.dir.search.weights(5).unlink(), "weights of trial 5 are missing"),
+    stage_checks.checkpoints: (lambda run: written(run.dir.search.checkpoint(12), b"no zip"), "cannot be read as a checkpoint"),
+    stage_checks.mark_of_completeness: (lambda run: journalled(run, trial(12)), "says complete, but trials have no result: 12"),
+    soundness.texts: (lambda run: written(run.dir.model_card, b"{"), "cannot be read"),
+    soundness.stages: (
+        lambda run: archive_file.save(run.dir.archive, Archive([trial(0), completed(0, 0.1)])),
+        "differs from the journal",
+    ),
+    soundness.ensemble: (other_logits, "its test logits are not the mean of its members'"),
+    soundness.unfinished: (lambda run: written(run.dir.root / ".a.part", b""), "was left by a kill"),
+}
+
+
+@pytest.mark.parametrize("check", FAULTS, ids=lambda check: check.__name__)
+def test_every_check_finds_its_own_fault_and_verify_hears_of_it(run, check):
+    fault, message = FAULTS[check]
+    looked_at = (lambda: run) if check in CHECKS else (lambda: files_of(run.dir.search, 50))
+    assert list(check(looked_at())) == []
+    fault(run)
+    assert any(message in finding.what for finding in check(looked_at())), list(check(looked_at()))
+    assert any(message in finding.what for finding in verify(run))
+
+
+def test_every_check_stands_in_a_table_and_has_a_fault():
+    checks = {
+        function
+        for module in (soundness, stage_checks)
+        for _, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and function.__annotations__["return"] == "Iterator[Finding]"
+    }
+    assert checks - {stage_checks.check} == {*CHECKS, *OF_JOURNAL, *OF_FILES} == FAULTS.keys()
+
+
+def test_a_run_whose_best_trial_once_had_no_finite_score_is_read_as_if_that_had_failed(run):
+    before = Archive(record.event for record in run.records()).best(3)
+    journalled(run, trial(12))
+    journalled_as_it_was_once(run, completed(12, 0.5))
+    after = Archive(record.event for record in Run.open(run.dir.root).records())
+    assert after.best(3) == before and after.results[12].state is TrialState.FAILED and not after.running
+    repair(run)
+    assert damage(run) == ["journal.jsonl: trial 12 has a score or a loss that is not finite"]
+
+
+def test_members_come_from_trials_of_the_search_and_from_nowhere_else(run):
+    journal = Journal(run.dir.ensemble.journal)
+    journal.append(replace(trial(2), proposal=replace(trial(2).proposal, parent=5)), 200.0)
+    journal.commit()
+    assert not any("comes from" in line for line in damage(run))
+    journal.append(replace(trial(3), proposal=replace(trial(3).proposal, parent=55)), 201.0)
+    journal.append(replace(trial(4), proposal=replace(trial(4).proposal, team=(3, 9))), 202.0)
+    journal.commit()
+    found = [line.partition(": ")[2] for line in damage(run) if "comes from" in line]
+    unknown = "which was never handed out"
+    assert found == [f"trial 3 comes from trial 55, {unknown}", f"trial 4 comes from trial 9, {unknown}"]
 
 
 def flip(path: Path, rng: random.Random) -> None:
@@ -141,13 +246,6 @@ def test_a_run_that_is_being_written_is_sound(run):
     assert damage(run) == [] and any("13 bytes behind the last whole line" in one.what for one in verify(run))
     with pytest.raises(RunError, match="a search is writing this run"):
         repair(run)
-
-
-def test_an_ensemble_that_is_not_the_mean_of_its_members_is_found(run):
-    ensemble = ensemble_file.load(run.dir.ensemble_file)
-    ensemble.logits["test"][0, 0] += 0.1
-    ensemble_file.save(run.dir.ensemble_file, ensemble)
-    assert damage(run) == ["ensemble/ensemble.h5: its test logits are not the mean of its members'"]
 
 
 def test_other_things_that_kills_leave_are_told_apart(run):
