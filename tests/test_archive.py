@@ -1,11 +1,14 @@
 from dataclasses import replace
+from math import inf, isfinite, nan
 
 from helpers import completed, trial
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.coordinator import unscored
 from hpcnas.core.pareto import pareto_front
-from hpcnas.core.trial import Cost, TrialState
+from hpcnas.core.trial import NOT_FINITE, Cost, TrialState
 
 
 def test_a_trial_runs_until_it_has_a_result():
@@ -58,3 +61,31 @@ def test_an_archive_made_at_once_and_one_event_after_the_other_are_the_same():
         assert [r.trial for r in archive.ranking] == [4, 5, 1, 0, 3]
         assert archive.paused() == {1: [(-0.2, 5), (-0.1, 1), (0.0, 0), (0.0, 3)]} and archive.after(2) == [(-0.7, 4)]
     assert list(at_once.results) == list(one_by_one.results) and at_once.steps == one_by_one.steps
+
+
+SCORES = st.sampled_from([0.1, 0.5, 0.9, nan, inf, -inf])
+
+
+@given(st.lists(st.tuples(SCORES, SCORES, st.lists(SCORES, min_size=1, max_size=3), st.booleans()), max_size=12))
+def test_a_score_that_is_not_finite_is_ranked_nowhere_live_or_after_a_replay(given):
+    """A trial with one has failed, and the others are in order, whichever way the archive came about."""
+    events, sound = [], set()
+    for id_, (score, loss, curve, goes_on) in enumerate(given):
+        result = completed(id_, score, loss=loss, curve=(*curve, score))
+        events.append(trial(id_, f"dense:units={id_ + 1}"))
+        if goes_on:
+            events.append(replace(completed(id_, curve[0], curve=(curve[0],)), state=TrialState.PAUSED))
+        events.append(result)
+        if all(map(isfinite, (score, loss, *curve))):
+            sound.add(id_)
+        else:
+            assert (result.state, result.error) == (TrialState.FAILED, NOT_FINITE)
+    at_once, one_by_one = Archive(events), Archive()
+    for event in events:
+        one_by_one.add(event)
+    for archive in (at_once, one_by_one):
+        ranking = archive.ranking
+        assert {result.trial for result in ranking} == sound == {t.id for t in archive.best(None)}
+        assert ranking == sorted(ranking, key=lambda result: (-result.score, result.loss, result.trial))
+        assert {id_ for _, id_ in archive.after(1)} == sound and not any(archive.paused().values())
+        assert {result.trial for result in archive.latest(99)} == sound

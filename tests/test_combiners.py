@@ -9,6 +9,7 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.combiners import COMBINERS
 from hpcnas.core.combiners.teams import Adaptive, Intermixed
 from hpcnas.core.coordinator import Coordinator, SearchConfig, unscored
+from hpcnas.core.errors import MetricError
 from hpcnas.core.messages import Assignment, Ready, Wait
 from hpcnas.core.metrics import cross_entropy
 from hpcnas.core.stopping import Asha
@@ -23,6 +24,14 @@ def test_weights_are_convex(name):
     predictions = np.random.default_rng(0).standard_normal((3, 20, 4))
     weights = COMBINERS[name]().combine(predictions, np.zeros(20, np.int64))
     assert weights.shape == (3,) and (weights >= 0).all() and np.isclose(weights.sum(), 1)
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_a_member_whose_logits_are_not_finite_is_averaged_with_nobody(name):
+    predictions = np.zeros((3, 20, 4))
+    predictions[1, 7, 2] = np.nan
+    with pytest.raises(MetricError, match="logits not finite in 1 of 20 examples"):
+        COMBINERS[name]().combine(predictions, np.zeros(20, np.int64))
 
 
 @pytest.mark.parametrize("name", ["weighted", "greedy"])

@@ -69,6 +69,11 @@ def test_the_bootstrap_leaves_out_resamples_of_one_class():
     assert 0 <= low <= high == 1
 
 
+def test_the_bootstrap_of_what_is_never_defined_says_so():
+    with pytest.raises(MetricError, match="undefined in all 1000 resamples of 3 examples"):
+        bootstrap_interval(roc_area_of_first, np.zeros((3, 2)), np.array([1, 1, 1]))
+
+
 def roc_area_of_first(logits: np.ndarray, labels: np.ndarray) -> float:
     return roc_area(logits[:, 0], labels == 0)
 

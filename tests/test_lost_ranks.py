@@ -75,3 +75,10 @@ def test_a_job_that_shall_not_go_on_ends_with_the_lost_group(search):
 def test_ranks_that_have_left_are_not_taken_for_dead_ones(mpirun):
     done = mpirun(4, str(PROGRAMS / "late_rank.py"))
     assert (done.returncode, done.output) == (0, "")
+
+
+def test_a_loss_that_is_no_number_on_one_rank_fails_the_trial_on_its_mates_too_and_costs_no_rank(search):
+    done, after = search("nan 1", "search.max_trials=4", ranks=3)
+    assert done.returncode == 0 and "lost" not in done.output, done.output
+    assert after.results[1].state is TrialState.FAILED and after.results[1].error == "loss not finite in epoch 1"
+    assert len(after.ranking) == 3 and after.trials[1].attempt == 1

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpcnas.core import detection, metrics
 from hpcnas.core.errors import MetricError
@@ -75,3 +77,35 @@ def test_pairwise_eer_compares_two_classes_at_a_time():
     expected = detection.equal_error_rate(NOISY[rows, 1] - NOISY[rows, 0], CLASSES[rows] == 1)
     assert rates[0, 1] == expected and 0 < expected < 0.3
     assert np.isnan(metrics.pairwise_eer(NOISY, np.zeros(300, int))).all()
+
+
+OTHER_FIGURES = {
+    "confusion": metrics.confusion,
+    "log_posteriors": lambda logits, labels: metrics.log_posteriors(logits),
+    "pairwise": metrics.pairwise_eer,
+    "detection curve": lambda logits, labels: detection.det_curve(logits[:, 0], labels == 0),
+    "log odds": lambda logits, labels: detection.log_odds(logits),
+    "equal error rate": lambda logits, labels: detection.equal_error_rate(logits[:, 0], labels == 0),
+    "area": lambda logits, labels: detection.roc_area(logits[:, 0], labels == 0),
+}
+NOT_FINITE = st.sampled_from([np.nan, np.inf, -np.inf])
+
+
+@pytest.mark.parametrize("figure", [*metrics.OBJECTIVES, *OTHER_FIGURES])
+@given(places=st.sets(st.integers(0, 299), min_size=1), value=NOT_FINITE, first=st.booleans())
+def test_no_figure_is_made_of_logits_that_are_not_finite(figure, places, value, first):
+    logits = NOISY.copy()
+    logits[sorted(places), 0 if first or figure in OTHER_FIGURES else 3] = value
+    with pytest.raises(MetricError, match=f"not finite in {len(places)} of 300 examples"):
+        {**metrics.OBJECTIVES, **OTHER_FIGURES}[figure](logits, CLASSES)
+
+
+@pytest.mark.parametrize("name", metrics.OBJECTIVES)
+@given(scale=st.sampled_from([1e-30, 1.0, 1e4, 1e30, 3e37]))
+def test_every_objective_of_finite_logits_is_finite_however_large_they_are(name, scale):
+    assert np.isfinite(metrics.OBJECTIVES[name]((scale * NOISY).astype(np.float32), CLASSES))
+
+
+def test_pairs_of_classes_need_two():
+    with pytest.raises(MetricError, match="need two classes"):
+        metrics.OBJECTIVES["pairwise_eer"](NOISY, np.zeros(300, int))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from test_training import CORPUS, OFF
+from torch import nn
 
 from hpcnas.core.budget import Budget
+from hpcnas.core.errors import RunError
 from hpcnas.core.inheritance import NoInheritance, Parent
 from hpcnas.core.messages import Ahead, Assignment, Progress, Verdict
+from hpcnas.core.metrics import OBJECTIVES
 from hpcnas.core.space import spell
-from hpcnas.core.trial import Proposal, Result, Trial, TrialState
+from hpcnas.core.trial import Donor, Proposal, Result, Trial, TrialState
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.nn.corpus import Split
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.losses import TeamLoss
 from hpcnas.nn.model import Surroundings
@@ -75,7 +77,8 @@ def run(tmp_path):
             "stage": RunDir(tmp_path).search,
             "budget": Budget(),
         }
-        return TrialRunner(**{**parts, **changes}).run(Assignment(given, paused=paused))
+        donors = changes.pop("donors", ())
+        return TrialRunner(**{**parts, **changes}).run(Assignment(given, donors, paused))
 
     return run
 
@@ -172,6 +175,95 @@ def test_logits_that_were_not_stored_are_computed(run, tmp_path):
     np.testing.assert_array_equal(logits["validation"], weights.load_logits(path, "validation"))
 
 
-def test_a_block_that_cannot_follow_fails_the_trial_alone(run):
-    result = run(replace(trial(0), seed=1), inheritance=Parent(), training={"learning_rate": 1e30, "clip": 0.0, "warmup": 0.0})
-    assert result.state is TrialState.FAILED and "not finite" in result.error and np.isnan(result.score)
+def test_a_trial_that_diverges_fails_alone(run):
+    result = run(trial(0), inheritance=Parent(), training={"learning_rate": 1e30, "clip": 0.0, "warmup": 0.0})
+    assert result.state is TrialState.FAILED and result.error == "loss not finite in epoch 1" and np.isnan(result.score)
+
+
+class Breaking(Trainer):
+    """Trains as ever, and has something about its model or its predictions that is not finite from epoch 2 on."""
+
+    what: str
+    value: float
+
+    def evaluate(self, model: nn.Module, split: Split, batch_size: int = 256) -> np.ndarray:
+        self.done = getattr(self, "done", 0) + (split is CORPUS.validation)
+        if self.done > 1 and self.what == "weights":
+            model.blocks[0].module[1].running_var[3] = self.value  # of which infinity does not show in any logit
+        logits = super().evaluate(model, split, batch_size)
+        if self.done > 1 and self.what == ("validation" if split is CORPUS.validation else "test"):
+            logits[5, 1] = self.value
+        return logits
+
+
+@pytest.fixture
+def breaking(monkeypatch):
+    def breaking(what: str, value: float) -> Trainer:
+        monkeypatch.setattr(Trainer, "with_settings", lambda self, config, augmentation: self)
+        trainer = Breaking(CORPUS, SoloGroup(), TrainingConfig(epochs=4, batch_size=8), OFF)
+        trainer.what, trainer.value = what, value
+        return trainer
+
+    return breaking
+
+
+VALUES = [float("nan"), float("inf"), float("-inf")]
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_logits_that_are_not_finite_fail_the_trial_whatever_the_objective(run, tmp_path, breaking, objective, value):
+    line = Script()
+    result = run(trial(0), line=line, trainer=breaking("validation", value), metric=OBJECTIVES[objective])
+    assert (result.state, result.error) == (TrialState.FAILED, "validation logits not finite in epoch 2")
+    assert np.isnan(result.score) and np.isnan(result.loss) and len(result.curve) == len(line.heard) == 1
+    assert not RunDir(tmp_path).search.weights(0).exists(), "nobody can inherit them"
+
+
+@pytest.mark.parametrize("value", VALUES[:2])
+def test_weights_that_are_not_finite_are_never_stored_even_if_no_logit_shows_it(run, tmp_path, breaking, value):
+    result = run(trial(0), trainer=breaking("weights", value), training={"checkpoint_s": 1e-9})
+    assert result.state is TrialState.FAILED
+    assert result.error == "weights not finite in epoch 2: blocks.0.module.1.running_var"
+    assert not RunDir(tmp_path).search.weights(0).exists() and not RunDir(tmp_path).search.checkpoint(0).exists()
+
+
+def test_every_split_that_is_stored_is_looked_at(run, tmp_path, breaking):
+    result = run(trial(0), trainer=breaking("test", np.nan), splits=("validation", "test"))
+    assert (result.state, result.error) == (TrialState.FAILED, "test logits not finite in epoch 4")
+    assert not RunDir(tmp_path).search.weights(0).exists()
+
+
+def test_what_a_paused_trial_had_reached_still_counts_when_it_breaks_later(run, tmp_path, breaking):
+    first = run(trial(0), Verdict.PAUSE)
+    before = RunDir(tmp_path).search.weights(0).read_bytes()
+    trainer = breaking("validation", np.nan)
+    trainer.done = 1
+    after = run(trial(0), paused=first, trainer=trainer)
+    assert (after.state, after.score) == (TrialState.STOPPED, first.score)
+    assert after.error == "validation logits not finite in epoch 2"
+    assert RunDir(tmp_path).search.weights(0).read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["arrays", "logits"])
+def test_files_that_are_not_finite_are_read_by_nobody(run, tmp_path, place):
+    run(trial(0))
+    path = RunDir(tmp_path).search.weights(0)
+    arrays, logits = weights.load_arrays(path), {"validation": weights.load_logits(path, "validation")}
+    {"arrays": arrays["classifier.weight"], "logits": logits["validation"]}[place][1, 1] = np.inf
+    weights.save(path, trial(0), arrays, logits)
+    trainer, name = Trainer(CORPUS, SoloGroup(), TrainingConfig(), OFF), path.name
+    readers = {
+        "arrays": [
+            lambda: Library(Alone(), AROUND, trainer.device).lend(RunDir(tmp_path).search, 0),
+            lambda: run(trial(1), donors=(Donor(trial(0)),), inheritance=Parent()),
+            lambda: stored_logits(path, ("test",), AROUND, trainer),
+        ],
+        "logits": [
+            lambda: stored_logits(path, ("validation",), AROUND, trainer),
+            lambda: run(trial(1, team=(0,))),
+        ],
+    }
+    for read in readers[place]:
+        with pytest.raises(RunError, match=rf"{name}: cannot be read as weights \({place}/.* is not finite\)"):
+            read()

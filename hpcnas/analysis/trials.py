@@ -102,7 +102,7 @@ def knows(columns: Columns, newest: Record) -> bool:
 
 def has_score(columns: Columns) -> np.ndarray:
     """(N,) bool: trials whose score counts."""
-    return np.isin(columns["state"].astype(str), SCORED)
+    return np.isin(columns["state"].astype(str), SCORED) & np.isfinite(columns["score"]) & np.isfinite(columns["loss"])
 
 
 def ranking(columns: Columns) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Detection: a score against a threshold, its misses and its false alarms."""
+"""Detection: a score against a threshold, its misses and its false alarms; scores that are not finite raise MetricError."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpcnas.core.checks import finite
 from hpcnas.core.errors import MetricError
 
 
@@ -32,6 +33,7 @@ def det_curve(scores: np.ndarray, is_target: np.ndarray, negative_hours: float |
     Raises:
         MetricError: if one of the two classes is empty, since its rate is then undefined.
     """
+    finite("scores", scores)
     targets = np.sort(scores[is_target])
     others = np.sort(scores[~is_target])
     if not len(targets) or not len(others):
@@ -56,6 +58,7 @@ def equal_error_rate(scores: np.ndarray, is_target: np.ndarray) -> float:
 def roc_area(scores: np.ndarray, is_target: np.ndarray) -> float:
     """Area under the ROC curve: the chance that a target scores above a non-target, ties counting half (Hanley & McNeil, 1982,
     doi:10.1148/radiology.143.1.7063747)."""
+    finite("scores", scores)
     targets, others = scores[is_target], np.sort(scores[~is_target])
     if not len(targets) or not len(others):
         raise MetricError("the area under a ROC curve needs targets and non-targets")
@@ -65,11 +68,13 @@ def roc_area(scores: np.ndarray, is_target: np.ndarray) -> float:
 
 def miss_rate_at(curve: DetCurve, false_alarms: float) -> float:
     """Lowest miss rate with at most so many false alarms, in the curve's unit."""
+    finite("false alarms", curve.false_alarms)
     return float(curve.misses[curve.false_alarms <= false_alarms].min())
 
 
 def log_odds(log_posteriors_NK: np.ndarray) -> np.ndarray:
     """(N, K) logarithm of each class's probability over that of all others together."""
+    finite("posteriors", log_posteriors_NK)
     p = log_posteriors_NK
     none = np.full((len(p), 1), -np.inf)
     before = np.concatenate([none, np.logaddexp.accumulate(p[:, :-1], axis=1)], 1)

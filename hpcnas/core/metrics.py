@@ -1,20 +1,24 @@
-"""Figures on the predictions of a classifier. ``N`` examples, ``K`` classes."""
+"""Figures on the predictions of a classifier; each raises MetricError for logits that are not finite. ``N`` examples, ``K``
+classes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hpcnas.core import detection
+from hpcnas.core.checks import finite
 from hpcnas.core.errors import MetricError
 
 
 def accuracy(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
     """Share of examples whose highest logit is the label's (top-1), in [0, 1]."""
+    finite("logits", logits_NK)
     return float((logits_NK.argmax(1) == labels_N).mean())
 
 
 def confusion(logits_NK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
     """(K, K) counts; row: the true class, column: the predicted one."""
+    finite("logits", logits_NK)
     classes = logits_NK.shape[1]
     return np.bincount(labels_N * classes + logits_NK.argmax(1), minlength=classes**2).reshape(classes, classes)
 
@@ -41,6 +45,7 @@ def cross_entropy(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
 
 def log_posteriors(logits_NK: np.ndarray) -> np.ndarray:
     """(N, K) logarithms of the softmax."""
+    finite("logits", logits_NK)
     shifted = logits_NK.astype(np.float64) - logits_NK.max(1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
@@ -108,6 +113,7 @@ def cavg(logits_NK: np.ndarray, labels_N: np.ndarray, p_target: float = 0.5) -> 
 def pairwise_eer(logits_NK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
     """(K, K) symmetric equal error rates of telling two classes apart by the difference of their logits; NaN on the diagonal
     and where one of the two does not occur."""
+    finite("logits", logits_NK)
     classes = logits_NK.shape[1]
     rates = np.full((classes, classes), np.nan)
     for one in range(classes):
@@ -120,6 +126,18 @@ def pairwise_eer(logits_NK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
     return rates
 
 
+def mean_pairwise_eer(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
+    """Mean over all pairs of classes that occur, in [0, 1].
+
+    Raises:
+        MetricError: if fewer than two classes occur.
+    """
+    rates = pairwise_eer(logits_NK, labels_N)
+    if np.isnan(rates).all():
+        raise MetricError("pairwise error rates need two classes")
+    return float(np.nanmean(rates))
+
+
 OBJECTIVES = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
@@ -128,7 +146,7 @@ OBJECTIVES = {
     "eer": lambda logits, labels: 1 - eer(logits, labels),
     "cavg": lambda logits, labels: 1 - cavg(logits, labels),
     "roc_area": roc_area,
-    "pairwise_eer": lambda logits, labels: 1 - float(np.nanmean(pairwise_eer(logits, labels))),
+    "pairwise_eer": lambda logits, labels: 1 - mean_pairwise_eer(logits, labels),
     "misses": lambda logits, labels: 1 - miss_rate(logits, labels),
 }
 """What a search may maximise on the validation split; costs are turned round."""

@@ -24,6 +24,9 @@ def bootstrap_interval(
 
     Examples are resampled one by one: where several are of one speaker, the interval is too narrow. Resamples for which the
     metric is undefined, since they happen to have one class only, are left out.
+
+    Raises:
+        MetricError: if it is undefined for all of them.
     """
     rng = np.random.default_rng(seed)
     n = len(labels_N)
@@ -34,6 +37,8 @@ def bootstrap_interval(
             values.append(metric(logits_NK[rows], labels_N[rows]))
         except MetricError:
             continue
+    if not values:
+        raise MetricError(f"undefined in all {resamples} resamples of {n} examples")
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)

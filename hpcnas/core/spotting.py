@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcnas.core.checks import at_least
+from hpcnas.core.checks import at_least, finite
 from hpcnas.core.detection import DetCurve
 from hpcnas.core.errors import MetricError
 
@@ -63,7 +63,8 @@ def smoothed(posteriors_SK: np.ndarray, config: SpottingConfig) -> np.ndarray:
 
 def detections(scores_SK: np.ndarray, times_s: np.ndarray, keywords: Sequence[int], config: SpottingConfig) -> list[Detection]:
     """Peaks of each keyword's score, the highest first chosen, none nearer to another one than the refractory time; in order of
-    time, whatever their score."""
+    time, whatever their score; raises MetricError for scores that are not finite."""
+    finite("scores", scores_SK)
     found = []
     for keyword in keywords:
         scores = scores_SK[:, keyword]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -70,11 +71,14 @@ class TrialState(Enum):
     INFEASIBLE = "infeasible"
     """No score, and nothing was trained: over a limit of the budget."""
     FAILED = "failed"
-    """No score: it could not be built, its loss was not finite, or it broke its group too often."""
+    """No score: it could not be built, something about it was not finite, or it broke its group too often."""
 
     @property
     def has_score(self) -> bool:
         return self not in (TrialState.FAILED, TrialState.INFEASIBLE)
+
+
+NOT_FINITE = "its score is not finite"
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ class Result:
     """What came of a trial.
 
     ``score`` is the search metric on the validation split, higher is better; ``loss`` the cross entropy there in nats.
-    Both are NaN for a trial without a score, whose ``error`` says why.
+    Both are NaN for a trial without a score, whose ``error`` says why. A score that is not finite is none, wherever it comes
+    from: such a trial has failed, so that nothing ranks it and nobody inherits from it.
     """
 
     trial: int
@@ -100,3 +105,9 @@ class Result:
     curve: tuple[float, ...] = ()
     """Score after each epoch."""
     error: str = ""
+
+    def __post_init__(self) -> None:
+        if self.state.has_score and not math.isfinite(self.score + self.loss + sum(self.curve)):
+            instead = {"state": TrialState.FAILED, "score": math.nan, "loss": math.nan, "error": NOT_FINITE}
+            for name, value in instead.items():
+                object.__setattr__(self, name, value)

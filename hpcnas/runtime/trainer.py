@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -71,7 +72,7 @@ class TrialRunner:
         start = time.monotonic()
         trial = assignment.trial
         cost, steps, so_far = Cost(0, 0, 0), 0, SoFar()
-        score = loss = float("nan")
+        score = loss = math.nan
         error = ""
         try:
             trainer, around = self._tuned(trial)
@@ -91,12 +92,13 @@ class TrialRunner:
             labels = trainer.corpus.validation.labels
             state = TrialState.COMPLETED
             for steps in trainer.train(model, optimizer, trial.seed, len(so_far.curve), objective):  # noqa: B007 wanted behind
-                is_last = len(so_far.curve) + 1 == trainer.config.epochs
+                epoch = len(so_far.curve) + 1
+                is_last = epoch == trainer.config.epochs
                 if is_last:
                     self._announce_the_end()
-                logits = trainer.evaluate(model, trainer.corpus.validation)
-                together = (logits + mates.sum(0)) / (1 + len(mates))
-                curve = (*so_far.curve, self.metric(together, labels))
+                logits = self._logits(model, "validation", epoch)
+                together = _finite("mean of the team's logits", (logits + mates.sum(0)) / (1 + len(mates)), epoch)
+                curve = (*so_far.curve, float(_finite("score", self.metric(together, labels), epoch)))
                 so_far = replace(so_far, curve=curve, seconds=time.monotonic() - start)
                 if is_last:
                     break
@@ -111,8 +113,9 @@ class TrialRunner:
                     self._announce_the_end()
                     state = TrialState.PAUSED if verdict is Verdict.PAUSE else TrialState.STOPPED
                     break
-            self._store(trial, model, logits)
-            score, loss = so_far.curve[-1], metrics.cross_entropy(together, labels)
+            at_end = float(_finite("validation loss", metrics.cross_entropy(together, labels), epoch))
+            self._store(trial, model, logits, epoch)
+            score, loss = so_far.curve[-1], at_end
         except (ArchitectureError, TrialError, MemoryError, RuntimeError) as reason:
             if not self._is_of_trial(reason):
                 raise
@@ -211,14 +214,33 @@ class TrialRunner:
         none = np.zeros((0, len(validation.labels), len(self.trainer.corpus.class_names)), np.float32)
         return self.channel.tell(np.stack(logits) if logits else none)
 
-    def _store(self, trial: Trial, model: Model, validation_logits: np.ndarray) -> None:
-        corpus = self.trainer.corpus
+    def _logits(self, model: Model, split: str, epoch: int) -> np.ndarray:
+        """(N, K) logits of a split, whose model may be stored.
+
+        Raises TrialError, on all ranks alike, if they are not finite or the weights, which need not show in them: whoever
+        inherited such ones would fail too.
+        """
+        logits = self.trainer.evaluate(model, getattr(self.trainer.corpus, split))
+        state = model.state_dict()  # the leader's: it was shared to evaluate
+        if not torch.stack([tensor.isfinite().all() for tensor in state.values()]).all():
+            name = next(name for name, tensor in state.items() if not tensor.isfinite().all())
+            raise TrialError(f"weights not finite in epoch {epoch}: {name}")
+        return _finite(f"{split} logits", logits, epoch)
+
+    def _store(self, trial: Trial, model: Model, validation_logits: np.ndarray, epoch: int) -> None:
         logits = {"validation": validation_logits}
         for split in self.splits[1:]:
-            logits[split] = self.trainer.evaluate(model, getattr(corpus, split))
+            logits[split] = self._logits(model, split, epoch)
         if self.channel.is_leader:
             arrays = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
             weights.save(self.stage.weights(trial.id), trial, arrays, logits)
+
+
+def _finite(what: str, values: np.ndarray | float, epoch: int) -> np.ndarray | float:
+    """``values``; raises TrialError if they are not finite."""
+    if not np.isfinite(values).all():
+        raise TrialError(f"{what} not finite in epoch {epoch}")
+    return values
 
 
 def _first_line(error: Exception) -> str:

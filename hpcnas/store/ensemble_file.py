@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcnas.core.errors import RunError
-from hpcnas.store.sealed import reading, writing
+from hpcnas.store.sealed import arrays_below, reading, writing
 
 FORMAT = 2
 AGAIN = "remove it and run hpcnas.ensemble again, which combines the members anew"
@@ -58,14 +58,14 @@ def save(path: Path, ensemble: EnsembleFile) -> None:
 
 
 def load(path: Path) -> EnsembleFile:
-    """Raises RunError for a file that is damaged or of another format."""
+    """Raises RunError for a file that is damaged, of another format, or not finite."""
     with reading(path, "an ensemble", AGAIN) as file:
         if file.attrs["format"] != FORMAT:
             raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; {AGAIN}")
         labels = [label.rpartition("/") for label in file["members"].asstr()[:]]
         return EnsembleFile(
             members=[Member(stage, int(trial), float(w)) for (stage, _, trial), w in zip(labels, file["weights"][:])],
-            logits={split: file["logits"][split][:] for split in file["logits"]},
+            logits=arrays_below(file["logits"]),
             labels={split: file["labels"][split][:] for split in file["labels"]},
             class_names=tuple(map(str, file.attrs["class_names"])),
         )

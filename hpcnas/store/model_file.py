@@ -12,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.errors import RunError
 from hpcnas.store.ensemble_file import Member
 from hpcnas.store.model_card import ModelCard
-from hpcnas.store.sealed import reading, writing
+from hpcnas.store.sealed import arrays_below, reading, writing
 
 KIND = "hpcnas model"
 FORMAT = 1
@@ -68,7 +67,7 @@ def save(path: Path, model: ModelFile) -> None:
 
 
 def load(path: Path) -> ModelFile:
-    """Raises RunError for a file that is none, is damaged, or has another format."""
+    """Raises RunError for a file that is none, is damaged, has another format, or is not finite."""
     with reading(path, "a model", "export it again") as file:
         if file.attrs.get("kind") != KIND:
             raise RunError(f"{path}: is not a model that hpcnas.export wrote with --format state_dict")
@@ -78,14 +77,8 @@ def load(path: Path) -> ModelFile:
         return ModelFile(
             name=str(file.attrs["name"]),
             members=[Member(str(g.attrs["stage"]), int(g.attrs["trial"]), float(g.attrs["weight"])) for g in groups],
-            stored=[StoredModel(Architecture.parse(str(g.attrs["architecture"])), _arrays(g["arrays"])) for g in groups],
+            stored=[StoredModel(Architecture.parse(str(g.attrs["architecture"])), arrays_below(g["arrays"])) for g in groups],
             card=ModelCard(file["mean"][:], file["std"][:], tuple(map(str, file.attrs["class_names"]))),
             config=file["config"].asstr()[()],
             metrics=json.loads(file["metrics"].asstr()[()]),
         )
-
-
-def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
-    arrays: dict[str, np.ndarray] = {}
-    group.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return arrays

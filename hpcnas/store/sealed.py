@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import h5py
+import numpy as np
 
 from hpcnas.core.errors import RunError
 from hpcnas.store.files import replacing
@@ -60,6 +61,17 @@ def reading(path: Path, what: str, way_out: str = "") -> Iterator[h5py.File]:
         AttributeError,
     ) as error:  # what h5py has been seen to raise
         raise RunError(f"{path}: cannot be read as {what} ({' '.join(str(error).split())}){ending}") from error
+
+
+def arrays_below(group: h5py.Group) -> dict[str, np.ndarray]:
+    """Every array below ``group`` by its name there; raises ValueError for one that is not finite, of which nothing can be
+    made: whatever inherits it, or is averaged with it, is not finite either."""
+    arrays: dict[str, np.ndarray] = {}
+    group.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{group[name].name[1:]} is not finite")
+    return arrays
 
 
 def is_sealed(path: Path) -> bool:

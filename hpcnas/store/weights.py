@@ -13,7 +13,7 @@ import numpy as np
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Trial
-from hpcnas.store.sealed import is_sealed, reading, writing
+from hpcnas.store.sealed import arrays_below, is_sealed, reading, writing
 
 FORMAT = 1
 
@@ -46,20 +46,18 @@ class Label:
 
 
 def check(path: Path) -> Label:
-    """Raises RunError for a file that is damaged or of another format."""
+    """Raises RunError for a file that is damaged, of another format, or not finite."""
     with _open(path) as file:
         if file.attrs["format"] != FORMAT:
             raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; another version of hpcnas wrote it")
+        arrays_below(file)
         return Label(int(file.attrs["trial"]), str(file.attrs["architecture"]), is_sealed(path))
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Parameters and buffers by name; raises RunError if the file is missing or damaged."""
+    """Parameters and buffers by name; raises RunError if the file is missing or damaged, or they are not finite."""
     with _open(path) as file:
-        arrays: dict[str, np.ndarray] = {}
-        group = file["arrays"]
-        group.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-        return arrays
+        return arrays_below(file["arrays"])
 
 
 def load_architecture(path: Path) -> Architecture:
@@ -75,9 +73,9 @@ def splits(path: Path) -> tuple[str, ...]:
 
 
 def load_logits(path: Path, split: str) -> np.ndarray:
-    """(N, K) logits of a split; raises RunError if the file is missing or damaged."""
+    """(N, K) logits of a split; raises RunError if the file is missing or damaged, or its logits are not finite."""
     with _open(path) as file:
-        return file[f"logits/{split}"][:]
+        return arrays_below(file["logits"])[split]
 
 
 def _open(path: Path) -> AbstractContextManager[h5py.File]:

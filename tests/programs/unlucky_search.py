@@ -1,7 +1,8 @@
 """A search in which ranks come to grief: ``UNLUCKY="kill 2; raise 4 always; hang 6"``.
 
 The last rank of the group that has trial 2 is killed, the one that has trial 4 raises, as often as it is tried, and the one
-that has trial 6 stops for ever, in the middle of training. ``kill-first``: rank 0, when it hears of that trial's result.
+that has trial 6 stops for ever, in the middle of training. ``nan``: one of its losses is no number. ``kill-first``: rank 0,
+when it hears of that trial's result.
 """
 
 import os
@@ -34,7 +35,8 @@ def training_batch(self, *arguments):
         raise RuntimeError("out of luck")
     if now == "hang":
         time.sleep(3600)
-    return batch(self, *arguments)
+    features, lengths, targets = batch(self, *arguments)
+    return (features * float("nan") if now == "nan" else features), lengths, targets
 
 
 def taking(self, result):

@@ -1,8 +1,9 @@
 """Ensembles: who their members are, and how much each member's logits count.
 
 A combiner is a frozen dataclass whose fields are its configuration, with ``combine(predictions (M, N, K), labels (N,)) ->
-weights (M,)`` on validation data; the weights are not negative and sum to one. Most leave the search to look for single
-models; those with a ``team`` make it look for the next member, given others.
+weights (M,)`` on validation data; the weights are not negative and sum to one, and predictions that are not finite raise
+MetricError. Most leave the search to look for single models; those with a ``team`` make it look for the next member, given
+others.
 """
 
 from hpcnas.core.combiners.average import Average

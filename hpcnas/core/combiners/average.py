@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from hpcnas.core.archive import Archive
+from hpcnas.core.checks import finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,5 +31,6 @@ class Average:
         return ()
 
     def combine(self, predictions_MNK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+        finite("logits", predictions_MNK.swapaxes(0, 1))
         members = len(predictions_MNK)
         return np.full(members, 1 / members)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcnas.core.checks import at_least
+from hpcnas.core.checks import at_least, finite
 from hpcnas.core.combiners.average import Average
 
 
@@ -22,6 +22,7 @@ class Weighted(Average):
         at_least(0, "combiner", rate=self.rate)
 
     def combine(self, predictions_MNK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+        finite("logits", predictions_MNK.swapaxes(0, 1))
         logits = predictions_MNK.astype(np.float64)
         rows = np.arange(len(labels_N))
         weights = np.full(len(logits), 1 / len(logits))
