@@ -252,6 +252,13 @@ def remember(path: Path, part: Any, key: str) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(toml.dumps(asdict(part)), encoding="utf-8")
+    check_remembered(path, part, key)
+
+
+def check_remembered(path: Path, part: Any, key: str) -> None:
+    """The same where nothing may be written yet."""
+    if not path.exists():
+        return
     before, now = toml.loads(path.read_text(encoding="utf-8")), toml.loads(toml.dumps(asdict(part)))
     if changed := [f"{key}.{name} = {before.get(name)!r}, now {now[name]!r}" for name in now if before.get(name) != now[name]]:
         raise RunError(f"{path.parent}: was begun with {'; '.join(changed)}; give the same, or remove the folder to begin anew")

@@ -67,6 +67,7 @@ def distil(world: MPI.Comm, argv: Sequence[str]) -> int:
         lineup,
         config.distillation.epochs,
         objective=objective,
+        begin=lambda: begin(run, config, lineup),
         conclude=lambda archive: tell(run, corpus, archive),
         job_end=end,
     )
@@ -89,13 +90,24 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup, float | None]:
         raise ConfigError(f"--set {'; '.join(changed)}: distillation may change distillation.* and search.group_size only")
     run.create()
     architecture = student(run, config.distillation.student)
-    configuration.remember(run.student.settings, config.distillation, "distillation")
+    configuration.check_remembered(run.student.settings, config.distillation, "distillation")
     control = (Proposal(architecture, None, "control"),) if config.distillation.control else ()
     lineup = Lineup((Proposal(architecture, None, "student"),), control)
+    check_begun(run, lineup)
+    return run, config, lineup, arguments.time_limit
+
+
+def begin(run: RunDir, config: Config, lineup: Lineup) -> None:
+    """Write down what the stage is begun with; nobody else may be writing it."""
+    configuration.remember(run.student.settings, config.distillation, "distillation")
+    check_begun(run, lineup)
+
+
+def check_begun(run: RunDir, lineup: Lineup) -> None:
+    """Raise RunError if the stage was begun for another student."""
     for trial in (record.event for record in replay(run.student.journal) if isinstance(record.event, Trial)):
         if trial.id >= lineup.trials or trial.proposal != lineup.given[trial.id]:
             raise RunError(f"{run.student.root}: was begun for another student ({trial.architecture}); remove it to begin anew")
-    return run, config, lineup, arguments.time_limit
 
 
 def student(run: RunDir, given: str) -> Architecture:

@@ -69,6 +69,7 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
         finals,
         config.ensemble.epochs,
         objective=labels_together if config.combiner.trained_together else labels_alone,
+        begin=lambda: begin(run, config, finals),
         conclude=lambda archive: combine(run, config, corpus, finals, archive),
         job_end=end,
     )
@@ -91,7 +92,19 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup, float
     if not archive.ranking:
         raise RunError(f"{run.root}: no trial has a score yet; search first")
     finals = to_train(config, archive)
+    configuration.check_remembered(run.ensemble.settings, config.ensemble, "ensemble")
+    check_begun(run, finals)
+    return run, config, finals, arguments.time_limit
+
+
+def begin(run: RunDir, config: Config, finals: Finals | Lineup) -> None:
+    """Write down what the stage is begun with; nobody else may be writing it."""
     configuration.remember(run.ensemble.settings, config.ensemble, "ensemble")
+    check_begun(run, finals)
+
+
+def check_begun(run: RunDir, finals: Finals | Lineup) -> None:
+    """Raise RunError if the stage was begun for others than ``finals``."""
     for trial in (record.event for record in replay(run.ensemble.journal) if isinstance(record.event, Trial)):
         expected = [replace(given, team=()) for given in finals.given[trial.id : trial.id + 1] or finals.given]
         if trial.id >= finals.trials or replace(trial.proposal, team=()) not in expected:
@@ -99,7 +112,6 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup, float
                 f"{run.ensemble.root}: was begun for other members (trial {trial.id}: {trial.architecture}); "
                 "remove it to begin anew"
             )
-    return run, config, finals, arguments.time_limit
 
 
 def to_train(config: Config, archive: Archive) -> Finals | Lineup:

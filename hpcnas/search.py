@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +22,9 @@ from hpcnas import config as configuration
 from hpcnas.config import Config
 from hpcnas.core.archive import Archive
 from hpcnas.core.coordinator import SearchConfig
-from hpcnas.core.errors import RunError
+from hpcnas.core.errors import OutcomeError, RunError
+from hpcnas.core.trial import TrialState
+from hpcnas.nn.corpus import Corpus
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.features import card_of
@@ -31,9 +35,13 @@ from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import archive_file, model_card
 from hpcnas.store.files import replacing
+from hpcnas.store.journal_reader import unwritten
 from hpcnas.store.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
+
+MANY_FAILED = 4
+"""So many failed trials, if they are most, are no chance."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def search(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Run or resume a search; returns the exit status."""
-    run, config, complete, limit_s = on_first_rank(world, lambda: prepare(argv))
+    run, config, complete, limit_s, found = on_first_rank(world, lambda: prepare(argv))
     end = job_end(limit_s)
     roles = Roles(world.size, config.search.group_size)
     set_up_logging(run, world.rank)
@@ -53,8 +61,6 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
             )
         return 0
     corpus = set_up(world, config)
-    on_first_rank(world, lambda: begin(run, config, roles))  # behind what may turn out to be wrong with the input
-    on_first_rank(world, lambda: model_card.save(run.model_card, card_of(corpus)))
     plan = Plan(
         stage=run.search,
         strategy=config.strategy,
@@ -67,6 +73,7 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
         augmentation=config.augmentation.scaled(config.augmentation.in_trials),
         budget=config.space.budget,
         objective=labels_together if config.combiner.trained_together else labels_alone,
+        begin=lambda: begin(run, config, corpus, roles, found),
         refresh=lambda archive: archive_file.save(run.archive, archive),
         conclude=lambda archive: check_outcome(run, archive),
         job_end=end,
@@ -74,8 +81,9 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
     return conduct(world, config, corpus, plan)
 
 
-def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, float | None]:
-    """Run directory, configuration, whether the search is complete already, and the job's time limit in seconds.
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, float | None, bytes]:
+    """Run directory, configuration, whether the search is complete already, the job's time limit in seconds, and what the run's
+    configuration says now.
 
     Changes nothing on disk.
     """
@@ -85,20 +93,34 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, float | None]:
     if not run.exists:
         config = configuration.load(path, arguments.set)
         run.create()
-        return run, config, False, arguments.time_limit
+        return run, config, False, arguments.time_limit, b""
     if not arguments.resume:
         raise RunError(f"{run.root}: holds a run already; --resume goes on with it, --run DIR begins another")
+    found = run.config.read_bytes()
     begun = configuration.load(run.config)
     config = configuration.load(path, arguments.set) if path else configuration.load(run.config, arguments.set)
     if changed := configuration.differences(begun, config):
         raise RunError(f"{run.root}: belongs to another configuration ({'; '.join(changed)}); --run DIR begins another run")
     run.create()
+    if run.search.journal.exists():
+        with unwritten(run.search.journal):  # said now rather than when the features are there
+            pass
     complete = run.search.complete.exists() and not _goes_further(config.search, begun.search)
-    return run, config, complete, arguments.time_limit
+    return run, config, complete, arguments.time_limit, found
 
 
 def check_outcome(run: RunDir, archive: Archive) -> None:
-    """Raise RunError if a search that is over found nothing."""
+    """Raise RunError if a search that is over found nothing, OutcomeError if most of its trials failed."""
+    failed = [result for result in archive.results.values() if result.state is TrialState.FAILED]
+    tried = sum(result.state is not TrialState.INFEASIBLE for result in archive.results.values())
+    if archive.ranking and len(failed) >= MANY_FAILED and 2 * len(failed) > tried:
+        why, times = Counter(_without_numbers(result.error) for result in failed).most_common(1)[0]
+        first = next(result for result in failed if _without_numbers(result.error) == why)
+        raise OutcomeError(
+            f"{run.root}: {len(failed)} of {tried} trials failed, {times} of them like trial {first.trial} ({first.error}); "
+            f"the others are kept. tools/top.py {run.root} --where state=failed --sort id --columns id,error lists them, "
+            f"{run.log(0).parent} has more; with --resume and a larger search.max_trials it goes on"
+        )
     if archive.ranking:
         return
     if not archive.results:
@@ -107,18 +129,29 @@ def check_outcome(run: RunDir, archive: Archive) -> None:
     raise RunError(f"{run.root}: none of {len(archive.results)} trials has a score; trial {first.trial}: {first.error}")
 
 
+def _without_numbers(text: str) -> str:
+    """So that two errors that differ in a rank or an epoch count as one."""
+    return re.sub(r"\d+", "#", text)
+
+
 def _goes_further(now: SearchConfig, before: SearchConfig) -> bool:
     """Whether a limit was raised or lifted."""
     limits = ((now.max_trials, before.max_trials), (now.max_steps, before.max_steps), (now.time_limit, before.time_limit))
     return any((new or math.inf) > (old or math.inf) for new, old in limits)
 
 
-def begin(run: RunDir, config: Config, roles: Roles) -> None:
-    """Write what the run is about to do, and say it."""
+def begin(run: RunDir, config: Config, corpus: Corpus, roles: Roles, found: bytes) -> None:
+    """Write what the run is about to do, and say it; nobody else may be writing the run.
+
+    Raises RunError if its configuration is no longer as it was ``found``: another job has begun the run meanwhile, and ended.
+    """
+    if (run.config.read_bytes() if run.exists else b"") != found:
+        raise RunError(f"{run.root}: another job has begun this run meanwhile; --resume goes on with it")
     with replacing(run.config) as part:
         part.write_text(configuration.dump(config), encoding="utf-8")
     run.search.complete.unlink(missing_ok=True)
     record_environment(run.environment)
+    model_card.save(run.model_card, card_of(corpus))
     logger.info("run %s: %d rank(s), %d group(s) of %d", run.root, roles.ranks, roles.groups, roles.group_size)
 
 

@@ -25,8 +25,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-EXIT_USER_ERROR = 2
 EXIT_SUSPENDED = 75
+FINAL = {2: "the input is at fault", 3: "most trials failed, see the message above"}
+"""Exit statuses with which it would not go better another time."""
 FRUITLESS_JOBS = 3
 """So many in a row without a new result or checkpoint, and the job is not requeued again."""
 MARKERS = {"hpcnas.search": "complete", "hpcnas.ensemble": "ensemble/complete", "hpcnas.distil": "student/complete"}
@@ -49,8 +50,8 @@ def main() -> int:
         if given.then:
             submit(given.then, run)
         return subprocess.run([sys.executable, "-m", "hpcnas.report", str(run)]).returncode if given.report else 0
-    if status == EXIT_USER_ERROR:
-        say("the input is at fault; the job is not requeued")
+    if status in FINAL:
+        say(f"{FINAL[status]}; the job is not requeued")
         return status
     if is_cancelled:  # by the user; a preempted job is requeued by Slurm itself
         return status or EXIT_SUSPENDED

@@ -17,12 +17,13 @@ import numpy as np
 
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
+from hpcnas.core.blame import Blame, Failure
 from hpcnas.core.budget import Budget
 from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import Average
 from hpcnas.core.errors import ArchitectureError, ConfigError
 from hpcnas.core.inheritance import NoInheritance
-from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict, Wait
+from hpcnas.core.messages import Ahead, Assignment, Fault, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.metrics import OBJECTIVES
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping import NeverStop
@@ -30,7 +31,9 @@ from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 from hpcnas.core.tuning import NoTuner, Tuner
 
 MAX_ATTEMPTS = 3
-"""A trial that was handed out so often without a result is given up as failed."""
+"""A trial that was handed out so often without a result is given up as failed; what a sick rank failed at does not count."""
+MEMORY_ATTEMPTS = 2
+"""One that ran out of memory so often is given up too."""
 MAX_PROPOSALS = 500
 """Proposals drawn for one trial before the space within the budget counts as exhausted."""
 RECENT = 50
@@ -55,7 +58,8 @@ class SearchConfig:
     group_size: int = 1
     """MPI ranks that train one model together."""
     keep_weights: int = 50
-    """Weights of so many best trials, and of as many latest ones, stay on disk; donors of running trials always do."""
+    """Weights of so many best trials, and of as many latest ones, stay on disk, and those of as many that the stopping rule may
+    let go on from each rung, beside those that it does; donors of running trials always do."""
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -84,6 +88,7 @@ class Coordinator:
         measure: cost of an architecture; raises ArchitectureError if it cannot be built.
         record: makes an event permanent. A trial is recorded before it is sent, a result before it counts.
         discard: told of a trial whose weights nobody needs any more.
+        progress: told of every epoch of a running trial.
         elapsed: seconds that the search has taken, those before a resume included.
         time_left: seconds until this job must have stopped training; the search goes on in a later job.
     """
@@ -103,13 +108,17 @@ class Coordinator:
     stored: Callable[[int], bool] = lambda trial: True
     """Whether the weights of an earlier trial are there."""
     discard: Callable[[int], None] = lambda trial: None
+    progress: Callable[[Progress], None] = lambda progress: None
     elapsed: Callable[[], float] = time.monotonic
     time_left: Callable[[], float] = lambda: math.inf
+    blame: Blame = field(default_factory=Blame)
     suspended: bool = False
     """Set from outside when the job must end: every later answer is SUSPEND or Stop."""
 
     def __post_init__(self) -> None:
         self._again = deque(self.archive.running)
+        self._before = {trial.id: trial.attempt for trial in self._again}
+        """Attempts of earlier jobs at trials that have no result yet."""
         self._running: dict[int, _Running] = {}
         self._weights = {r.trial for r in self.archive.ranking if self.stored(r.trial)}
         self._sweep_at = 0
@@ -119,8 +128,6 @@ class Coordinator:
         """Suspended in this job; a later one goes on with them."""
         self._began: set[int] = set()
         """Groups that were given a trial in this job."""
-        self._why: dict[int, list[str]] = {}
-        """What became of the groups that had a trial in this job and were lost."""
         self._durations: deque[float] = deque(maxlen=RECENT)
         for result in self.archive.results.values():
             self.tuner.tell(self.archive.trials[result.trial], result)
@@ -143,34 +150,58 @@ class Coordinator:
             return self._judge(message)
         if isinstance(message, Ahead):
             return reply if isinstance(reply := self._next(message.group), Assignment) else None
-        if message.result is not None:
+        if message.result is not None and message.out_of_memory:
+            ranks = self.blame.crew.ranks(message.group)
+            self._fail(self._release(message.result.trial), Failure(ranks, message.result.error, Fault.MEMORY))
+        elif message.result is not None:
             self._take(message.result)
         if chosen := self._groups.get(message.group):
             self._running[chosen[0]].since = self.elapsed()
             return None
         return self._next(message.group)
 
-    def lose(self, group: int, why: str) -> list[Trial]:
+    def lose(self, group: int, why: str, fault: Fault = Fault.MATES, ranks: frozenset[int] | None = None) -> list[Trial]:
         """A group is no more; the trials that it had, which are returned, are given out again, unless the one that it trained
-        has cost too many groups."""
+        has cost too many groups.
+
+        Args:
+            ranks: of the group, those that may be to blame.
+        """
         assignments = [self._running.pop(trial).assignment for trial in self._groups.pop(group, ())]
         if assignments:
-            self._blame(assignments[0], why)
-        self._again.extend(given_back(chosen.trial) for chosen in assignments[1:] if not chosen.paused)
+            self._fail(assignments[0], Failure(frozenset((group,)) if ranks is None else ranks, why, fault))
+        self._again.extend(chosen.trial for chosen in assignments[1:] if not chosen.paused)
         return [assignment.trial for assignment in assignments]
 
-    def _blame(self, assignment: Assignment, why: str) -> None:
-        """A group was lost with this trial."""
-        reasons = self._why.setdefault(assignment.trial.id, [])
-        reasons.append(why)
-        if not assignment.paused:
+    def _fail(self, assignment: Assignment, failure: Failure) -> None:
+        """A group came to no result with a trial: another one may have it, unless it is the trial's fault."""
+        id_ = assignment.trial.id
+        self.blame.note(id_, failure)
+        if (times := self.blame.out_of_memory(id_)) >= MEMORY_ATTEMPTS:
+            self._give_up(assignment, f"out of memory, tried {times} times: {failure.why}")
+        elif self._attempts(id_) >= MAX_ATTEMPTS:
+            self._give_up(assignment, self._broken(id_))
+        elif not assignment.paused:
             self._again.append(assignment.trial)
-        elif len(reasons) >= MAX_ATTEMPTS:  # what it had reached still counts
-            self._add(replace(assignment.paused, state=TrialState.STOPPED, error=self._broken(assignment.trial.id)))
+
+    def _attempts(self, trial: int) -> int:
+        """How often it was begun in vain, through no fault of others."""
+        return self._before.get(trial, 0) + self.blame.attempts(trial)
+
+    def _give_up(self, assignment: Assignment, error: str) -> None:
+        """The trial has had its chances."""
+        trial = assignment.trial
+        self.blame.convict(trial.id)
+        if assignment.paused:  # what it had reached still counts
+            self._add(replace(assignment.paused, state=TrialState.STOPPED, error=error))
+            return
+        refusal = self._refusal(trial)
+        self._add(refusal or unscored(trial, TrialState.FAILED, self.measure(trial.architecture), error))
 
     def _judge(self, progress: Progress) -> Verdict:
         running = self._running[progress.trial]
         took, running.since = self.elapsed() - running.since, self.elapsed()
+        self.progress(progress)
         if not self.suspended and took <= self.time_left():
             return self.stopping.judge(self.archive, progress)
         # Another epoch would not come to its end in this job.
@@ -180,12 +211,15 @@ class Coordinator:
             self._add(given_back(running.assignment.trial))
         return Verdict.SUSPEND
 
-    def _release(self, trial: int) -> None:
+    def _release(self, trial: int) -> Assignment:
         """Its group has it no more."""
-        self._groups[self._running.pop(trial).group].remove(trial)
+        running = self._running.pop(trial)
+        self._groups[running.group].remove(trial)
+        return running.assignment
 
     def _take(self, result: Result) -> None:
         self._release(result.trial)
+        self.blame.forget(result.trial)
         before = self.archive.results.get(result.trial)
         self._add(result)
         if result.state.has_score:
@@ -198,21 +232,27 @@ class Coordinator:
             return Stop("suspended")
         # A group's first trial is always begun, lest one that takes longer than a job never is.
         if group in self._began and self._durations and self.time_left() < median(self._durations):
-            assignment = self._start(self._begin_again())
+            assignment = self._start(self._begin_again(group) or self._begin_again(group, at_last=True))
             if assignment is None:
                 return Stop("suspended: the job's time is nearly up")
         else:
-            assignment = self._go_on() or self._start(self._begin_again() or self._begin())
+            assignment = (
+                self._go_on(group)
+                or self._start(self._begin_again(group) or self._begin() or self._begin_again(group, at_last=True))
+                or (self._go_on(group, at_last=True) if self.blame.has_suspect(group) else None)
+            )
             if assignment is None:
-                return Stop(self.ended) if self.ended and not self._running else Wait()
+                return Stop(self.ended) if self.ended and not (self._running or self._again) else Wait()
         self._began.add(group)
         self._groups.setdefault(group, []).append(assignment.trial.id)
         self._running[assignment.trial.id] = _Running(assignment, group, self.elapsed())
         return assignment
 
-    def _go_on(self) -> Assignment | None:
+    def _go_on(self, group: int, at_last: bool = False) -> Assignment | None:
         """A paused trial that the stopping rule wants to see more of."""
-        promoted = self.stopping.promote(self.archive, self._may_go_on)
+        promoted = self.stopping.promote(
+            self.archive, lambda trial: self._may_go_on(trial) and self.blame.suits(trial, group, at_last)
+        )
         if promoted is None:
             return None
         return Assignment(self.archive.trials[promoted], paused=self.archive.results[promoted])
@@ -229,22 +269,25 @@ class Coordinator:
         donors = self.inheritance.donors(self.archive, trial)
         return Assignment(trial, tuple(donor for donor in donors if donor.trial.id in self._weights))
 
-    def _begin_again(self) -> Trial | None:
-        """A trial that was cut off, under its id and seed, unless it was so too often."""
-        while self._again:
-            trial = self._again.popleft()
-            if trial.attempt < MAX_ATTEMPTS:
-                trial = replace(trial, attempt=trial.attempt + 1)
+    def _begin_again(self, group: int, at_last: bool = False) -> Trial | None:
+        """A trial that was cut off and suits the group, under its id and seed, unless it was cut off too often."""
+        place = 0
+        while place < len(self._again):
+            trial = self._again[place]
+            if not self.blame.suits(trial.id, group, at_last):
+                place += 1
+                continue
+            del self._again[place]
+            if (attempts := self._attempts(trial.id)) < MAX_ATTEMPTS:
+                trial = replace(trial, attempt=attempts + 1)
                 self._add(trial)
                 return trial
-            refusal = self._refusal(trial)
-            cost = self.measure(trial.architecture) if refusal is None else refusal.cost
-            self._add(refusal or unscored(trial, TrialState.FAILED, cost, self._broken(trial.id)))
+            self._give_up(Assignment(trial), self._broken(trial.id))
         return None
 
     def _broken(self, trial: int) -> str:
-        reasons = self._why.get(trial)
-        return f"cut off {MAX_ATTEMPTS} times" + (f", the last time: {reasons[-1]}" if reasons else "")
+        last = self.blame.last_words(trial)
+        return f"cut off {MAX_ATTEMPTS} times" + (f", the last time: {last}" if last else "")
 
     def _begin(self) -> Trial | None:
         """The next new trial; None if it is not known yet or, with a reason in ``ended``, if the search is over."""
@@ -328,6 +371,7 @@ class Coordinator:
         keep = self.config.keep_weights
         assignments = [*self._left, *(running.assignment for running in self._running.values())]
         wanted = {result.trial for result in self.archive.ranking[:keep]}
+        wanted.update(self.stopping.candidates(self.archive, keep))
         wanted.update(result.trial for result in self.archive.latest(keep))
         wanted.update(donor.trial.id for assignment in assignments for donor in assignment.donors)
         wanted.update(assignment.trial.id for assignment in assignments if assignment.paused)
@@ -341,7 +385,7 @@ class Coordinator:
 
 
 def given_back(trial: Trial) -> Trial:
-    """The trial as it was before it was handed out: that it was begun in vain, or not at all, is no failed attempt."""
+    """The trial as it was before it was handed out: that it was cut off by the job's end is no failed attempt."""
     return replace(trial, attempt=trial.attempt - 1)
 
 

@@ -2,7 +2,10 @@
 
 
 class HpcnasError(Exception):
-    """Base of all errors that a program of hpcnas prints as one line and ends with status 2."""
+    """Base of all errors that a program of hpcnas prints as one line."""
+
+    status = 2
+    """Exit status of the program."""
 
 
 class ConfigError(HpcnasError, ValueError):
@@ -19,6 +22,12 @@ class DataError(HpcnasError, ValueError):
 
 class RunError(HpcnasError, RuntimeError):
     """A run directory that cannot be used as asked."""
+
+
+class OutcomeError(HpcnasError, RuntimeError):
+    """A search that came to its end, but of whose trials most failed: whoever goes on with it should look first."""
+
+    status = 3
 
 
 class ExportError(HpcnasError, RuntimeError):

@@ -18,6 +18,8 @@ class Ready:
 
     group: int
     result: Result | None = None
+    out_of_memory: bool = False
+    """The trial failed for want of memory here: another group may have enough."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,26 @@ class Form:
     ranks: tuple[int, ...]
 
 
+class Fault(Enum):
+    """What a rank that leaves its group thinks of it."""
+
+    MATES = "mates"
+    """No fault of its own: a mate is gone, or has left."""
+    ERROR = "error"
+    """It raised; the rank or the trial is to blame."""
+    STORAGE = "storage"
+    """A file could not be read or written here, which may pass: a stale handle, a server that was busy."""
+    MEMORY = "memory"
+    """The trial needed more than there was; no fault of the rank."""
+
+
 @dataclass(frozen=True)
 class Free:
     """Any rank to rank 0: my group is no more; answered by ``Form`` or ``Leave`` when there is something to do."""
 
     group: int
     why: str
+    fault: Fault
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Which worker is where: free, in a group, on its way out of one, or lost; and who trains together next.
+"""Which worker is where: free, in a group, on its way out of one, left out or lost; and who trains together next.
+
+A rank that fails again and again is sick: its device is poisoned, a library of its node is broken. It fails within a moment, is
+free again at once, and would use up all the search's trials; so it is left out. Of a group's ranks the first to be at fault is.
 
 Pure: told of everything, talks to nobody. Rank 0 coordinates and is not in here.
 """
@@ -6,15 +9,20 @@ Pure: told of everything, talks to nobody. Rank 0 coordinates and is not in here
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hpcnas.core.checks import at_least
 from hpcnas.core.errors import ConfigError
-from hpcnas.core.messages import Form
+from hpcnas.core.messages import Fault, Form
 
 FORMING_S = 120.0
 """A new group is given at least so long until it asks for work: thousands of ranks may be starting at the same time."""
+PATIENCE = {Fault.ERROR: 2, Fault.STORAGE: 3}
+"""A rank whose so manieth failure is of that kind, without a result in between, is left out."""
+FIRST_REST_S, LONGEST_REST_S = 2.0, 64.0
+"""A rank that lacks memory or storage gets no work for a while, twice as long each time: what it lacks may come back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +64,18 @@ class Roster:
         self._nodes, self._size, self._limit_s, self._clock = nodes, group_size, hang_limit_s, clock
         self.groups: dict[int, Form] = {}
         self.lost: set[int] = set()
+        self.left_out: set[int] = set()
+        """Ranks that have failed too often; they live, and wait to be sent home."""
+        self._faults: dict[int, list[Fault]] = {}
+        """Of each rank since its last result."""
+        self._recovering: dict[int, float] = {}
+        """Free ranks that get no work before that time."""
+        self._broken: dict[int, Form] = {}
+        """Groups that fell apart, nobody has said yet by whose fault."""
+        self._came_from: dict[int, int] = {}
+        """Numbers of the broken groups of those that are leaving."""
+        self._riddles: Counter[int] = Counter()
+        """How often each rank's group fell apart by nobody's fault."""
         self._free = set(range(1, len(nodes)))
         self._leaving: dict[int, float] = {}
         """Ranks whose group is no more, and since when; they have yet to say that they are free."""
@@ -77,12 +97,27 @@ class Roster:
     @property
     def is_idle(self) -> bool:
         """Whether nobody trains and nobody is about to."""
-        return not self.groups and not self._leaving
+        return not self.groups and not self._leaving and not self._recovering
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no rank is left that could train."""
+        return len(self.lost | self.left_out) == len(self._nodes) - 1
+
+    def node(self, rank: int) -> str:
+        return self._nodes[rank]
 
     def form(self) -> Iterator[Form]:
         """Put free ranks into groups."""
+        if self._recovering:
+            self._recovering = {rank: until for rank, until in self._recovering.items() if self._clock() < until}
         by_node: dict[str, list[int]] = {}
         for rank in self.spare:
+            if rank in self._recovering:
+                continue
+            if self._riddles[rank] > 1:  # whether it is to blame shows where it has no mates
+                yield self._grouped([rank])
+                continue
             by_node.setdefault(self._nodes[rank], []).append(rank)
         over = []
         for ranks in by_node.values():
@@ -92,7 +127,7 @@ class Roster:
         over.sort()
         full = len(over) // self._size * self._size
         yield from map(self._grouped, _chunks(over[:full], self._size))
-        if self.lost and not self._leaving and over[full:]:
+        if (self.lost or self.left_out) and not self._leaving and not self._recovering and over[full:]:
             yield self._grouped(over[full:])
 
     def group_of(self, rank: int) -> int | None:
@@ -113,21 +148,59 @@ class Roster:
         for rank in self._remove(group).ranks:
             self._number_of.pop(rank)
 
-    def free(self, rank: int) -> Form | None:
-        """The rank has left its group; returns the group if it falls apart by that."""
+    def free(self, rank: int, fault: Fault = Fault.ERROR) -> Form | None:
+        """The rank has left its group; returns the group if it falls apart by that. It is left out if it was its fault, and has
+        been so too often."""
         broken = self._dissolve(rank)
-        self._leaving.pop(rank, None)
+        is_to_blame = self._comes_out(rank, fault is not Fault.MATES)
         if rank not in self.lost:
             self._free.add(rank)
+            if is_to_blame:
+                self._note(rank, fault)
         return broken
 
     def lose(self, rank: int) -> Form | None:
         """The rank is gone for good; returns the group if it falls apart by that."""
         broken = self._dissolve(rank)
+        self._comes_out(rank, True)
         self.lost.add(rank)
+        self.left_out.discard(rank)
         self._free.discard(rank)
-        self._leaving.pop(rank, None)
+        self._recovering.pop(rank, None)
         return broken
+
+    def succeed(self, group: int) -> None:
+        """The group has a result: its ranks are well."""
+        if self._faults or self._riddles:
+            ranks = self.groups[group].ranks
+            for rank in ranks:
+                self._faults.pop(rank, None)
+                if len(ranks) > 1:
+                    self._riddles.pop(rank, None)
+
+    def forgive(self, ranks: Iterable[int]) -> None:
+        """The last failure of each was not its own fault; one that was left out for it trains again."""
+        for rank in ranks:
+            faults = self._faults.get(rank, [])
+            del faults[-1:]
+            if rank in self.left_out and not _is_too_much(faults):
+                self.left_out.discard(rank)
+                self._free.add(rank)
+
+    def stop_waiting(self) -> None:
+        """There is no more work: nobody need recover."""
+        self._recovering.clear()
+
+    def ranks(self, group: int) -> frozenset[int]:
+        return frozenset(self.groups[group].ranks)
+
+    def is_doubtful(self, group: int) -> bool:
+        """Whether one of its ranks has failed, and the group has had no result since."""
+        return bool(self._faults) and any(_counted(self._faults.get(rank, ())) for rank in self.groups[group].ranks)
+
+    def has_others(self, ranks: frozenset[int]) -> bool:
+        """Whether there is a group without any of these ranks, and beyond doubt."""
+        return any(ranks.isdisjoint(group.ranks) and not self.is_doubtful(number) for number, group in self.groups.items())
 
     def hung(self) -> list[Form]:
         """Groups that owe a sign of life."""
@@ -140,9 +213,10 @@ class Roster:
 
     def break_up(self, number: int) -> None:
         """Let a group fall apart; its ranks are expected to say that they are free."""
-        for rank in self._remove(number).ranks:
+        group = self._broken[number] = self._remove(number)
+        for rank in group.ranks:
             self._number_of.pop(rank)
-            self._leaving[rank] = self._clock()
+            self._leaving[rank], self._came_from[rank] = self._clock(), number
 
     def stuck(self, limit_s: float) -> list[int]:
         """Ranks that have not come out of a broken group for so long."""
@@ -164,10 +238,39 @@ class Roster:
         self.break_up(group.number)
         return group
 
+    def _comes_out(self, rank: int, is_at_fault: bool) -> bool:
+        """The rank is out of its broken group; whether it is the first of its mates to be at fault."""
+        self._leaving.pop(rank, None)
+        number = self._came_from.pop(rank, None)
+        if is_at_fault:
+            return self._broken.pop(number, None) is not None
+        if number in self._broken and number not in self._came_from.values():
+            self._riddles.update(self._broken.pop(number).ranks)
+        return False
+
+    def _note(self, rank: int, fault: Fault) -> None:
+        faults = self._faults.setdefault(rank, [])
+        faults.append(fault)
+        if _is_too_much(faults):
+            self._free.discard(rank)
+            self.left_out.add(rank)
+        elif fault is not Fault.ERROR:
+            self._recovering[rank] = self._clock() + min(LONGEST_REST_S, FIRST_REST_S * 2 ** (len(faults) - 1))
+
     def _remove(self, number: int) -> Form:
         self._heard.pop(number, None)
         self._asked.discard(number)
         return self.groups.pop(number)
+
+
+def _counted(faults: Sequence[Fault]) -> list[Fault]:
+    """Those that may be the rank's own."""
+    return [fault for fault in faults if fault in PATIENCE]
+
+
+def _is_too_much(faults: Sequence[Fault]) -> bool:
+    counted = _counted(faults)
+    return bool(counted) and len(counted) >= PATIENCE[counted[-1]]
 
 
 def _chunks(ranks: Sequence[int], size: int) -> Iterator[Sequence[int]]:

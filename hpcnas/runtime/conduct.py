@@ -22,7 +22,7 @@ from hpcnas.runtime.channel import GroupChannel, LocalChannel, Pulse
 from hpcnas.runtime.desk import Desk
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.groups import check_horovod, make_group, set_threads
-from hpcnas.runtime.launch import EXIT_USER_ERROR, alone, on_every_rank, stop_on_signal
+from hpcnas.runtime.launch import alone, on_every_rank, stop_on_signal
 from hpcnas.runtime.no_compiler import leave_compiler_out
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
@@ -92,8 +92,8 @@ def run_trials(world: MPI.Comm, config: Config, make_desk: Callable[[], Desk], m
         server.serve()
     try:
         status = desk.close()
-    except HpcnasError:
-        server.send_home(EXIT_USER_ERROR)
+    except HpcnasError as error:
+        server.send_home(error.status)
         raise
     server.send_home(status)
     return status

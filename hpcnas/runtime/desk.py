@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import time
 from functools import lru_cache
 
 from hpcnas.config import Config
 from hpcnas.core.archive import Archive
 from hpcnas.core.coordinator import Coordinator
+from hpcnas.core.messages import Progress
 from hpcnas.core.trial import Result, Trial
 from hpcnas.core.tuning import NoTuner, Tuner, TuningConfig
 from hpcnas.nn.corpus import Corpus
@@ -17,6 +19,7 @@ from hpcnas.nn.cost import CostTable
 from hpcnas.runtime.launch import EXIT_SUSPENDED, stop_on_signal
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.watch import Watch
+from hpcnas.store import running_file
 from hpcnas.store.files import sweep
 from hpcnas.store.journal import Journal, replay, without_collections
 
@@ -26,23 +29,32 @@ _FREEZE_EVERY = 1000
 """Trials after which the archive is exempt from garbage collection again: to look through 20,000 in vain took 130 ms."""
 _REFRESH_EVERY_S = 30.0
 _REFRESH_SHARE = 0.02
-"""Largest share of rank 0's time that goes into snapshots of the archive."""
+"""Largest share of rank 0's time that goes into snapshots of the archive, and as much into those of running trials."""
+_CURVES_EVERY_S = 1.0
 
 
 class Desk:
-    """Rank 0's side of a stage; made once its journal could be locked."""
+    """Rank 0's side of a stage. Raises RunError if another program is writing the stage, before it reads or writes anything
+    of it: what it read before could be out of date."""
 
     def __init__(self, config: Config, corpus: Corpus, plan: Plan) -> None:
         self._plan = plan
+        self._journal = Journal(plan.stage.journal)
+        plan.begin()
         with without_collections():
             records = replay(plan.stage.journal)
             archive = Archive(record.event for record in records)
-        self._journal = Journal(plan.stage.journal)
         for folder in plan.stage.folders:
             sweep(folder)
         self._before = records[-1].elapsed if records else 0.0
         self._discarded: list[int] = []
         """Trials whose weights nobody needs any more."""
+        curves = running_file.load(plan.stage.running)
+        self._curves = {id_: curve for id_, curve in curves.items() if id_ in archive.trials and id_ not in archive.results}
+        """Score after each epoch of trials that have no result yet."""
+        self._curves_at = math.inf
+        """When they are to be written; never unless they have changed."""
+        self._curves_took = 0.0
         self._start = time.monotonic()
         self._refresh_at = self._start + _REFRESH_EVERY_S
         self.watch = Watch(archive, plan.search.max_trials, plan.search.objective)
@@ -62,6 +74,7 @@ class Desk:
             archive=archive,
             stored=lambda trial: plan.stage.weights(trial).exists(),
             discard=self._discarded.append,
+            progress=self._note_progress,
             elapsed=self._elapsed,
             time_left=lambda: plan.job_end - config.cluster.warning_s - time.time(),
         )
@@ -75,6 +88,8 @@ class Desk:
         """Put it on disk, show it to the user, and make room."""
         self._journal.sync()
         self.watch.show()
+        if time.monotonic() > self._curves_at:
+            self._write_curves()
         for trial in self._discarded:
             self._plan.stage.weights(trial).unlink(missing_ok=True)
         self._discarded.clear()
@@ -82,6 +97,7 @@ class Desk:
     def close(self) -> int:
         """Leave everything in order and draw the stage's conclusions; the exit status."""
         self.settle()
+        self._write_curves()
         self.watch.close()
         coordinator = self.coordinator
         self._plan.refresh(coordinator.archive)
@@ -103,6 +119,8 @@ class Desk:
     def _record(self, event: Trial | Result) -> None:
         self._journal.append(event, self._elapsed())
         self.watch.update(event)
+        if isinstance(event, Result) and self._curves.pop(event.trial, None):
+            self._curves_are_new()
         if isinstance(event, Trial) and event.id % _FREEZE_EVERY == 0:
             gc.freeze()
         if (start := time.monotonic()) > self._refresh_at:
@@ -110,6 +128,19 @@ class Desk:
             self._plan.refresh(self.coordinator.archive)
             took = time.monotonic() - start
             self._refresh_at = start + max(_REFRESH_EVERY_S, took / _REFRESH_SHARE)
+
+    def _note_progress(self, progress: Progress) -> None:
+        self._curves[progress.trial] = progress.curve
+        self._curves_are_new()
+
+    def _curves_are_new(self) -> None:
+        if self._curves_at == math.inf:
+            self._curves_at = time.monotonic() + max(_CURVES_EVERY_S, self._curves_took / _REFRESH_SHARE)
+
+    def _write_curves(self) -> None:
+        start = time.monotonic()
+        running_file.save(self._plan.stage.running, self._curves)
+        self._curves_at, self._curves_took = math.inf, time.monotonic() - start
 
 
 def make_tuner(config: TuningConfig, seed: int) -> Tuner:

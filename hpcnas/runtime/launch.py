@@ -22,7 +22,6 @@ from hpcnas.runtime.channel import meet
 from hpcnas.runtime.groups import GroupLost, is_fault_tolerant, look_for_losses
 from hpcnas.store.run_dir import RunDir
 
-EXIT_USER_ERROR = 2
 EXIT_SUSPENDED = 75
 """EX_TEMPFAIL: the job was asked to end before the run was complete; the same command with --resume goes on."""
 _PARTING_S = 20.0
@@ -34,9 +33,9 @@ T = TypeVar("T")
 def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequence[str] | None) -> None:
     """Run ``program(world, arguments)`` on every rank; rank 0 exits with the status that it returns.
 
-    An HpcnasError that all ranks raise becomes one line from rank 0 and status 2; any other exception on any rank ends the
-    whole job at once, since the other ranks may be waiting in a collective. The other ranks exit with 0: several that exit with
-    another status at once now and then leave Open MPI 5's mpirun waiting for ever.
+    An HpcnasError that all ranks raise becomes one line from rank 0 and its status, mostly 2; any other exception on any rank
+    ends the whole job at once, since the other ranks may be waiting in a collective. The other ranks exit with 0: several that
+    exit with another status at once now and then leave Open MPI 5's mpirun waiting for ever.
     """
     with abort_on_error(MPI.COMM_WORLD):
         world = MPI.COMM_WORLD.Dup()
@@ -46,7 +45,7 @@ def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequenc
         except HpcnasError as error:
             if world.rank == 0:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            status = EXIT_USER_ERROR
+            status = error.status
         except SystemExit as end:  # of argparse, on all ranks
             status = int(end.code or 0)
         sys.stdout.flush()

@@ -43,6 +43,8 @@ class Plan:
     """Whose predictions are stored with the weights; the first is the validation split."""
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
     """What a trial's training minimises."""
+    begin: Callable[[], None] = lambda: None
+    """Called on rank 0 when no other program can be writing the stage, before any of it is read or written."""
     refresh: Callable[[Archive], None] = lambda archive: None
     """Called on rank 0 now and then, and at the end."""
     conclude: Callable[[Archive], None] = lambda archive: None

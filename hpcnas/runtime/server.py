@@ -11,7 +11,7 @@ from typing import Any
 from mpi4py import MPI
 
 from hpcnas.core.coordinator import Coordinator
-from hpcnas.core.messages import Ahead, Alive, Form, Free, Gone, Leave, Progress, Ready, Stop, Wait
+from hpcnas.core.messages import Ahead, Alive, Fault, Form, Free, Gone, Leave, Progress, Ready, Stop, Wait
 from hpcnas.core.roster import ClusterConfig, Roster
 from hpcnas.runtime import groups
 from hpcnas.runtime.channel import CONTROL, PLACE, REPLY, REQUEST, Backoff, arrived
@@ -54,6 +54,7 @@ class Server:
     ) -> None:
         self._world, self._control, self._config, self._goes_on = world, control, config, goes_on
         self._roster, self._coordinator, self._on_groups = roster, coordinator, on_groups
+        coordinator.blame.crew = roster
         self._commit, self._settle = commit, settle
         self._waiting: deque[int] = deque()
         """Groups whose question has no answer yet."""
@@ -62,6 +63,10 @@ class Server:
         """Ranks that have said their last word."""
         self._unreachable: set[int] = set()
         """Given up, but as far as MPI knows not dead: stopped, perhaps, or on a node that does not answer."""
+        self._left_out: set[int] = set()
+        """Ranks of which it was said."""
+        self._last_words = ""
+        """Of the last rank whose group was lost."""
         self._settled = self._looked = time.monotonic()
 
     def serve(self) -> None:
@@ -84,8 +89,11 @@ class Server:
                 backoff.reset()
             else:
                 backoff.wait()
-        if self._roster.lost:
-            logger.warning("lost in this job: rank(s) %s", _ranks(self._roster.lost))
+        for what, ranks in (("lost", self._roster.lost), ("left out", self._roster.left_out)):
+            if ranks:
+                logger.warning("%s in this job: rank(s) %s", what, self._who(ranks))
+        if self._roster.is_empty and not self._coordinator.finished:
+            logger.error("no rank is left that could train; the last one's group ended with: %s", self._last_words)
 
     def send_home(self, status: int) -> None:
         """Tell all ranks to leave with ``status``, and wait until they have heard it."""
@@ -132,7 +140,8 @@ class Server:
 
     def _handle(self, rank: int, message: Any) -> Iterable[tuple[int, Any]]:
         if isinstance(message, Free):
-            self._broken(self._roster.free(rank), f"rank {rank}: {message.why}")
+            why = f"rank {rank} on {self._roster.node(rank)}: {message.why}"
+            self._broken(self._roster.free(rank, message.fault), why, message.fault, rank)
             return
         group = self._roster.group_of(rank)
         if group is None:
@@ -147,6 +156,8 @@ class Server:
 
     def _reply(self, group: int, message: Ready | Ahead | Progress) -> Iterable[tuple[int, Any]]:
         leader = self._roster.groups[group].ranks[0]
+        if isinstance(message, Ready) and message.result is not None and message.result.state.has_score:
+            self._roster.succeed(group)
         answer = self._coordinator.handle(message)
         if isinstance(answer, Wait):
             self._roster.pause(group)
@@ -154,6 +165,7 @@ class Server:
             return
         if isinstance(answer, Stop):
             self._roster.rest(group)
+            self._roster.stop_waiting()
         if answer is not None:
             yield leader, answer
 
@@ -165,24 +177,38 @@ class Server:
                 continue
             self._roster.hear(group)
             answers = list(self._reply(group, Ready(group)))
-            if not answers:
+            if answers:
+                yield from answers
+            elif not self._coordinator.blame.has_suspect(group):
                 self._waiting.rotate(1)  # it was put at the end, and keeps its place
                 return
-            yield from answers
 
-    def _broken(self, group: Form | None, why: str) -> None:
+    def _broken(self, group: Form | None, why: str, fault: Fault = Fault.MATES, culprit: int | None = None) -> None:
         """What follows from a rank's leaving: its group's trial is given out again, free ranks form new groups."""
         if group is not None:
             if not self._goes_on:
                 self._end_job(f"group {group.number} is lost: {why}")
-            trials = self._coordinator.lose(group.number, why)
+            self._last_words = why
+            blamed = group.ranks if fault is Fault.MATES else (culprit,)
+            trials = self._coordinator.lose(group.number, why, fault, frozenset(blamed))
             what = "".join(f"; trial {trial.id} is given out again" for trial in trials)
             logger.warning("group %d (rank(s) %s) is lost: %s%s", group.number, _ranks(group.ranks), why, what)
         self._form()
 
+    def _say_who_is_left_out(self) -> None:
+        for rank in sorted(self._roster.left_out - self._left_out):
+            logger.warning(
+                "rank %d on %s is left out: it fails again and again; the other ranks go on", rank, self._roster.node(rank)
+            )
+        for rank in sorted(self._left_out - self._roster.left_out - self._roster.lost):
+            logger.info("rank %d on %s trains again: it was the trial's fault", rank, self._roster.node(rank))
+        self._left_out = set(self._roster.left_out)
+
     def _form(self) -> None:
+        if self._left_out != self._roster.left_out:
+            self._say_who_is_left_out()
         for group in self._roster.form():
-            if self._roster.lost:
+            if self._roster.lost or self._roster.left_out:
                 logger.info("group %d: rank(s) %s", group.number, _ranks(group.ranks))
             for rank in group.ranks:
                 self._send(rank, PLACE, group)
@@ -201,6 +227,7 @@ class Server:
             self._send(rank, CONTROL, (END, 0), self._control)
             self._unreachable.add(rank)
             self._broken(self._roster.lose(rank), "")
+        self._form()  # ranks may have recovered
 
     def _end_job(self, why: str) -> None:
         logger.error("%s; the job ends here, the same command with --resume goes on", why)
@@ -215,6 +242,13 @@ class Server:
         except MPI.Exception:
             if not groups.is_fault_tolerant():
                 raise
+
+    def _who(self, ranks: Iterable[int]) -> str:
+        """Such as ``1-4 on node7, 9 on node8``."""
+        by_node: dict[str, list[int]] = {}
+        for rank in sorted(ranks):
+            by_node.setdefault(self._roster.node(rank), []).append(rank)
+        return ", ".join(f"{_ranks(of)} on {node}" for node, of in by_node.items())
 
 
 def _ranks(ranks: Iterable[int]) -> str:

@@ -22,12 +22,14 @@ from hpcnas.nn.cost import latency_ms, measure
 from hpcnas.nn.losses import Objective
 from hpcnas.nn.model import Model, Surroundings, build_model
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime import checkpoint, memory
+from hpcnas.runtime import checkpoint, faults, memory
 from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel
 from hpcnas.runtime.checkpoint import SoFar
 from hpcnas.runtime.models import Library, labels_alone
 from hpcnas.store import weights
 from hpcnas.store.run_dir import Stage
+
+_LONGEST_WAIT_S = 60
 
 
 @dataclass
@@ -56,16 +58,21 @@ class TrialRunner:
     metric: Callable[[np.ndarray, np.ndarray], float] = metrics.accuracy
     splits: Sequence[str] = ("validation",)
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
+    _lacked_memory: bool = False
+    """Whether that is why the last trial failed."""
 
     def work(self) -> None:
         """Ask for trials and run them until the coordinator says stop."""
-        result = None
+        result, in_vain = None, 0
         while True:
-            order = self._ask(Ready(self.number, result))
+            order = self._ask(Ready(self.number, result, out_of_memory=in_vain > 0))
             if isinstance(order, Stop):
                 return
+            self._wait_for_memory(in_vain)
+            self._lacked_memory = False
             result = self.run(order)
-            memory.give_back()
+            memory.give_back(of_gpu=self._lacked_memory)
+            in_vain = in_vain + 1 if self._lacked_memory else 0
 
     def run(self, assignment: Assignment) -> Result | None:
         """The result of a trial; None if it was suspended. Its weights are on disk before it is returned."""
@@ -116,9 +123,10 @@ class TrialRunner:
             at_end = float(_finite("validation loss", metrics.cross_entropy(together, labels), epoch))
             self._store(trial, model, logits, epoch)
             score, loss = so_far.curve[-1], at_end
-        except (ArchitectureError, TrialError, MemoryError, RuntimeError) as reason:
+        except (ArchitectureError, TrialError, MemoryError, RuntimeError, OSError) as reason:
             if not self._is_of_trial(reason):
                 raise
+            self._lacked_memory = faults.is_out_of_memory(reason)
             self._forget_checkpoint(trial)
             if assignment.paused:  # what it had reached still counts
                 return replace(assignment.paused, state=TrialState.STOPPED, error=_first_line(reason))
@@ -141,8 +149,15 @@ class TrialRunner:
 
     def _is_of_trial(self, error: Exception) -> bool:
         """Whether the trial is to blame, and every rank of the group sees it alike."""
-        out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-        return isinstance(error, (ArchitectureError, TrialError)) or (out_of_memory and self.trainer.group.size == 1)
+        is_alone = self.trainer.group.size == 1
+        return isinstance(error, (ArchitectureError, TrialError)) or (is_alone and faults.is_out_of_memory(error))
+
+    def _wait_for_memory(self, in_vain: int) -> None:
+        """After ``in_vain`` trials in a row for which there was too little: somebody else has it, and may give it back. A rank
+        that fails within a moment would begin all the trials that others could train."""
+        for _ in range(min(_LONGEST_WAIT_S, 2**in_vain - 2)):
+            time.sleep(1.0)
+            self.trainer.group.beat()
 
     def _forget_checkpoint(self, trial: Trial) -> None:
         if self.channel.is_leader:

@@ -11,11 +11,10 @@ from typing import NoReturn, Protocol
 
 from mpi4py import MPI
 
-from hpcnas.core.errors import HpcnasError
-from hpcnas.core.messages import Form, Free, Gone, Leave
+from hpcnas.core.messages import Fault, Form, Free, Gone, Leave
 from hpcnas.core.roster import ClusterConfig
 from hpcnas.nn.group import Group
-from hpcnas.runtime import groups
+from hpcnas.runtime import faults, groups, memory
 from hpcnas.runtime.channel import (
     CONTROL,
     PLACE,
@@ -106,21 +105,21 @@ class Worker:
             self._make_runner(order.number, group, GroupChannel(comm, pulse), line).work()
             group.close()
             return
-        except (HpcnasError, OSError):
-            raise  # for the user: with a damaged file or a full disk it would not go better another time
         except Exception as error:
-            if not self._goes_on:
+            fault = Fault.MATES if isinstance(error, groups.MATES_ARE_LOST) else faults.fault_of(error)
+            if fault is None or not self._goes_on:
                 raise
-            if isinstance(error, groups.MATES_ARE_LOST):
+            if fault is Fault.MATES:
                 why = "its mates are gone"
                 logger.info("left group %d: %s", order.number, error)
             else:
                 why = f"{type(error).__name__}: {error}".partition("\n")[0]
-                logger.warning("left group %d: %s", order.number, why, exc_info=True)
+                logger.warning("left group %d: %s", order.number, why, exc_info=fault is Fault.ERROR)
         # Before Horovod is shut down, whereupon the mates leave too: the first to speak is the one that knows why.
-        self._world.send(Free(order.number, why), dest=0, tag=REQUEST)
+        self._world.send(Free(order.number, why, fault), dest=0, tag=REQUEST)
         with pulse.waiting():
             groups.abandon(comm)
+        memory.give_back(of_gpu=True)
 
 
 class Warden(threading.Thread):

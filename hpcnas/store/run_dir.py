@@ -23,6 +23,11 @@ class Stage:
         return self.root / "journal.jsonl"
 
     @property
+    def running(self) -> Path:
+        """How far running trials have come."""
+        return self.root / "running.json"
+
+    @property
     def folders(self) -> list[Path]:
         """Where files of this stage are written."""
         return [self.root, self.root / "checkpoints", *self.root.glob("weights/*")]

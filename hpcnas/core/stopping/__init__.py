@@ -1,7 +1,8 @@
 """Stopping rules: is a running trial still worth its time.
 
-A rule is a frozen dataclass with ``judge(archive, progress) -> Verdict``, and ``promote(archive, may_go_on) -> int | None``:
-which of the paused trials, if any, goes on before a new one is begun.
+A rule is a frozen dataclass with ``judge(archive, progress) -> Verdict``; ``promote(archive, may_go_on) -> int | None``: which
+of the paused trials, if any, goes on before a new one is begun; and ``candidates(archive, margin) -> Iterable[int]``: those
+that may come to do so, whose weights are kept for it.
 """
 
 from hpcnas.core.stopping.asha import Asha

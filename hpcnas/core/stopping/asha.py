@@ -8,9 +8,10 @@ best, from the highest rung down, and only then begins a new one.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.checks import at_least
@@ -40,15 +41,25 @@ class Asha:
 
     def promote(self, archive: Archive, may_go_on: Callable[[int], bool]) -> int | None:
         """The best paused trial on the highest rung whose place there is among the first 1 / ``factor``."""
-        paused = archive.paused()
-        for rung in sorted(paused, reverse=True):
-            arrived = archive.after(rung)
-            for entry in paused[rung]:
-                if bisect_left(arrived, entry) >= len(arrived) // self.factor:
-                    break
-                if may_go_on(entry[1]):
-                    return entry[1]
+        for rung in sorted(archive.paused(), reverse=True):
+            for trial in self._first(archive, rung):
+                if may_go_on(trial):
+                    return trial
         return None
+
+    def candidates(self, archive: Archive, margin: int) -> Iterator[int]:
+        """Paused trials that are among the first 1 / ``factor`` of their rung, or not more than ``margin`` places behind: as
+        others arrive, so many may come to be."""
+        for rung in archive.paused():
+            yield from self._first(archive, rung, margin)
+
+    def _first(self, archive: Archive, rung: int, margin: int = 0) -> Iterator[int]:
+        """Paused trials on a rung whose place there is among the first 1 / ``factor``, and ``margin`` more; best first."""
+        arrived = archive.after(rung)
+        places = min(len(arrived), len(arrived) // self.factor + margin)
+        if places:
+            last = arrived[places - 1]
+            yield from (entry[1] for entry in takewhile(lambda entry: entry <= last, archive.paused()[rung]))
 
     def _is_rung(self, epoch: int) -> bool:
         while epoch > self.first and epoch % self.factor == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.messages import Progress, Verdict
@@ -19,3 +19,6 @@ class EndingRule:
 
     def promote(self, archive: Archive, may_go_on: Callable[[int], bool]) -> int | None:
         return None
+
+    def candidates(self, archive: Archive, margin: int) -> Iterable[int]:
+        return ()
