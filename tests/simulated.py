@@ -79,8 +79,9 @@ class Cluster:
             self._form()
             for _ in range(len(self._waiting)):
                 group = self._waiting.popleft()
-                if group in self.roster.groups:
-                    self._ask(Ready(group))
+                if group in self.roster.groups and not self._ask(Ready(group)) and not coordinator.blame.has_suspect(group):
+                    self._waiting.rotate(1)
+                    break
             assert self.clock.now < limit_s, "it hangs"
         return coordinator
 
@@ -91,7 +92,8 @@ class Cluster:
         for group in list(self.roster.form()):
             self._ask(Ready(group.number))
 
-    def _ask(self, message: Ready) -> None:
+    def _ask(self, message: Ready) -> bool:
+        """Whether there was an answer."""
         group = message.group
         if message.result is not None and message.result.state.has_score:
             self.roster.succeed(group)
@@ -103,6 +105,7 @@ class Cluster:
             self.roster.stop_waiting()
         else:
             self._train(self.roster.groups[group], answer)
+        return not isinstance(answer, Wait)
 
     def _train(self, group: Form, given: Assignment) -> None:
         fate = self.fate(group, given.trial)

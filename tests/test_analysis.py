@@ -23,7 +23,7 @@ from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import QueryError, RunError
 from hpcnas.core.pareto import pareto_front
-from hpcnas.store import archive_file
+from hpcnas.store import archive_file, running_file
 from hpcnas.store.journal import Journal, replay
 from hpcnas.store.journal_reader import Tail, last
 
@@ -46,6 +46,41 @@ def test_a_snapshot_that_is_behind_is_left_for_the_journal(tmp_path):
     assert run.columns(["state"])["state"][-1] == "running"
     write(journal, completed(12, 0.7), 210.0)
     assert run.columns(["score"])["score"][-1] == 0.7
+
+
+def test_a_damaged_line_amid_the_journal_is_told_by_all_alike_though_the_snapshot_has_what_it_said(tmp_path):
+    run = Run.open(made_run(tmp_path / "run").root)
+    lines = run.dir.search.journal.read_bytes().splitlines(keepends=True)
+    for number in range(len(lines)):
+        for damage in (b"x" + lines[number][1:], lines[number].replace(b":", b";", 3), lines[number][:-3] + b"]\n", b"\n"):
+            run.dir.search.journal.write_bytes(b"".join([*lines[:number], damage, *lines[number + 1 :]]))
+            said = set()
+            for read in (run.columns, run.archive, Watcher(run).look, lambda: summary.summarise(run)):
+                with pytest.raises(RunError, match=rf"journal.jsonl, line {number + 1}: damaged") as error:
+                    read()
+                said.add(str(error.value))
+            assert len(said) == 1
+    run.dir.search.journal.write_bytes(b"".join(lines) + b'{"torn')
+    assert len(run.columns()["id"]) == 12
+
+
+def test_lines_from_before_there_were_checksums_are_read(tmp_path):
+    run = Run.open(made_run(tmp_path / "run").root)
+    lines = run.dir.search.journal.read_bytes().splitlines()
+    run.dir.search.journal.write_bytes(b"".join(line.rpartition(b', "crc32"')[0] + b"}\n" for line in lines))
+    assert len(run.columns()["id"]) == 12 and len(run.records()) == len(lines)
+
+
+def test_a_watcher_sees_how_far_running_trials_have_come(tmp_path):
+    run = Run.open(made_run(tmp_path / "run").root)
+    write(Journal(run.dir.search.journal), trial(12), 200.0)
+    watcher = Watcher(run)
+    assert [tuple(one.curve) for one in watcher.look().running] == [()]
+    running_file.save(run.dir.search.running, {12: (0.25, 0.5)})
+    assert [tuple(one.curve) for one in watcher.look().running] == [(0.25, 0.5)]
+    run.dir.search.running.write_text('{"format": 1, "curves": {"12": [0.2')
+    with pytest.raises(RunError, match=r"running.json: cannot be read .* remove it"):
+        watcher.look()
 
 
 def test_a_damaged_snapshot_is_said_and_the_journal_read(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -26,8 +27,9 @@ def archive(run: Path) -> Archive:
 def search(mpirun, tiny, tmp_path, monkeypatch):
     """Run a search with ``fates``; its output, status and archive."""
 
-    def search(fates: str, *settings: str, ranks: int = 7, resume: bool = False):
+    def search(fates: str, *settings: str, ranks: int = 7, sick: str = "-1 well"):
         monkeypatch.setenv("UNLUCKY", fates)
+        monkeypatch.setenv("SICK", sick)
         sets = [part for setting in ("search.group_size=2", "search.max_trials=9", *settings) for part in ("--set", setting)]
         done = mpirun(ranks, str(PROGRAMS / "unlucky_search.py"), *tiny, *sets, "--run", str(tmp_path / "run"), "--resume")
         return done, archive(tmp_path / "run")
@@ -42,6 +44,42 @@ def test_killed_and_failing_ranks_cost_their_trials_time_and_nothing_else(search
     assert {r.trial for r in after.results.values() if r.state is TrialState.FAILED} == {4}
     assert "RuntimeError: out of luck" in after.results[4].error and "cut off 3 times" in after.results[4].error
     assert "trial 2 is given out again" in done.output and "lost in this job: rank(s)" in done.output, done.output
+
+
+def test_a_sick_rank_is_left_out_and_all_trials_are_completed(search):
+    done, after = search("none -1", "search.group_size=1", "search.max_trials=60", ranks=8, sick="3 poisoned")
+    assert done.returncode == 0, done.output
+    assert len(after.results) == 60 and all(result.state is TrialState.COMPLETED for result in after.results.values())
+    name = f"3 on {socket.gethostname()}"
+    assert done.output.count("is left out:") == 1 and f"rank {name} is left out" in done.output, done.output
+    assert f"left out in this job: rank(s) {name}\n" in done.output and "illegal memory access" in done.output, done.output
+
+
+def test_of_a_group_the_sick_rank_is_left_out_and_its_mate_goes_on(search):
+    done, after = search("none -1", "search.max_trials=15", ranks=5, sick="2 poisoned")
+    assert done.returncode == 0 and "left out in this job: rank(s) 2 on" in done.output, done.output
+    assert len(after.results) == 15 and all(result.state is TrialState.COMPLETED for result in after.results.values())
+
+
+def test_storage_that_is_gone_costs_its_rank_and_little_memory_nothing(search):
+    done, after = search("none -1", "search.group_size=1", "search.max_trials=60", ranks=4, sick="1 small; 2 stale")
+    assert done.returncode == 0 and "rank 2 on" in done.output and "Stale file handle" in done.output, done.output
+    assert "rank 1 on" not in done.output, done.output
+    assert len(after.results) == 60 and all(result.state is TrialState.COMPLETED for result in after.results.values())
+
+
+def test_without_a_rank_that_could_train_the_job_ends_to_be_resumed(search):
+    done, after = search("none -1", "search.group_size=1", ranks=3, sick="1 poisoned; 2 poisoned")
+    assert done.returncode == 75 and not after.results, done.output
+    assert done.output.count("no rank is left that could train") == 1 and "illegal memory access" in done.output, done.output
+    done, after = search("none -1", "search.group_size=1", ranks=3)
+    assert done.returncode == 0 and len(after.results) == 9, done.output
+
+
+def test_a_search_most_of_whose_trials_failed_does_not_end_as_if_all_were_well(search):
+    done, after = search("; ".join(f"diverge {trial} always" for trial in range(5)), "search.group_size=1", ranks=1)
+    assert done.returncode == 3 and "5 of 9 trials failed, 5 of them like trial 0 (loss not finite" in done.output, done.output
+    assert "Traceback" not in done.output and sum(result.state.has_score for result in after.results.values()) == 4
 
 
 def test_all_but_one_worker_may_die(search):

@@ -26,7 +26,7 @@ from hpcnas.core.trial import Trial
 from hpcnas.data.features import frames_of
 from hpcnas.nn.cost import parts
 from hpcnas.nn.model import build_model
-from hpcnas.store import archive_file, model_card
+from hpcnas.store import archive_file, model_card, running_file
 
 OF_RESULT = (
     "state",
@@ -77,6 +77,7 @@ def show(arguments: argparse.Namespace) -> Iterator[Listing]:
 
 def about(run: Run, archive: Archive, trial: Trial) -> dict[str, object]:
     """Figures of the trial and of its result, if it has one."""
+    curve = running_file.load(run.dir.search.running).get(trial.id, ())  # of one that runs, or was cut off
     result, weights = archive.results.get(trial.id), run.dir.search.weights(trial.id)
     of_result = {name: archive_file.COLUMNS[name].values([(trial, result)])[0] for name in OF_RESULT}
     rank = next((place for place, r in enumerate(archive.ranking, 1) if r.trial == trial.id), None)
@@ -85,7 +86,7 @@ def about(run: Run, archive: Archive, trial: Trial) -> dict[str, object]:
         "trial": trial.id,
         **of_result,
         "rank": rank,
-        "curve": list(result.curve) if result else [],
+        "curve": list(max(curve, result.curve if result else (), key=len)),
         "mutation": trial.proposal.mutation,
         "parent": trial.proposal.parent,
         "team": list(trial.proposal.team),

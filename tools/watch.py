@@ -5,9 +5,8 @@
     tools/watch.py runs/seed-* --every 10
     tools/watch.py runs/default --once --json
 
-Looks at journal.jsonl every few seconds and reads what has been added, a few kilobytes; the search itself does not notice. What
-a trial does before it has a result is not in the journal: running trials show their age and the score that they start from.
-Ends when all runs are complete, or by Ctrl-C.
+Looks at journal.jsonl every few seconds and reads what has been added, a few kilobytes, and at running.json, which has how far
+the running trials have come; the search itself does not notice. Ends when all runs are complete, or by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -72,11 +71,12 @@ def listings(looks: Sequence[tuple[Watcher, Now]]) -> list[Listing]:
         runs.append((name, *(getattr(now, figure) for figure in FIGURES[1:10]), *best))
         for r in now.running:
             trial = r.trial
-            running.append((name, trial.id, r.age_s, trial.proposal.parent, r.parent_score, str(trial.architecture)))
+            parent = trial.proposal.parent, r.parent_score
+            running.append((name, trial.id, r.age_s, len(r.curve), r.curve, *parent, str(trial.architecture)))
         groups += [(name, g.group, g.trials, g.trained_s, g.quiet_s, g.last.trial, g.last.score) for g in now.groups]
     return [
         Listing("runs", FIGURES, runs),
-        Listing("running", ("run", "trial", "age_s", "parent", "parent's score", "architecture"), running),
+        Listing("running", ("run", "trial", "age_s", "epochs", "curve", "parent", "parent's score", "architecture"), running),
         Listing("groups", ("run", "group", "trials", "trained_s", "quiet_s", "last", "score"), groups),
     ]
 
@@ -88,10 +88,13 @@ def view(watcher: Watcher, now: Now) -> Iterator[Text | Table]:
     groups = [(g.group, g.trials, g.trained_s / now.elapsed_s, g.quiet_s, g.last.trial, g.last.score) for g in now.groups]
     yield table_of(Listing("groups", ("group", "results", "busy share", "quiet_s", "last trial", "score"), groups, note=quiet))
     rows = [
-        (r.trial.id, r.age_s, r.trial.proposal.mutation, r.trial.proposal.parent, r.parent_score, str(r.trial.architecture))
+        (r.trial.id, r.age_s, r.curve, p.mutation, p.parent, r.parent_score, str(r.trial.architecture))
         for r in now.running
+        for p in [r.trial.proposal]
     ]
-    yield table_of(Listing("running", ("trial", "age_s", "mutation", "parent", "parent's score", "architecture"), rows))
+    yield table_of(
+        Listing("running", ("trial", "age_s", "curve", "mutation", "parent", "parent's score", "architecture"), rows)
+    )
     rows = [(r.trial, r.state.value, r.score, r.curve, r.cost.params, r.seconds, r.group) for _, r in now.recent[:RESULTS]]
     yield table_of(Listing("newest results", ("trial", "state", "score", "curve", "params", "seconds", "group"), rows))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hpcnas.analysis.trials import Run
 from hpcnas.core.archive import rank_key
 from hpcnas.core.trial import Result, Trial
+from hpcnas.store import running_file
 from hpcnas.store.journal_reader import Tail
 
 RECENT = 50
@@ -37,11 +38,13 @@ class RunningNow:
 
     Args:
         age_s: since it was handed out.
+        curve: score after each epoch so far, some seconds old.
         parent_score: what its parent reached, NaN if it has none.
     """
 
     trial: Trial
     age_s: float
+    curve: Sequence[float]
     parent_score: float
 
 
@@ -82,6 +85,7 @@ class Watcher:
         self._trials: dict[int, Trial] = {}
         self._results: dict[int, Result] = {}
         self._running: dict[int, float] = {}
+        self._curves: running_file.Curves = {}
         self._best: Result | None = None
         self._steps = 0
         self._recent: list[tuple[float, Result]] = []
@@ -90,6 +94,7 @@ class Watcher:
 
     def look(self) -> Now:
         """Raises RunError if the journal is damaged."""
+        self._curves = running_file.load(self.run.dir.search.running)
         records = self._tail.read()
         for record in records:
             self._take(record.elapsed, record.event)
@@ -143,7 +148,8 @@ class Watcher:
     def _running_now(self, id_: int, elapsed_s: float) -> RunningNow:
         trial = self._trials[id_]
         parent = self._results.get(trial.proposal.parent)
-        return RunningNow(trial, elapsed_s - self._running[id_], parent.score if parent else float("nan"))
+        curve = self._curves.get(id_, ())
+        return RunningNow(trial, elapsed_s - self._running[id_], curve, parent.score if parent else float("nan"))
 
     def _limit(self, key: str) -> float:
         return self.run.config.get("search", {}).get(key, 0)

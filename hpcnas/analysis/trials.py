@@ -18,7 +18,7 @@ from hpcnas.core.trial import Result, TrialState
 from hpcnas.store import archive_file
 from hpcnas.store.archive_file import COLUMNS
 from hpcnas.store.journal import Record, replay
-from hpcnas.store.journal_reader import last
+from hpcnas.store.journal_reader import check, last
 from hpcnas.store.run_dir import RunDir
 
 Columns = Mapping[str, np.ndarray]
@@ -69,8 +69,10 @@ class Run:
     def columns(self, names: Sequence[str] = tuple(COLUMNS)) -> Columns:
         """From ``archive.h5`` if it knows the journal's newest event, else from the journal, which takes longer.
 
-        A damaged ``archive.h5`` is said on standard error and the journal read, which has all that it has.
+        A damaged ``archive.h5`` is said on standard error and the journal read, which has all that it has. Raises RunError for
+        a damaged line of the journal, as all who read it do, though what it said may be in ``archive.h5``.
         """
+        check(self.dir.search.journal)
         newest = last(self.dir.search.journal)
         if newest is None:
             raise RunError(f"{self.dir.root}: has no trials yet")

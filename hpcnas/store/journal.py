@@ -89,13 +89,13 @@ def archive_of(path: Path) -> Archive:
 def spell(record: Record) -> bytes:
     """The line of a record, with a checksum of what stands before it as its last value."""
     line = orjson.dumps({"elapsed": round(record.elapsed, 3), **encode(record.event)})[:-1]
-    return line + b'%s%08x"}\n' % (_CHECKSUM, zlib.crc32(line))
+    return line + b'%s%08x"}\n' % (CHECKSUM, zlib.crc32(line))
 
 
 def parse(line: bytes, path: Path, number: int) -> Record:
     """The record on a line of a journal; raises RunError with its place if it is damaged."""
     try:
-        body, has_checksum, rest = line.rpartition(_CHECKSUM)
+        body, has_checksum, rest = line.rpartition(CHECKSUM)
         if has_checksum and rest != b'%08x"}\n' % zlib.crc32(body):
             raise ValueError("its checksum does not match")
         fields = orjson.loads(body + b"}" if has_checksum else line)
@@ -130,7 +130,7 @@ def decode(fields: dict[str, Any]) -> Trial | Result:
 
 _sync = getattr(os, "fdatasync", os.fsync)
 """Contents and size, but not the time of the change."""
-_CHECKSUM = b', "crc32": "'
+CHECKSUM = b', "crc32": "'
 """Lines that were written before there was one have none."""
 
 

@@ -8,11 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from hpcnas.core.errors import RunError
-from hpcnas.store.journal import Record, parse, without_collections
+from hpcnas.store.journal import CHECKSUM, Record, parse, without_collections
 
 _BLOCK = 1 << 16
+_REST = len(CHECKSUM) + len('01234567"}\n')
+"""Bytes of a line behind what its checksum is of."""
 
 
 class Tail:
@@ -47,6 +50,18 @@ class Tail:
         self.lines += 1
         self._offset += len(line)
         return record
+
+
+def check(path: Path) -> None:
+    """Raise RunError for the first damaged line, as reading all of them does; lines with a checksum are only compared with it,
+    which takes a tenth of the time."""
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            body, rest = line[:-_REST], line[-_REST:]
+            if rest != b'%s%08x"}\n' % (CHECKSUM, crc32(body)) and line.endswith(b"\n"):
+                parse(line, path, number)
 
 
 def last(path: Path) -> Record | None:

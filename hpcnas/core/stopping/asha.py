@@ -48,10 +48,10 @@ class Asha:
         return None
 
     def candidates(self, archive: Archive, margin: int) -> Iterator[int]:
-        """Paused trials that are among the first 1 / ``factor`` of their rung, or not more than ``margin`` places behind: as
-        others arrive, so many may come to be."""
+        """Paused trials that are among the first 1 / ``factor`` of their rung, or a little behind: while the number n of those
+        that have arrived doubles, a place moves by about the square root of n. At least ``margin`` places."""
         for rung in archive.paused():
-            yield from self._first(archive, rung, margin)
+            yield from self._first(archive, rung, max(margin, 2 * math.isqrt(len(archive.after(rung)))))
 
     def _first(self, archive: Archive, rung: int, margin: int = 0) -> Iterator[int]:
         """Paused trials on a rung whose place there is among the first 1 / ``factor``, and ``margin`` more; best first."""
