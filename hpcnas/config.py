@@ -6,13 +6,13 @@ Unknown keys are errors. ``--set table.key=value`` overrides; the value is read 
 from __future__ import annotations
 
 import difflib
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from datetime import date, time
 from pathlib import Path
 from typing import Any
-
-import toml
 
 from hpcnas.core.architecture import Block
 from hpcnas.core.budget import LIMITS, Budget
@@ -37,6 +37,8 @@ from hpcnas.nn.heads import HEADS
 from hpcnas.nn.losses import DistillationConfig
 from hpcnas.nn.model import Surroundings
 from hpcnas.nn.recipe import TrainingConfig
+from hpcnas.store import toml_file
+from hpcnas.store.files import replacing
 
 TC_RESNET8 = (
     "tdnn:channels=16,dilation=1,kernel=3/tcres:channels=24,kernel=9,stride=2"
@@ -194,25 +196,19 @@ MAY_NOT = ("search.objective", "search.suggestions")
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """The configuration in ``path`` (none: the defaults) with ``table.key=value`` overrides; raises ConfigError."""
-    if path is None:
-        return parsed("", "", overrides)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
-    return parsed(text, str(path), overrides)
+    return _from_table(toml_file.load(path) if path else {}, str(path or ""), overrides)
 
 
 def parsed(text: str, where: str, overrides: Sequence[str] = ()) -> Config:
     """The same for TOML that was read already, from ``where``."""
     try:
-        table = toml.loads(text)
-    except (toml.TomlDecodeError, IndexError) as error:
-        raise ConfigError(f"{where}: is not TOML: {error}") from error
+        table = toml_file.parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return _from_table(table, where, overrides)
+
+
+def _from_table(table: dict[str, Any], where: str, overrides: Sequence[str]) -> Config:
     for override in overrides:
         _override(table, override)
     try:
@@ -229,12 +225,12 @@ def dump(config: Config) -> str:
             part = getattr(config, entry.name)
             name = next(n for n, kind in entry.metadata["table"].items() if kind is type(part))
             table[entry.name] = {"name": name, **asdict(part)}
-    return toml.dumps(table)
+    return toml_file.spell(table)
 
 
 def differences(old: Config, new: Config) -> list[str]:
     """What of ``new`` a run begun with ``old`` cannot go on with, as ``key: old, now new``."""
-    before, after = _flat(toml.loads(dump(old))), _flat(toml.loads(dump(new)))
+    before, after = _flat(toml_file.parse(dump(old))), _flat(toml_file.parse(dump(new)))
     # Where the search looks for ensembles, scores are theirs.
     may_change = set(MAY_CHANGE) - ({"combiner"} if old.combiner.has_teams or new.combiner.has_teams else set())
     return [
@@ -250,8 +246,8 @@ def remember(path: Path, part: Any, key: str) -> None:
     For stages whose settings may be given on their own command line: they go on with what they were begun with.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(toml.dumps(asdict(part)), encoding="utf-8")
+        with replacing(path) as beside:
+            beside.write_text(toml_file.spell(asdict(part)), encoding="utf-8")
     check_remembered(path, part, key)
 
 
@@ -259,7 +255,7 @@ def check_remembered(path: Path, part: Any, key: str) -> None:
     """The same where nothing may be written yet."""
     if not path.exists():
         return
-    before, now = toml.loads(path.read_text(encoding="utf-8")), toml.loads(toml.dumps(asdict(part)))
+    before, now = toml_file.load(path), toml_file.parse(toml_file.spell(asdict(part)))
     if changed := [f"{key}.{name} = {before.get(name)!r}, now {now[name]!r}" for name in now if before.get(name) != now[name]]:
         raise RunError(f"{path.parent}: was begun with {'; '.join(changed)}; give the same, or remove the folder to begin anew")
 
@@ -280,15 +276,28 @@ def _override(table: dict[str, Any], text: str) -> None:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
             raise ConfigError(f"--set {text}: {name} is a value, not a table")
+    table[last] = _given(value.strip(), text)
+
+
+def _given(value: str, override: str) -> Any:
+    """The value of an override: TOML, or a bare word, which is a text."""
     try:
-        table[last] = toml.loads(f"value = {value}")["value"]
-    except (toml.TomlDecodeError, IndexError, ValueError):
-        if value.strip()[:1] in ("[", "{", '"'):
+        (found,) = toml_file.parse(f"value = {value}").values()
+    except ConfigError as error:
+        if value[:1] in ("[", "{"):
             raise ConfigError(
-                f"--set {text}: is not TOML; texts in a list need quotes, and the shell quotes around all of it: "
+                f"--set {override}: is not TOML; texts in a list need quotes, and the shell quotes around all of it: "
                 """--set 'data.keywords=["yes", "no"]'"""
-            ) from None
-        table[last] = value.strip()
+            ) from error
+        if value[:1] in ('"', "'"):
+            raise ConfigError(
+                f"--set {override}: {error}; in double quotes a backslash is written twice, in single quotes once"
+            ) from error
+        return value
+    except ValueError:  # several lines, of which only the first is the key's
+        return value
+    # No key takes a date: one is the name of a folder or the like.
+    return value if isinstance(found, (date, time)) else found
 
 
 def _part(kind: type, whole: Any) -> Any:
@@ -322,10 +331,15 @@ def _choose(parts: Mapping[str, type], default: Any, table: Any, where: str) -> 
     if not isinstance(table, dict):
         raise ConfigError(f"{where} = {table!r}: must be a table with a name")
     rest = dict(table)
-    kind = parts.get(rest.pop("name")) if "name" in rest else default
+    name = rest.pop("name", None)
+    kind = parts.get(str(name)) if name is not None else default
     if kind is None:
-        raise ConfigError(f'{where}.name = "{table["name"]}": unknown; known: {", ".join(sorted(parts))}')
+        raise ConfigError(f'{where}.name = "{name}": unknown; known: {", ".join(sorted(parts))}')
     return _build(kind, rest, f"{where}.")
+
+
+_SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))
+"""What Python makes of the bytes of a file name that are no text."""
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
@@ -336,11 +350,18 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if more and more[0] is not Ellipsis and len(value) != len(more) + 1:
             raise ConfigError(f"{where} = {value!r}: must have {len(more) + 1} values")
         return tuple(_value(item, v, f"{where}[{i}]") for i, v in enumerate(value))
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ConfigError(f"{where}: is too large a number; a whole number of TOML has 64 bits")
     if hint is str and type(value) is int:  # such as the number of a trial
         return str(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise ConfigError(f"{where} = {value!r}: must be {names[hint]}")
+        names = {int: "a whole number", float: "a number", str: "a text, in quotes", bool: "true or false"}
+        shown = value.isoformat() if isinstance(value, (date, time)) else repr(value)
+        raise ConfigError(f"{where} = {shown}: must be {names[hint]}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where} = {value}: must be a finite number")
+    if isinstance(value, str) and not _SURROGATES.isdisjoint(value):
+        raise ConfigError(f"{where} = {value!r}: is not UTF-8, as TOML is; give the file or folder a name that is")
     return value

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import toml
-
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ExportError, HpcnasError
 from hpcnas.core.trial import Result, Trial
+from hpcnas.store import toml_file
 from hpcnas.store.journal import Record, replay
 from hpcnas.store.run_dir import RunDir
 
@@ -100,7 +99,7 @@ class MLflow:
         experiment = self._client.get_experiment_by_name("hpcnas")
         self._experiment = experiment.experiment_id if experiment else self._client.create_experiment("hpcnas")
         self._search = self._begun(run.root.resolve().name, begin_s(run), {"hpcnas.run": str(run.root.resolve())})
-        self._params(self._search, flat(toml.loads(run.config.read_text(encoding="utf-8"))))
+        self._params(self._search, flat(toml_file.load(run.config)))
         self._trials: dict[int, str] = {}
 
     def tell(self, news: News) -> None:

@@ -14,7 +14,7 @@ ALLOWED = {
     "nn": {"core", "nn"},
     "store": {"core", "store"},
     "runtime": {"core", "data", "nn", "store", "runtime", "config"},
-    "config": {"core", "data", "nn"},
+    "config": {"core", "data", "nn", "store"},
     "analysis": {"core", "store", "analysis", "pictures"},
     "report": {"core", "store", "analysis", "pictures"},
     "pictures": {"core"},

@@ -173,7 +173,7 @@ def test_what_cannot_be_parsed_is_found(run, name):
 
 def test_a_cut_off_configuration_is_one_clear_line(run):
     run.dir.config.write_text("[search\n")
-    with pytest.raises(RunError, match=r"config.toml: cannot be read"):
+    with pytest.raises(RunError, match=r"config.toml: is not TOML: .*line 1"):
         Run.open(run.dir.root)
 
 

@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import toml
 
 from hpcnas.analysis import stage_checks
 from hpcnas.analysis.snapshot import snapshot
 from hpcnas.analysis.stage_checks import Finding, files_of
 from hpcnas.analysis.trials import Run
 from hpcnas.core.errors import RunError
-from hpcnas.store import archive_file, ensemble_file, model_card, running_file, weights
+from hpcnas.store import archive_file, ensemble_file, model_card, running_file, toml_file, weights
 from hpcnas.store.journal import archive_of
 from hpcnas.store.journal_reader import unwritten
 
@@ -47,15 +46,16 @@ def texts(run: Run) -> Iterator[Finding]:
         run.dir.environment: lambda path: json.loads(path.read_text(encoding="utf-8")),
         run.dir.model_card: model_card.load,
         **{stage.running: running_file.load for stage in (run.dir.search, run.dir.ensemble, run.dir.student)},
-        run.dir.ensemble.settings: lambda path: toml.loads(path.read_text(encoding="utf-8")),
-        run.dir.student.settings: lambda path: toml.loads(path.read_text(encoding="utf-8")),
+        run.dir.ensemble.settings: toml_file.load,
+        run.dir.student.settings: toml_file.load,
     }
     for path, read in readers.items():
         try:
             if path.exists():
                 read(path)
-        except (RunError, OSError, ValueError, IndexError) as error:
-            yield Finding(path, True, f"cannot be read ({error})", "the stage that wrote it writes it again")
+        except (RunError, OSError, ValueError) as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            yield Finding(path, True, f"cannot be read ({reason})", "the stage that wrote it writes it again")
 
 
 def stages(run: Run) -> Iterator[Finding]:

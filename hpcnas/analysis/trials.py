@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import toml
 
 from hpcnas.core.archive import Archive
-from hpcnas.core.errors import RunError
+from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.core.trial import Result, TrialState
-from hpcnas.store import archive_file
+from hpcnas.store import archive_file, toml_file
 from hpcnas.store.archive_file import COLUMNS
 from hpcnas.store.journal import Record, replay
 from hpcnas.store.journal_reader import check, last
@@ -39,9 +38,9 @@ class Run:
         run = RunDir(path)
         run.require()
         try:
-            return cls(run, toml.loads(run.config.read_text(encoding="utf-8")))
-        except (OSError, toml.TomlDecodeError, UnicodeDecodeError, IndexError) as error:
-            raise RunError(f"{run.config}: cannot be read ({error}); every run needs its configuration") from error
+            return cls(run, toml_file.load(run.config))
+        except ConfigError as error:
+            raise RunError(f"{error}; every run needs its configuration") from error
 
     @cached_property
     def name(self) -> str:
