@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,37 +18,35 @@ import numpy as np
 from hpcnas import config as configuration
 from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.core import metrics
-from hpcnas.core.errors import ConfigError, HpcnasError
+from hpcnas.core.errors import ConfigError
 from hpcnas.core.spotting import Detection, SpottingConfig, detections, smoothed
 from hpcnas.data import audio
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+from hpcnas.terminal import finite, outer_edge, plain
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.detect", description="Find keywords in long audio.")
     parser.add_argument("run", type=Path, help="run directory, or a model exported as state_dict")
     parser.add_argument("audio", type=Path, nargs="+", help="recordings of any length, rate and format")
     parser.add_argument("--model", help=MODEL_NAMES)
-    parser.add_argument("--threshold", type=float, default=0.5, help="lowest smoothed posterior to tell (default 0.5)")
+    parser.add_argument("--threshold", type=finite, default=0.5, help="lowest smoothed posterior to tell (default 0.5)")
     parser.add_argument("--json", action="store_true", help="one JSON object a detection")
     parser.add_argument("--set", action="append", default=[], metavar="spotting.KEY=VALUE", help="override; may be repeated")
     arguments = parser.parse_args(argv)
-    try:
-        classifier = opened(arguments.run, arguments.model)
-        config = configuration.parsed(configuration.dump(classifier.config), "--set", arguments.set)
-        if changed := configuration.differences(classifier.config, config):
-            raise ConfigError(f"--set {'; '.join(changed)}: only spotting.* can be changed here")
-        for path in arguments.audio:
-            for found in heard(classifier, audio.read(path), arguments.threshold, config.spotting):
-                name = classifier.class_names[found.keyword]
-                if arguments.json:
-                    values = {"audio": str(path), "keyword": name, "time_s": round(found.time_s, 3), "score": found.score}
-                    print(json.dumps(values), flush=True)
-                else:
-                    print(f"{path}\t{found.time_s:8.2f} s\t{found.score:.3f}\t{name}", flush=True)
-    except HpcnasError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+    classifier = opened(arguments.run, arguments.model)
+    config = configuration.parsed(configuration.dump(classifier.config), "--set", arguments.set)
+    if changed := configuration.differences(classifier.config, config):
+        raise ConfigError(f"--set {'; '.join(changed)}: only spotting.* can be changed here")
+    for path in arguments.audio:
+        for found in heard(classifier, audio.read(path), arguments.threshold, config.spotting):
+            name = classifier.class_names[found.keyword]
+            if arguments.json:
+                values = {"audio": str(path), "keyword": name, "time_s": round(found.time_s, 3), "score": found.score}
+                print(json.dumps(values), flush=True)
+            else:
+                print(f"{plain(str(path))}\t{found.time_s:8.2f} s\t{found.score:.3f}\t{plain(name)}", flush=True)
 
 
 def heard(classifier: Classifier, samples: np.ndarray, threshold: float, config: SpottingConfig) -> list[Detection]:

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def distil(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Train the student; returns the exit status."""
     run, config, lineup, limit_s = on_first_rank(world, lambda: prepare(argv))
-    end = job_end(limit_s)
+    end = on_first_rank(world, lambda: job_end(limit_s))
     set_up_logging(run, world.rank)
     if run.student.complete.exists():
         if world.rank == 0:

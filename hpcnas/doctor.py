@@ -16,15 +16,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hpcnas.data.cache import cache_folder
+from hpcnas.terminal import console, outer_edge
 
 
 class Verdict(Enum):
@@ -76,19 +77,19 @@ os._exit(0) if facts.get("survives") else None
 """
 
 
-def main() -> None:
+@outer_edge()
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.doctor", description="Can this machine run a search?")
     parser.add_argument("--run", type=Path, default=Path("runs"), help="where runs will be written (default: runs)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     table = Table("", "found", "what to do", show_lines=False, box=None)
     worst = Verdict.GOOD
     for finding in (*of_mpi(), *of_files(arguments.run), *of_batch_system(os.environ), *of_cores()):
-        colour = finding.verdict.value
-        table.add_row(f"[{colour}]{finding.subject}[/]", finding.found, finding.advice)
+        table.add_row(Text(finding.subject, style=finding.verdict.value), finding.found, finding.advice)
         worst = Verdict.BAD if Verdict.BAD in (worst, finding.verdict) else worst
-    console = Console()
-    console.print(table)
-    console.print("[red]A search would not run here.[/]" if worst is Verdict.BAD else "[green]A search would run here.[/]")
+    shown = console()
+    shown.print(table)
+    shown.print("A search would not run here." if worst is Verdict.BAD else "A search would run here.", style=worst.value)
     sys.exit(worst is Verdict.BAD)
 
 

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Train and combine the members; returns the exit status."""
     run, config, finals, limit_s = on_first_rank(world, lambda: prepare(argv))
-    end = job_end(limit_s)
+    end = on_first_rank(world, lambda: job_end(limit_s))
     set_up_logging(run, world.rank)
     if run.ensemble.complete.exists() and run.ensemble_file.exists():
         if world.rank == 0:

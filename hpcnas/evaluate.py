@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,13 +19,12 @@ import jinja2
 import numpy as np
 from mpi4py import MPI
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from hpcnas import config as configuration
 from hpcnas import pictures
 from hpcnas.classifier import MODEL_NAMES, Classifier, opened
-from hpcnas.core.errors import ConfigError, DataError, HpcnasError
+from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.core.significance import mcnemar
 from hpcnas.core.units import thousands
 from hpcnas.data import DATASETS
@@ -39,12 +37,14 @@ from hpcnas.nn.training import Trainer
 from hpcnas.runtime.features import load_corpus
 from hpcnas.store.files import replacing
 from hpcnas.store.run_dir import RunDir
+from hpcnas.terminal import console, outer_edge, plain
 
 CLASS_COLUMNS = ("examples", "recall", "precision", "EER", "ROC area", "misses at 1/h")
 CLASS_FORMS = ("{:.1%}".format, "{:.4f}".format, "{:.1%}".format)
 """Of the last three columns, which may be empty."""
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.evaluate", description="Full figures of a model on a corpus.")
     parser.add_argument("run", type=Path, help="run directory, or a model exported as state_dict")
@@ -57,12 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
-    arguments = parser.parse_args(argv)
-    try:
-        evaluate(arguments, Console())
-    except HpcnasError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+    evaluate(parser.parse_args(argv), console())
 
 
 def evaluate(arguments: argparse.Namespace, console: Console) -> None:
@@ -98,13 +93,13 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
         return
     show(console, evaluation)
     if p is not None:
-        console.print(f"as often right as {arguments.against}: p = {p:.4f} (McNemar's exact test)", highlight=False)
+        console.print(f"as often right as {arguments.against}: p = {p:.4f} (McNemar's exact test)")
     if path.is_file():
         page = path.with_name(f"{path.stem}-{arguments.split}.html")
     else:
         page = RunDir(path).evaluation(f"{classifier.name}-{arguments.split}")
     write_page(page, f"{path.resolve().name}: {classifier.name}", classifier, evaluation)
-    console.print(f"page: {page}", soft_wrap=True, highlight=False)
+    console.print(f"page: {page}", soft_wrap=True)
 
 
 def is_judged_whole(data: DataConfig, own: DataConfig, given: Sequence[str]) -> bool:
@@ -174,12 +169,12 @@ def show(console: Console, evaluation: Evaluation) -> None:
             f"{row.precision:.1%}",
             *("" if figure != figure else form(figure) for figure, form in zip((row.eer, row.area, row.misses), CLASS_FORMS)),
         )
-        table.add_row(escape(row.name), str(row.examples), *figures)
+        table.add_row(plain(row.name), str(row.examples), *figures)
     console.print(table)
     if len(evaluation.classes) == 1:
-        console.print("one class alone: nothing to tell it from, so no figures that need another one", highlight=False)
+        console.print("one class alone: nothing to tell it from, so no figures that need another one")
     for one, other, rate in evaluation.pairs:
-        console.print(f"hard to tell apart: {one} and {other}, equal error rate {rate:.1%}", highlight=False, markup=False)
+        console.print(f"hard to tell apart: {plain(one)} and {plain(other)}, equal error rate {rate:.1%}")
 
 
 def write_page(path: Path, title: str, classifier: Classifier, evaluation: Evaluation) -> None:
@@ -195,7 +190,7 @@ def write_page(path: Path, title: str, classifier: Classifier, evaluation: Evalu
         roc=pictures.to_svg(pictures.roc(evaluation.roc)),
     )
     with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,15 +21,17 @@ import torch
 
 from hpcnas import config as configuration
 from hpcnas.classifier import MODEL_NAMES, Classifier, opened
-from hpcnas.core.errors import DataError, ExportError, HpcnasError
+from hpcnas.core.errors import DataError, ExportError
 from hpcnas.deploy.check import TOLERANCE
 from hpcnas.deploy.speech import Material, Noise, Speech
 from hpcnas.deploy.write import Exported, Form, Graph, write_model
 from hpcnas.store.run_dir import RunDir
+from hpcnas.terminal import outer_edge
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "state_dict": ".h5"}
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.export", description="Write a model for use elsewhere.")
     parser.add_argument("run", type=Path, help="run directory, or a model exported as state_dict")
@@ -47,12 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     material.add_argument("--no-corpus", action="store_true", help="compare on noise and tell no accuracy, where no corpus is")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
-    try:
-        for line in export(arguments):
-            print(line, flush=True)
-    except HpcnasError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+    for line in export(arguments):
+        print(line, flush=True)
 
 
 def export(arguments: argparse.Namespace) -> Iterator[str]:

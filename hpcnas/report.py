@@ -14,11 +14,10 @@ import numpy as np
 
 from hpcnas import pictures
 from hpcnas.analysis import comparison, gallery, summary
-from hpcnas.analysis.command import one_line_for_errors
 from hpcnas.analysis.comparison import AXES
 from hpcnas.analysis.effects import brought_in
 from hpcnas.analysis.models import ModelRow, models
-from hpcnas.analysis.printing import duration, share, terminal
+from hpcnas.analysis.printing import duration, share
 from hpcnas.analysis.report_tables import best_trials, model_table, spent, trial_row, trial_table
 from hpcnas.analysis.summary import Summary
 from hpcnas.analysis.trials import Run
@@ -27,6 +26,7 @@ from hpcnas.core.errors import RunError
 from hpcnas.core.pareto import pareto_front
 from hpcnas.core.units import thousands
 from hpcnas.store.files import replacing
+from hpcnas.terminal import console, outer_edge
 
 LABELS = {
     "progress": "score of every trial and the best so far, over time and over training steps",
@@ -42,6 +42,7 @@ LABELS = {
 """What pictures show, for those who do not see them."""
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.report", description="Tables and an HTML page about a run.")
     parser.add_argument("run", type=Path, help="run directory")
@@ -49,8 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--against", nargs="+", default=[], type=Path, metavar="RUN", help="runs to compare it with on the page"
     )
     arguments = parser.parse_args(argv)
-    with one_line_for_errors():
-        report(Run.open(arguments.run), [Run.open(path) for path in arguments.against])
+    report(Run.open(arguments.run), [Run.open(path) for path in arguments.against])
 
 
 def report(run: Run, others: Sequence[Run] = ()) -> None:
@@ -90,13 +90,14 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
         environment=run.dir.environment.read_text(encoding="utf-8"),
     )
     with replacing(run.dir.report) as part:
-        part.write_text(text, encoding="utf-8")
-    console = terminal()
+        # Of a folder's name those bytes that are no text.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    shown = console()
     for value, label in headlines:
-        console.print(f"{value:>12}  {label}", highlight=False)
+        shown.print(f"{value:>12}  {label}")
     for table in ([model_table(rows)] if rows else []) + [trial_table(archive, run.objective)]:
-        console.print(table)
-    console.print(f"page: {run.dir.report}", soft_wrap=True, highlight=False)
+        shown.print(table)
+    shown.print(f"page: {run.dir.report}", soft_wrap=True)
 
 
 def cards(one: Summary, rows: Sequence[ModelRow]) -> list[tuple[str, str]]:

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def search(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Run or resume a search; returns the exit status."""
     run, config, complete, limit_s, found = on_first_rank(world, lambda: prepare(argv))
-    end = job_end(limit_s)
+    end = on_first_rank(world, lambda: job_end(limit_s))
     roles = Roles(world.size, config.search.group_size)
     set_up_logging(run, world.rank)
     if complete:

@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from hpcnas.core.archive import Archive
-from hpcnas.core.errors import ExportError, HpcnasError
+from hpcnas.core.errors import ExportError
 from hpcnas.core.trial import Result, Trial
 from hpcnas.store import toml_file
-from hpcnas.store.journal import Record, replay
+from hpcnas.store.journal import Record
+from hpcnas.store.journal_reader import Tail, last
 from hpcnas.store.run_dir import RunDir
+from hpcnas.terminal import outer_edge, plain, seconds
 
 BEST = 20
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+"""MLflow's setting: with its default a server that is not there is asked for minutes."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,35 @@ class MLflow:
 
     def __init__(self, run: RunDir, place: str | None) -> None:
         mlflow = needed("mlflow", "mlflow")
-        self._entities, self._client = needed("mlflow.entities", "mlflow"), mlflow.MlflowClient(tracking_uri=place)
-        experiment = self._client.get_experiment_by_name("hpcnas")
-        self._experiment = experiment.experiment_id if experiment else self._client.create_experiment("hpcnas")
-        self._search = self._begun(run.root.resolve().name, begin_s(run), {"hpcnas.run": str(run.root.resolve())})
-        self._params(self._search, flat(toml_file.load(run.config)))
+        self._entities, self._error = needed("mlflow.entities", "mlflow"), mlflow.exceptions.MlflowException
+        self._place = place or "MLflow's tracking server"
         self._trials: dict[int, str] = {}
+        with self._reached():
+            self._client = mlflow.MlflowClient(tracking_uri=place)
+            with hasty():
+                experiment = self._client.get_experiment_by_name("hpcnas")
+            self._experiment = experiment.experiment_id if experiment else self._client.create_experiment("hpcnas")
+            self._search = self._begun(run.root.resolve().name, begin_s(run), {"hpcnas.run": str(run.root.resolve())})
+            self._params(self._search, flat(toml_file.load(run.config)))
 
     def tell(self, news: News) -> None:
+        with self._reached():
+            self._tell(news)
+
+    def close(self, is_complete: bool) -> None:
+        if is_complete:
+            with self._reached():
+                self._client.set_terminated(self._search, status="FINISHED")
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Raises ExportError for what MLflow cannot do: its server is gone, the address is none, a value is too long."""
+        try:
+            yield
+        except self._error as error:
+            raise ExportError(f"{self._place}: {error}; {len(self._trials)} trials are there; see --place") from error
+
+    def _tell(self, news: News) -> None:
         trial, result = news.trial, news.result
         self._metrics(self._search, news.time_s, [(name, value, news.number) for name, value in news.series.items()])
         if trial.id not in self._trials:
@@ -118,10 +144,6 @@ class MLflow:
         status = "FINISHED" if result.state.has_score else "FAILED"
         self._client.set_tag(own, "hpcnas.state", result.state.value)
         self._client.set_terminated(own, status=status, end_time=round(1000 * news.time_s))
-
-    def close(self, is_complete: bool) -> None:
-        if is_complete:
-            self._client.set_terminated(self._search, status="FINISHED")
 
     def _begun(self, name: str, time_s: float, tags: Mapping[str, str]) -> str:
         run = self._client.create_run(self._experiment, start_time=round(1000 * time_s), tags=dict(tags), run_name=name)
@@ -141,6 +163,7 @@ class MLflow:
 TRACKERS: Mapping[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow}
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.track", description="Show a run in TensorBoard or MLflow.")
     parser.add_argument("run", type=Path, help="run directory")
@@ -149,37 +172,29 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--place", help="folder for tensorboard (default: RUN/tensorboard); tracking URI for mlflow (default: its own)"
     )
     parser.add_argument("--follow", action="store_true", help="wait for further results until the search is complete")
-    parser.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="between two looks (default 10)")
+    parser.add_argument("--every", type=seconds, default=10.0, metavar="SECONDS", help="between two looks (default 10)")
     arguments = parser.parse_args(argv)
+    run = RunDir(arguments.run)
+    run.require()
+    tracker = TRACKERS[arguments.to](run, arguments.place)
+    told = 0
     try:
-        run = RunDir(arguments.run)
-        run.require()
-        tracker = TRACKERS[arguments.to](run, arguments.place)
-        told = 0
-        try:
-            for one in news(records(run, arguments.follow, arguments.every), begin_s(run)):
-                tracker.tell(one)
-                told += 1
-        except KeyboardInterrupt:
-            pass
-        tracker.close(run.search.complete.exists())
-        print(f"{run.root}: {told} results told to {arguments.to}")
-    except HpcnasError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+        for one in news(records(run, arguments.follow, arguments.every), begin_s(run)):
+            tracker.tell(one)
+            told += 1
+    except KeyboardInterrupt:
+        pass
+    tracker.close(run.search.complete.exists())
+    print(f"{plain(str(run.root))}: {told} results told to {arguments.to}")
 
 
 def records(run: RunDir, follow: bool, every_s: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[Record]:
     """Events of a run, and with ``follow`` those to come until the search is complete."""
-    done, size = 0, -1
+    journal = Tail(run.search.journal)
     while True:
         # Asked before reading, so that nothing which came before the marker is missed.
         is_last = not follow or run.search.complete.exists()
-        now = run.search.journal.stat().st_size if run.search.journal.exists() else 0
-        if now != size:
-            known, size = replay(run.search.journal), now
-            yield from known[done:]
-            done = len(known)
+        yield from journal.read()
         if is_last:
             return
         sleep(every_s)
@@ -204,8 +219,21 @@ def news(events: Iterator[Record], begin: float) -> Iterator[News]:
 
 def begin_s(run: RunDir) -> float:
     """When the search would have begun had it never been interrupted, in seconds since the epoch."""
-    known = replay(run.search.journal)
-    return run.search.journal.stat().st_mtime - known[-1].elapsed if known else time.time()
+    newest = last(run.search.journal)
+    return run.search.journal.stat().st_mtime - newest.elapsed if newest else time.time()
+
+
+@contextmanager
+def hasty() -> Iterator[None]:
+    """Within the block MLflow asks a server that does not answer once more, unless the user says how often."""
+    if RETRIES in os.environ:
+        yield
+        return
+    os.environ[RETRIES] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[RETRIES]
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

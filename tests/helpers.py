@@ -39,7 +39,14 @@ def write(journal: Journal, event: Trial | Result, elapsed: float) -> None:
     journal.commit()
 
 
-def made_run(root: Path, trials: int = 12, seed: int = 0, scores: float = 0.5, strategy: str = "incremental") -> RunDir:
+def made_run(
+    root: Path,
+    trials: int = 12,
+    seed: int = 0,
+    scores: float = 0.5,
+    strategy: str = "incremental",
+    class_names: tuple[str, ...] = ("no", "yes"),
+) -> RunDir:
     """A complete run with all its files, as a search and an ensemble stage of two members would have left them.
 
     Trial 1 failed, trial 2 was paused; every tower is its parent's with a block on top, as far as five blocks.
@@ -49,8 +56,8 @@ def made_run(root: Path, trials: int = 12, seed: int = 0, scores: float = 0.5, s
     config = configuration.load(None, [f"seed={seed}", f"strategy.name={strategy}", f"search.max_trials={trials}"])
     run.config.write_text(configuration.dump(config))
     run.environment.write_text("{}")
-    model_card.save(run.model_card, ModelCard(np.zeros(40), np.ones(40), ("no", "yes")))
-    logits = {split: rng.standard_normal((6, 2)).astype(np.float32) for split in ("validation", "test")}
+    model_card.save(run.model_card, ModelCard(np.zeros(40), np.ones(40), class_names))
+    logits = {split: rng.standard_normal((6, len(class_names))).astype(np.float32) for split in ("validation", "test")}
     archive, journal = Archive(), Journal(run.search.journal)
     for id_ in range(trials):
         parent = None if id_ < 3 else int(rng.choice([i for i in range(id_) if i != 1]))
@@ -82,7 +89,7 @@ def made_run(root: Path, trials: int = 12, seed: int = 0, scores: float = 0.5, s
         weights.save(run.ensemble.weights(member), new, {"classifier.weight": np.ones((2, 3), np.float32)}, members[-1])
     finals.commit()
     mean = {split: (members[0][split] + members[1][split]) / 2 for split in logits}
-    labels = {split: np.array([0, 1, 0, 1, 0, 1]) for split in logits}
-    stored = EnsembleFile([Member("ensemble", i, 0.5) for i in range(2)], mean, labels, ("no", "yes"))
+    labels = {split: np.arange(6) % len(class_names) for split in logits}
+    stored = EnsembleFile([Member("ensemble", i, 0.5) for i in range(2)], mean, labels, class_names)
     ensemble_file.save(run.ensemble_file, stored)
     return run

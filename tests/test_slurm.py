@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hpcnas.core.trial import Result
+from hpcnas.runtime import walltime
 from hpcnas.runtime.walltime import job_end, span
 from hpcnas.store.journal import replay
 
@@ -32,6 +34,15 @@ def test_the_end_of_a_job_is_what_the_user_or_slurm_says():
     assert job_end(None, {}) == float("inf")
     assert job_end(None, {"SLURM_JOB_END_TIME": "1700000000"}) == 1.7e9
     assert job_end(60.0, {"SLURM_JOB_END_TIME": "1700000000"}) == pytest.approx(time.time() + 60, abs=5)
+
+
+@pytest.mark.parametrize("told", ["Unknown", "nan", "-1", "0", "inf", "2026-11-26T14:00:00", "1e99", "٣"])
+@pytest.mark.parametrize(("left", "end_s"), [("1:00", 60), ("UNLIMITED", float("inf")), ("", float("inf"))])
+def test_an_end_that_is_no_time_is_told_and_squeue_is_asked(told, left, end_s, monkeypatch, caplog):
+    monkeypatch.setattr(walltime.subprocess, "run", lambda command, **options: SimpleNamespace(stdout=left))
+    end = job_end(None, {"SLURM_JOB_END_TIME": told, "SLURM_JOB_ID": "7"})
+    assert end == pytest.approx(time.time() + end_s, abs=5)
+    assert [record.getMessage().startswith(f"SLURM_JOB_END_TIME = {told!r}: is no time") for record in caplog.records] == [True]
 
 
 @pytest.fixture

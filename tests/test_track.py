@@ -114,7 +114,10 @@ def test_mlflow_gets_a_run_for_the_search_and_one_for_each_trial(run, monkeypatc
         Param=lambda key, value: SimpleNamespace(key=key, value=value),
         Metric=lambda key, value, timestamp, step: SimpleNamespace(key=key, value=value, step=step),
     )
-    module = SimpleNamespace(MlflowClient=lambda tracking_uri: clients.append(StandIn(tracking_uri)) or clients[-1])
+    exceptions = SimpleNamespace(MlflowException=RuntimeError)
+    module = SimpleNamespace(
+        exceptions=exceptions, MlflowClient=lambda tracking_uri: clients.append(StandIn(tracking_uri)) or clients[-1]
+    )
     monkeypatch.setitem(sys.modules, "mlflow", module)
     monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
     main([str(run.root), "--to", "mlflow"])

@@ -21,8 +21,10 @@ from hpcnas.analysis import command
 from hpcnas.analysis.effects import EFFECT, KEYS, LEAST, brought_in, in_tower
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
+from hpcnas.terminal import outer_edge
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--by", choices=(*KEYS, "mutation"), default="kind", help="what to tell apart (default: kind)")

@@ -22,8 +22,10 @@ from hpcnas.analysis import command, comparison
 from hpcnas.analysis.comparison import AXES, STANDING
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
+from hpcnas.terminal import outer_edge
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--against", choices=tuple(AXES), default="steps", help="what is spent (default: steps)")

@@ -20,8 +20,10 @@ from hpcnas.analysis import command
 from hpcnas.analysis.lineage import STEP, chosen, descent, drawn
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
+from hpcnas.terminal import outer_edge
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--trial", default="best", help="number of a trial (default: the best one)")

@@ -20,8 +20,10 @@ from hpcnas.analysis import command
 from hpcnas.analysis.merging import merge
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
+from hpcnas.terminal import outer_edge
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new run's directory, which must not exist")

@@ -24,10 +24,12 @@ from hpcnas.analysis.models import models
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
 from hpcnas.core.archive import Archive
+from hpcnas.terminal import outer_edge
 
 FORMATS = ("pdf", "png", "svg")
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")

@@ -18,8 +18,10 @@ from hpcnas.analysis import command
 from hpcnas.analysis.printing import Listing, size
 from hpcnas.analysis.pruning import plan, prune
 from hpcnas.analysis.trials import Run
+from hpcnas.terminal import outer_edge
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--keep", type=int, default=20, help="so many of the best stay (default: 20)")

@@ -27,6 +27,7 @@ from hpcnas.data.features import frames_of
 from hpcnas.nn.cost import parts
 from hpcnas.nn.model import build_model
 from hpcnas.store import archive_file, model_card, running_file
+from hpcnas.terminal import outer_edge
 
 OF_RESULT = (
     "state",
@@ -44,6 +45,7 @@ OF_RESULT = (
 )
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__, runs="")
     parser.add_argument("trial", metavar="TRIAL", help="its number, or best")

@@ -15,8 +15,10 @@ from collections.abc import Sequence
 
 from hpcnas.analysis import command, summary
 from hpcnas.analysis.trials import Run
+from hpcnas.terminal import outer_edge
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = command.parser(__doc__).parse_args(argv)
     command.run(arguments, lambda a: summary.listings([summary.summarise(Run.open(path)) for path in a.runs]))

@@ -20,10 +20,12 @@ from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
 from hpcnas.analysis.where import column_of
 from hpcnas.store.archive_file import COLUMNS
+from hpcnas.terminal import outer_edge
 
 SHOWN = "id,score,loss,params,macs,depth,inherited,parent,mutation,state,architecture"
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__)
     parser.add_argument("-k", type=int, default=10, help="how many (default: 10); 0: all")

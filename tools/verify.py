@@ -20,8 +20,10 @@ from hpcnas.analysis import command
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.soundness import Finding, repair, verify
 from hpcnas.analysis.trials import Run
+from hpcnas.terminal import outer_edge
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--repair", action="store_true", help="write archive.h5 anew where it is damaged or old")

@@ -24,9 +24,10 @@ from rich.text import Text
 
 from hpcnas.analysis import command
 from hpcnas.analysis.live import Now, Watcher
-from hpcnas.analysis.printing import Listing, duration, show, table_of, terminal
+from hpcnas.analysis.printing import Listing, duration, show, table_of
 from hpcnas.analysis.trials import Run
 from hpcnas.core.units import thousands
+from hpcnas.terminal import console, outer_edge, seconds
 
 RESULTS = 8
 """Newest results that are shown."""
@@ -36,20 +37,19 @@ FIGURES = (
 )  # fmt: skip
 
 
+@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__)
-    parser.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
+    parser.add_argument("--every", type=seconds, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
     parser.add_argument("--once", action="store_true", help="look once and end")
-    arguments = parser.parse_args(argv)
-    with command.one_line_for_errors():
-        watch(arguments)
+    watch(parser.parse_args(argv))
 
 
 def watch(arguments: argparse.Namespace) -> None:
     """Look and show until all runs are complete."""
     watchers = [Watcher(Run.open(path)) for path in arguments.runs]
     is_for_people = arguments.style == "table"
-    with Live(console=terminal(), auto_refresh=False, vertical_overflow="crop") if is_for_people else nullcontext() as live:
+    with Live(console=console(), auto_refresh=False, vertical_overflow="crop") if is_for_people else nullcontext() as live:
         while True:
             looks = [(watcher, watcher.look()) for watcher in watchers]
             if is_for_people:
@@ -59,7 +59,7 @@ def watch(arguments: argparse.Namespace) -> None:
                 sys.stdout.flush()
             if arguments.once or all(now.is_complete for _, now in looks):
                 return
-            time.sleep(max(0.1, arguments.every))
+            time.sleep(arguments.every)
 
 
 def listings(looks: Sequence[tuple[Watcher, Now]]) -> list[Listing]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from hpcnas.analysis.printing import Listing, show
-from hpcnas.core.errors import HpcnasError, QueryError
+from hpcnas.core.errors import QueryError
 
 
 def parser(doc: str, runs: str = "+") -> argparse.ArgumentParser:
@@ -30,25 +27,8 @@ def parser(doc: str, runs: str = "+") -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, work: Callable[[argparse.Namespace], Iterable[Listing]]) -> None:
-    """Print what ``work`` finds; bad input ends the program with one line and status 2."""
-    with one_line_for_errors():
-        show(work(arguments), arguments.style)
-
-
-@contextmanager
-def one_line_for_errors() -> Iterator[None]:
-    """Ends the program with status 2 and one line for what a user can put right; quietly if nobody reads its output."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (HpcnasError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(2)
+    """Print what ``work`` finds, in the style that was asked for."""
+    show(work(arguments), arguments.style)
 
 
 def names(text: str) -> Sequence[str]:

@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
+from rich.cells import cell_len
 from rich.table import Table
 
 from hpcnas.core.units import thousands
+from hpcnas.terminal import can_show, console, plain
 
 STYLES = ("table", "json", "csv")
-
-
-WIDTH_OF_FILES = 160
-"""Columns of text that is not shown on a terminal."""
+BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,8 @@ def sparkline(values: Sequence[float]) -> str:
     if not values:
         return ""
     low, span = min(values), (max(values) - min(values)) or 1.0
-    bars = "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * (value - low) / span))] for value in values)
+    eighths = BARS if can_show(BARS) else "12345678"
+    bars = "".join(eighths[min(7, int(8 * (value - low) / span))] for value in values)
     return f"{bars}\N{NO-BREAK SPACE}{values[0]:.4f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{values[-1]:.4f}"
 
 
@@ -103,29 +101,23 @@ def show(listings: Iterable[Listing], style: str = "table") -> None:
     """Print on standard output; in CSV the first listing only, which is the main one."""
     listings = list(listings)
     if style == "json":
-        json.dump({of.name: [dict(zip(of.columns, map(_plain, row))) for row in of.rows] for of in listings}, sys.stdout)
+        json.dump({of.name: [dict(zip(of.columns, map(_as_json, row))) for row in of.rows] for of in listings}, sys.stdout)
         print()
     elif style == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(listings[0].columns)
-        writer.writerows([_plain(value) for value in row] for row in listings[0].rows)
+        writer.writerows([_as_json(value) for value in row] for row in listings[0].rows)
     else:
-        console = terminal()
+        shown = console()
         for listing in listings:
-            console.print(table_of(listing))
-
-
-def terminal() -> Console:
-    """Standard output; wide where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
+            shown.print(table_of(listing))
 
 
 def table_of(listing: Listing) -> Table:
     """For a terminal."""
-    caption = escape(listing.note) or None
-    table = Table(title=escape(listing.name), caption=caption, title_justify="left", caption_justify="left")
-    rows = [[_plain(value) for value in row] for row in listing.rows]
-    texts = [[escape(spelled(name, value)) for name, value in zip(listing.columns, row)] for row in rows]
+    table = Table(title=listing.name, caption=listing.note or None, title_justify="left", caption_justify="left")
+    rows = [[_as_json(value) for value in row] for row in listing.rows]
+    texts = [[plain(spelled(name, value)) for name, value in zip(listing.columns, row)] for row in rows]
     if listing.is_tall:
         table.add_column(listing.columns[0], no_wrap=True)
         for row in texts:
@@ -135,14 +127,14 @@ def table_of(listing: Listing) -> Table:
         return table
     for number, name in enumerate(listing.columns):
         is_figure = all(isinstance(row[number], (int, float, type(None))) for row in rows)
-        word = max((len(word) for row in texts for word in row[number].split()), default=0)
+        word = max((cell_len(word) for row in texts for word in row[number].split()), default=0)
         table.add_column(name, justify="right" if is_figure else "left", min_width=min(word, 45), no_wrap=is_figure)
     for row in texts:
         table.add_row(*row)
     return table
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """As JSON knows it: no numpy type, no NaN."""
     if isinstance(value, np.generic):
         value = value.item()

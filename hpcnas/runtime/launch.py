@@ -17,10 +17,11 @@ from typing import Any, NoReturn, TypeVar
 from mpi4py import MPI
 from tqdm import tqdm
 
-from hpcnas.core.errors import HpcnasError, LaunchError
+from hpcnas.core.errors import HpcnasError, LaunchError, RunError
 from hpcnas.runtime.channel import meet
 from hpcnas.runtime.groups import GroupLost, is_fault_tolerant, look_for_losses
 from hpcnas.store.run_dir import RunDir
+from hpcnas.terminal import EXIT_INTERRUPTED, EXIT_USER_ERROR, complain, flush, make_printable, told
 
 EXIT_SUSPENDED = 75
 """EX_TEMPFAIL: the job was asked to end before the run was complete; the same command with --resume goes on."""
@@ -37,19 +38,18 @@ def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequenc
     ends the whole job at once, since the other ranks may be waiting in a collective. The other ranks exit with 0: several that
     exit with another status at once now and then leave Open MPI 5's mpirun waiting for ever.
     """
+    make_printable()
     with abort_on_error(MPI.COMM_WORLD):
         world = MPI.COMM_WORLD.Dup()
         try:
             _check_launch(world)
             status = program(world, sys.argv[1:] if argv is None else argv)
         except HpcnasError as error:
-            if world.rank == 0:
-                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            status = error.status
+            status = told(error) if world.rank == 0 else error.status
         except SystemExit as end:  # of argparse, on all ranks
             status = int(end.code or 0)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        if (unwritten := flush()) and world.rank == 0 and status == 0:
+            status = told(unwritten)
         own_status = status if world.rank == 0 else 0
         if is_fault_tolerant():
             _part(world, own_status)
@@ -74,14 +74,22 @@ def abort_on_error(comm: MPI.Comm) -> Iterator[None]:
     """End all ranks if one of them leaves by an exception."""
     try:
         yield
+    except KeyboardInterrupt:
+        if comm.rank == 0:
+            complain("interrupted")
+        _end_all(comm, EXIT_INTERRUPTED)
     except BaseException as error:
         what = traceback.format_exc() if not isinstance(error, AloneError) else f"{error}\n"
-        print(f"rank {comm.rank} of {comm.size} on {socket.gethostname()}:\n{what}", file=sys.stderr, end="", flush=True)
+        with suppress(OSError):
+            print(f"rank {comm.rank} of {comm.size} on {socket.gethostname()}:\n{what}", file=sys.stderr, end="", flush=True)
         # A communication that failed is somebody else's end: the job may well resume.
-        status = EXIT_SUSPENDED if isinstance(error, MPI.Exception) else 1
-        if comm.size == 1:
-            os._exit(status)
-        comm.Abort(status)
+        _end_all(comm, EXIT_SUSPENDED if isinstance(error, MPI.Exception) else 1)
+
+
+def _end_all(comm: MPI.Comm, status: int) -> NoReturn:
+    if comm.size == 1:
+        os._exit(status)
+    comm.Abort(status)
 
 
 class AloneError(Exception):
@@ -101,13 +109,16 @@ def alone() -> Iterator[None]:
 
 
 def on_first_rank(world: MPI.Comm, function: Callable[[], T]) -> T:
-    """What ``function`` returns on rank 0, on every rank; its HpcnasError or SystemExit is raised on all of them too."""
+    """What ``function`` returns on rank 0, on every rank; its HpcnasError or SystemExit is raised on all of them too, and an
+    OSError as a RunError."""
     outcome: Any = None
     if world.rank == 0:
         try:
             outcome = function()
         except (HpcnasError, SystemExit) as error:
             outcome = error
+        except OSError as error:
+            outcome = RunError(str(error))
     outcome = world.bcast(outcome, root=0)
     if isinstance(outcome, (HpcnasError, SystemExit)):
         raise outcome
@@ -115,12 +126,15 @@ def on_first_rank(world: MPI.Comm, function: Callable[[], T]) -> T:
 
 
 def on_every_rank(world: MPI.Comm, function: Callable[[], T]) -> T:
-    """What ``function`` returns on this rank, once it succeeded on all; else the first HpcnasError is raised on all."""
+    """What ``function`` returns on this rank, once it succeeded on all; else the first HpcnasError is raised on all, and an
+    OSError as a RunError."""
     error, value = None, None
     try:
         value = function()
     except HpcnasError as raised:
         error = raised
+    except OSError as raised:
+        error = RunError(f"{raised} (on {socket.gethostname()})")
     first = next((e for e in world.allgather(error) if e is not None), None)
     if first is not None:
         raise first
@@ -150,18 +164,21 @@ def set_up_logging(run: RunDir, rank: int) -> None:
     console = _AboveTheBar()
     console.setLevel(logging.INFO if rank == 0 else logging.WARNING)
     run.log(rank).parent.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [console, logging.FileHandler(run.log(rank), delay=True)]
+    to_file = logging.FileHandler(run.log(rank), delay=True, encoding="utf-8", errors="backslashreplace")
+    handlers: list[logging.Handler] = [console, to_file]
     for handler in handlers:
         handler.setFormatter(form)
     root.handlers = handlers
 
 
 class _AboveTheBar(logging.Handler):
-    """Prints records without tearing a progress bar."""
+    """Prints records without tearing a progress bar, as long as somebody reads: the end of ``| tee log``, or a full disk behind
+    it, must not end a search of days. ``logs/`` has the lines too."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
-        sys.stderr.flush()
+        with suppress(OSError):
+            tqdm.write(self.format(record), file=sys.stderr)
+            sys.stderr.flush()
 
 
 def _check_launch(world: MPI.Comm) -> None:
@@ -170,7 +187,10 @@ def _check_launch(world: MPI.Comm) -> None:
             "this MPI gives no MPI_THREAD_MULTIPLE, which Horovod needs; unset MPI4PY_RC_THREAD_LEVEL or use another MPI"
         )
     for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"):
-        started = int(os.environ.get(name) or 1)
+        text = os.environ.get(name) or "1"
+        if not text.isdecimal():
+            raise LaunchError(f"{name} = {text!r}: must be the number of ranks, as an MPI's launcher sets it; unset it")
+        started = int(text)
         if world.size == 1 and started > 1:
             raise LaunchError(
                 f"started as {started} ranks by another MPI than mpi4py's "

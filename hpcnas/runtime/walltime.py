@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
 import re
 import subprocess
 import time
 from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
 
 _SPAN = re.compile(r"(?:(?P<days>\d+)-)?(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+)")
 
@@ -32,12 +35,14 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
 def job_end(limit_s: float | None, environment: Mapping[str, str] = os.environ) -> float:
     """When the job is over, in seconds since the epoch: ``limit_s`` from now, or what Slurm says; infinite if nobody does.
 
-    Slurm tells its jobs by ``SLURM_JOB_END_TIME`` from 22.05 on; before that ``squeue`` is asked.
+    Slurm tells its jobs by ``SLURM_JOB_END_TIME`` from 22.05 on; before that, or if it holds no time, ``squeue`` is asked.
     """
     if limit_s is not None:
         return time.time() + limit_s
-    if end := environment.get("SLURM_JOB_END_TIME"):
-        return float(end)
+    if told := environment.get("SLURM_JOB_END_TIME"):
+        if told.isascii() and told.isdecimal() and int(told) > 0:
+            return float(told)
+        logger.warning("SLURM_JOB_END_TIME = %r: is no time; where squeue knows none either, give --time-limit", told)
     if job := environment.get("SLURM_JOB_ID"):
         try:
             left = subprocess.run(["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=30).stdout
