@@ -244,6 +244,29 @@ def test_prune_removes_what_it_listed_and_nothing_else(complete, tmp_path, start
     assert run.dir.pruned_trials == going and verify(run) == []
 
 
+def test_checkpoints_go_unless_their_trial_may_go_on(complete, tmp_path, start):
+    root = shutil.copytree(complete, tmp_path / "run")
+    journal = Journal(root / "journal.jsonl")
+    write(journal, trial(12, parent=11), 200.0)
+    del journal
+    (root / "checkpoints").mkdir()
+    for id_ in (2, 5, 12, 13):  # paused, completed, running, unknown
+        (root / "checkpoints" / f"{id_:06d}.pt").write_bytes(id_ * b"x")
+    (root / "complete").unlink()
+
+    def going(*arguments: str) -> dict[int, int]:
+        rows = json.loads(start("prune", str(root), "--keep", "20", "--json", *arguments)[1])["checkpoints"]
+        return {row["trial"]: row["bytes"] for row in rows if not row["what"].startswith("stays")}
+
+    assert going() == {5: 5}
+    status, out, _ = start("prune", str(root), "--keep", "20")
+    assert status == 0 and "would be removed with --yes: 1 of 15 files, 5 B" in out
+    (root / "complete").touch()
+    assert going("--yes") == {2: 2, 5: 5, 12: 12}
+    assert [path.name for path in (root / "checkpoints").iterdir()] == ["000013.pt"]
+    assert Run.open(root).dir.pruned_trials == frozenset()
+
+
 def test_nothing_is_pruned_while_a_search_writes(complete, tmp_path, start):
     root = shutil.copytree(complete, tmp_path / "run")
     journal = Journal(root / "journal.jsonl")

@@ -1,12 +1,13 @@
 #!/usr/bin/env python
-"""Free space: which weights of a search can go, and with --yes remove them. Without it nothing is changed.
+"""Free space: which weights and checkpoints of a search can go, and with --yes remove them. Without it nothing is changed.
 
     tools/prune.py runs/default
     tools/prune.py runs/default --keep 10
     tools/prune.py runs/* --keep 10 --yes
 
-The best --keep trials stay, the Pareto front, the ensemble's members, and all that a search that is not complete needs. What
-goes is written to pruned.txt; journal and archive keep every result, but these trials can be neither parents nor used any more.
+Weights of the best --keep trials stay, of the Pareto front and of the ensemble's members, and all that a search that is not
+complete needs, checkpoints among it. Trials whose weights go are written to pruned.txt; journal and archive keep every result,
+but these trials can be neither parents nor used any more.
 """
 
 from __future__ import annotations
@@ -32,17 +33,24 @@ def main(argv: Sequence[str] | None = None) -> None:
 def pruned(arguments: argparse.Namespace) -> Iterator[Listing]:
     if arguments.keep < 1:
         raise command.usage(f"--keep {arguments.keep}: must be at least 1")
-    rows = []
+    rows: dict[str, list[tuple]] = {"weights": [], "checkpoint": []}
+    freed, going, files = 0, 0, 0
     for run in map(Run.open, arguments.runs):
         for one in plan(run, arguments.keep):
             what = f"stays: {one.reason}" if one.reason else "removed" if arguments.yes else "goes"
-            rows.append((run.name, one.trial, one.score, one.size, what))
+            rows[one.what].append((run.name, one.trial, one.score, one.size, what))
+            files += 1
+            if not one.reason:
+                going, freed = going + 1, freed + one.size
         if arguments.yes:
             prune(run, arguments.keep)
-    going = [row for row in rows if not row[-1].startswith("stays")]
-    freed = f"{len(going)} of {len(rows)} files, {size(sum(row[3] for row in going))}"
-    note = f"removed: {freed}" if arguments.yes else f"would be removed with --yes: {freed}"
-    yield Listing("weights", ("run", "trial", "score", "bytes", "what"), rows, note=note)
+    note = f"{'removed' if arguments.yes else 'would be removed with --yes'}: {going} of {files} files, {size(freed)}"
+    columns = ("run", "trial", "score", "bytes", "what")
+    if rows["checkpoint"]:
+        yield Listing("weights", columns, rows["weights"])
+        yield Listing("checkpoints", columns, rows["checkpoint"], note=note)
+    else:
+        yield Listing("weights", columns, rows["weights"], note=note)
 
 
 if __name__ == "__main__":

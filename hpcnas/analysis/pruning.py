@@ -1,4 +1,4 @@
-"""Which weights of a run can go to save space."""
+"""Which weights and checkpoints of a run can go to save space."""
 
 from __future__ import annotations
 
@@ -17,46 +17,62 @@ from hpcnas.store.journal_reader import unwritten
 
 
 @dataclass(frozen=True)
-class Weights:
-    """A file of weights and why it stays; ``reason`` is empty for one that goes."""
+class TrialFile:
+    """A file that a trial left and why it stays; ``reason`` is empty for one that goes."""
 
     trial: int
+    what: str
+    """``weights``, or ``checkpoint``: all that a trial which was cut off goes on from, larger than its weights."""
     path: Path
+    size: int
+    """In bytes."""
     score: float
     reason: str
 
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return self.path.stat().st_size
 
-
-def plan(run: Run, keep: int) -> list[Weights]:
-    """Every file of the search's weights; those that go could neither be parents nor predict any more.
+def plan(run: Run, keep: int) -> list[TrialFile]:
+    """Every file of the search's weights and checkpoints. Trials whose weights go could neither be parents nor predict any
+    more; a checkpoint goes unless its trial may go on.
 
     Raises RunError if the journal is damaged, or the ensemble's file, which says which weights it needs.
     """
-    archive = run.archive()
-    reasons = _reasons(run, archive, keep)
+    archive, search = run.archive(), run.dir.search
+    of_weights, of_checkpoints = _reasons(run, archive, keep), _going_on(run, archive)
+    unknown = search.all_checkpoints().keys() - archive.trials.keys()
+    of_checkpoints |= dict.fromkeys(unknown, "of a trial that the journal does not know")
+    files = (("weights", search.all_weights(), of_weights), ("checkpoint", search.all_checkpoints(), of_checkpoints))
     return [
-        Weights(id_, path, archive.results[id_].score if id_ in archive.results else float("nan"), reasons.get(id_, ""))
-        for id_, path in run.dir.search.all_weights().items()
+        TrialFile(id_, what, path, path.stat().st_size, _score(archive, id_), reasons.get(id_, ""))
+        for what, paths, reasons in files
+        for id_, path in paths.items()
     ]
 
 
-def prune(run: Run, keep: int) -> Sequence[Weights]:
-    """Remove what ``plan`` says goes, and write down which trials that were; returns them.
+def prune(run: Run, keep: int) -> Sequence[TrialFile]:
+    """Remove what ``plan`` says goes, and write down of which trials that were the weights; returns all that went.
 
     Raises RunError while a search is writing the run.
     """
     with unwritten(run.dir.search.journal):
         going = [one for one in plan(run, keep) if not one.reason]
-        given_up = run.dir.pruned_trials | {one.trial for one in going}
+        given_up = run.dir.pruned_trials | {one.trial for one in going if one.what == "weights"}
         with replacing(run.dir.pruned) as part:
             part.write_text("".join(f"{trial}\n" for trial in sorted(given_up)))
         for one in going:
             one.path.unlink()
     return going
+
+
+def _score(archive: Archive, id_: int) -> float:
+    return archive.results[id_].score if id_ in archive.results else float("nan")
+
+
+def _going_on(run: Run, archive: Archive) -> dict[int, str]:
+    """Trials that a search would go on with, and why; none when it is complete."""
+    if run.dir.search.complete.exists():
+        return {}
+    paused = {id_: "paused, may go on" for id_, result in archive.results.items() if result.state is TrialState.PAUSED}
+    return paused | {trial.id: "of a running trial" for trial in archive.running}
 
 
 def _reasons(run: Run, archive: Archive, keep: int) -> dict[int, str]:
@@ -71,13 +87,10 @@ def _reasons(run: Run, archive: Archive, keep: int) -> dict[int, str]:
     if run.dir.ensemble_file.exists():
         members = ensemble_file.load(run.dir.ensemble_file).members
         stay([member.trial for member in members if member.stage == "search"], "in the ensemble")
+    for id_, reason in _going_on(run, archive).items():
+        stay([id_], reason)
     if not run.dir.search.complete.exists():
-        stay([i for i, result in archive.results.items() if result.state is TrialState.PAUSED], "paused, may go on")
-        for trial in archive.running:
-            stay(
-                [trial.id, *([] if trial.proposal.parent is None else [trial.proposal.parent])],
-                "of a running trial or its parent",
-            )
+        stay([t.proposal.parent for t in archive.running if t.proposal.parent is not None], "parent of a running trial")
     for id_ in list(reasons):
         stay(archive.trials[id_].proposal.team, "in the team of one that stays")
     unknown = sorted(run.dir.search.all_weights().keys() - archive.trials.keys())

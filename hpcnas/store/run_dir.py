@@ -46,6 +46,11 @@ class Stage:
         """Of a trial that was cut off, gone when it has a result."""
         return self.root / "checkpoints" / f"{trial:06d}.pt"
 
+    def all_checkpoints(self) -> dict[int, Path]:
+        """Files that there are, by their trial."""
+        found = sorted((self.root / "checkpoints").glob("*.pt"))
+        return {int(path.stem): path for path in found if path.stem.isdecimal()}
+
     def weights(self, trial: int) -> Path:
         return self.root / self.weights_name.format(folder=trial // 1000, trial=trial)
 
