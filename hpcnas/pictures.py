@@ -16,6 +16,7 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.detection import DetCurve
 from hpcnas.core.pareto import pareto_front
 from hpcnas.core.units import thousands
+from hpcnas.lettering import SvgCanvas, with_installed_fonts
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#56B4E9", "#CC79A7", "#000000")
@@ -35,24 +36,38 @@ STYLE = {
     "grid.color": "#e6e8ec",
     "axes.axisbelow": True,
     "legend.frameon": False,
-    "svg.fonttype": "path",
+    # Texts are texts, which a browser shows in any script; its own font takes the place of one that it does not have.
+    "svg.fonttype": "none",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
     "svg.hashsalt": "hpcnas",
 }
 
 
 def to_svg(figure: Figure) -> str:
     """The figure as SVG text, to stand inside a page."""
+    text = _svg(figure)
+    return text[text.index("<svg") :]
+
+
+def save(figure: Figure, path: Path, dots_per_inch: int = 300) -> str:
+    """Write the figure in the format that the file's ending names; the same figure gives the same bytes.
+
+    Returns the characters that no font on this machine has, which are boxes; in SVG none is.
+    """
+    if path.suffix == ".svg":
+        path.write_text(_svg(figure), encoding="utf-8")
+        return ""
+    undated = {"CreationDate": None} if path.suffix == ".pdf" else {}
+    with matplotlib.rc_context(STYLE), with_installed_fonts(figure) as missing:
+        figure.savefig(path, bbox_inches="tight", dpi=dots_per_inch, metadata=undated)
+    return missing
+
+
+def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
-
-
-def save(figure: Figure, path: Path, dots_per_inch: int = 300) -> None:
-    """Write the figure in the format that the file's ending names; the same figure gives the same bytes."""
-    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(path, bbox_inches="tight", dpi=dots_per_inch, metadata=undated)
+        SvgCanvas(figure).print_figure(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def as_text(score: float, objective: str) -> str:
@@ -154,12 +169,14 @@ def courses(bands: Sequence[tuple[str, float, float, float, float]], label: str,
         x, mean, low, high = np.array([row[1:] for row in bands if row[0] == group]).T
         colour, dashes = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
         axes.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
-        axes.step(x, mean, where="post", color=colour, ls=dashes, lw=2, label=group)
+        axes.step(x, mean, where="post", color=colour, ls=dashes, lw=2, label=str(number))
     axes.set(xlabel=label)
     axes.set_xlim(left=0)
     _score_axis(axes, objective)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: thousands(round(x)).replace(".0k", "k")))
-    figure.legend(loc="outside lower center", fontsize=8, frameon=False)
+    legend = figure.legend(loc="outside lower center", fontsize=8, frameon=False)
+    for text, group in zip(legend.get_texts(), groups):  # names of runs: one that begins with _ would be left out
+        text.set(text=group, parse_math=False)
     return figure
 
 
@@ -182,8 +199,11 @@ def ensemble_gain(names: Sequence[str], accuracies: Sequence[float], intervals: 
 
 def confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Confusion matrix of the ensemble on the test split, rows normalised; numbers are counts."""
-    size = max(4.5, 0.42 * len(class_names) + 1)
-    figure, axes = _figure(size, size)
+    side = max(3.3, 0.4 * len(class_names))
+    figure, axes = _figure(side, side)
+    # The matrix has this size, and what is written beside it as much room as it takes: names may be as long as those of files.
+    figure.set_layout_engine("none")
+    axes.set_position((0, 0, 1, 1))
     shares = counts / counts.sum(1, keepdims=True).clip(1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(class_names) <= 40:
@@ -192,8 +212,10 @@ def confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
                 colour = "white" if shares[row, column] > 0.5 else "#333"
                 axes.text(column, row, count, ha="center", va="center", fontsize=7, color=colour)
     # Names are texts, even with what would be a formula between dollar signs.
-    axes.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right", fontsize=8, parse_math=False)
-    axes.set_yticks(range(len(class_names)), class_names, fontsize=8, parse_math=False)
+    texts = {"labels": class_names, "fontsize": 8, "parse_math": False}
+    # Held by their ends, which are right whatever width a browser's font gives them.
+    axes.set_xticks(range(len(class_names)), **texts, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(class_names)), **texts)
     axes.set(xlabel="recognised as", ylabel="spoken")
     axes.grid(visible=False)
     return figure

@@ -103,7 +103,7 @@ def start(odd, tmp_path, monkeypatch, capsys):
     """Run a program in this process with a standard output of its own: status and standard error."""
     monkeypatch.setattr(doctor, "probed", lambda mpirun: (None, "[/b]"))
     monkeypatch.setattr(pictures, "to_svg", lambda figure: "<svg ></svg>")  # which take seconds
-    monkeypatch.setattr(pictures, "save", lambda figure, path, dots_per_inch: path.touch())
+    monkeypatch.setattr(pictures, "save", lambda figure, path, dots_per_inch: path.touch() or "")
     monkeypatch.setattr("logging.root.handlers", [])
 
     def run(program: str, stdout: io.TextIOWrapper, arguments: list[str] | None = None) -> tuple[int, str]:

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def plot(arguments: argparse.Namespace) -> Iterator[Listing]:
     if unknown := [name for name in arguments.format if name not in FORMATS]:
         raise command.usage(f"--format {unknown[0]}: unknown; known: {', '.join(FORMATS)}")
-    rows, seen = [], set()
+    rows, seen, boxes = [], set(), set()
     for prefix, name, draw in pictures_of([Run.open(path) for path in arguments.runs]):
         seen.add(name)
         if arguments.only and name not in arguments.only:
@@ -51,11 +51,12 @@ def plot(arguments: argparse.Namespace) -> Iterator[Listing]:
         arguments.out.mkdir(parents=True, exist_ok=True)
         for ending in arguments.format:
             path = arguments.out / f"{prefix}-{name}.{ending}"
-            pictures.save(figure, path, arguments.dpi)
+            boxes.update(pictures.save(figure, path, arguments.dpi))
             rows.append((name, str(path), path.stat().st_size))
     if missing := [name for name in arguments.only if name not in seen]:
         raise command.usage(f"--only {missing[0]}: no such picture of these runs; there are {', '.join(sorted(seen))}")
-    yield Listing("pictures", ("picture", "file", "bytes"), rows)
+    note = f"no font here has {''.join(sorted(boxes))}: install one, such as Noto Sans, or take --format svg" if boxes else ""
+    yield Listing("pictures", ("picture", "file", "bytes"), rows, note=note)
 
 
 def pictures_of(runs: Sequence[Run]) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
