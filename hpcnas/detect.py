@@ -22,6 +22,7 @@ from hpcnas.core.errors import ConfigError
 from hpcnas.core.spotting import Detection, SpottingConfig, detections, smoothed
 from hpcnas.data import audio
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+from hpcnas.runtime.threads import set_alone
 from hpcnas.terminal import finite, outer_edge, plain
 
 
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a detection")
     parser.add_argument("--set", action="append", default=[], metavar="spotting.KEY=VALUE", help="override; may be repeated")
     arguments = parser.parse_args(argv)
+    set_alone()
     classifier = opened(arguments.run, arguments.model)
     config = configuration.parsed(configuration.dump(classifier.config), "--set", arguments.set)
     if changed := configuration.differences(classifier.config, config):

@@ -35,6 +35,7 @@ from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime.features import load_corpus
+from hpcnas.runtime.threads import set_alone
 from hpcnas.store.files import replacing
 from hpcnas.store.run_dir import RunDir
 from hpcnas.terminal import console, outer_edge, plain
@@ -57,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
-    evaluate(parser.parse_args(argv), console())
+    arguments = parser.parse_args(argv)
+    set_alone()
+    evaluate(arguments, console())
 
 
 def evaluate(arguments: argparse.Namespace, console: Console) -> None:

@@ -65,7 +65,8 @@ def synthesise(utterances: list[Utterance]) -> tuple[list[np.ndarray], int]:
 def main() -> None:
     utterances = json.load(sys.stdin)
     chunks = [utterances[i : i + CHUNK] for i in range(0, len(utterances), CHUNK)]
-    with multiprocessing.get_context("fork").Pool(min(os.cpu_count() or 1, 8), maxtasksperchild=1) as pool:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with multiprocessing.get_context("fork").Pool(min(cpus, 8), maxtasksperchild=1) as pool:
         results = pool.map(synthesise, chunks, chunksize=1)
     waveforms = [waveform for part, _ in results for waveform in part]
     np.savez(sys.argv[1], samples=np.concatenate(waveforms), lengths=[len(w) for w in waveforms], rate=results[0][1])

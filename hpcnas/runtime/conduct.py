@@ -32,9 +32,10 @@ from hpcnas.runtime.worker import Line, MakeRunner, Worker
 
 
 def set_up(world: MPI.Comm, config: Config) -> Corpus:
-    """What all ranks need before a stage: full groups, Horovod, threads, room, the corpus; collective over ``world``."""
+    """What all ranks need before a stage: full groups, Horovod for those of several, threads, room, the corpus; collective over ``world``."""
     on_every_rank(world, lambda: Roles(world.size, config.search.group_size))
-    on_every_rank(world, check_horovod)
+    if config.search.group_size > 1:
+        on_every_rank(world, check_horovod)
     set_threads(world)
     memory.limit_kernels()
     return load_corpus(world, config)
@@ -45,8 +46,7 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, plan: Plan) -> int:
     EXIT_SUSPENDED, on every rank; raises HpcnasError on rank 0 alone."""
     leave_compiler_out()
     trains_not = world.rank == 0 and world.size > 1
-    trainers = world.Split(MPI.UNDEFINED if trains_not else 0, world.rank)
-    device = groups.choose_device(trainers) if trainers != MPI.COMM_NULL else torch.device("cpu")
+    device = on_every_rank(world, lambda: groups.choose_device(world, not trains_not, config.search.group_size))
     on_every_rank(world, lambda: check_precision(plan.training, device, trains_not))
 
     def make_runner(number: int, group: Group, channel: GroupChannel, line: Line | None) -> TrialRunner:

@@ -8,27 +8,38 @@ communicator; new groups are made from free ranks by ``Create_from_group``, sinc
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import socket
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
 from mpi4py import MPI
 from torch import nn
 
+from hpcnas.core import devices
+from hpcnas.core.devices import Seat
 from hpcnas.core.errors import LaunchError
 from hpcnas.core.messages import Form
 from hpcnas.core.roster import ClusterConfig
+from hpcnas.core.threads import SAID_TO_ALL, Threads, decide
 from hpcnas.nn.group import SoloGroup
+from hpcnas.runtime import threads
 from hpcnas.runtime.channel import Pulse
+from hpcnas.runtime.cpus import of_process
 
 try:
-    import horovod.torch as hvd
     from horovod.common.exceptions import HorovodInternalError
-except (ImportError, OSError) as error:  # said by check_horovod, when someone can listen
-    hvd, HorovodInternalError = None, RuntimeError
-    _WHY_NOT = str(error).splitlines()[0]
+except ImportError:  # then there is no group of several that could be lost; see check_horovod
+    HorovodInternalError = MPI.Exception
+
+logger = logging.getLogger(__name__)
 
 
 _FT_ENABLED = "OMPI_MCA_mpi_ft_enable"
@@ -68,14 +79,15 @@ class HorovodGroup:
         self._comm, self._pulse = comm, pulse
         with pulse.waiting():
             comm.Barrier()  # a mate that dies within hvd.init takes the others with it
-            hvd.init(comm=comm)
+            self._hvd = _horovod()
+            self._hvd.init(comm=comm)
 
     def share(self, model: nn.Module) -> None:
         with self._pulse.waiting():
-            hvd.broadcast_parameters(model.state_dict(), root_rank=0)
+            self._hvd.broadcast_parameters(model.state_dict(), root_rank=0)
 
     def wrap(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-        return hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
+        return self._hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
 
     def step(self, optimizer: torch.optim.Optimizer, model: nn.Module, clip: float) -> None:
         with self._pulse.waiting():
@@ -88,13 +100,13 @@ class HorovodGroup:
 
     def sum(self, array: np.ndarray) -> np.ndarray:
         with self._pulse.waiting():
-            return hvd.allreduce(torch.from_numpy(array), op=hvd.Sum).numpy()
+            return self._hvd.allreduce(torch.from_numpy(array), op=self._hvd.Sum).numpy()
 
     def beat(self) -> None:
         self._pulse.beat()
 
     def close(self) -> None:
-        hvd.shutdown()
+        self._hvd.shutdown()
 
 
 def make_group(comm: MPI.Comm, pulse: Pulse) -> LoneGroup | HorovodGroup:
@@ -137,7 +149,8 @@ def communicator(world: MPI.Comm, group: Form) -> MPI.Comm:
 
 def abandon(comm: MPI.Comm | None) -> None:
     """Leave a group that cannot go on, and let mates that wait for this rank hear of it."""
-    hvd.shutdown()  # does nothing where it was never initialised
+    if "horovod.torch" in sys.modules:
+        _horovod().shutdown()  # does nothing where it was never initialised
     if comm is not None and is_fault_tolerant() and not comm.Is_revoked():
         comm.Revoke()
 
@@ -155,36 +168,79 @@ def look_for_losses(comm: MPI.Comm) -> None:
         raise GroupLost(f"{failed.size} of {comm.size} ranks")
 
 
-def choose_device(trainers: MPI.Comm) -> torch.device:
-    """The GPU of this rank, counted within the node over all trainers; the CPU where there is none.
+def choose_device(world: MPI.Comm, trains: bool, group_size: int) -> torch.device:
+    """The GPU of this rank, counted within the node over all ranks that train; the CPU where there is none. Collective.
 
-    ``hvd.local_rank()`` counts within the group, so that two groups on a node would share GPU 0.
+    ``hvd.local_rank()`` counts within the group, so that two groups on a node would share GPU 0. Raises LaunchError where ranks
+    would share a GPU, or only some have one, and groups are of several ranks.
     """
-    on_node = trainers.Split_type(MPI.COMM_TYPE_SHARED)
-    rank_on_node = on_node.rank
-    on_node.Free()
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", rank_on_node % torch.cuda.device_count())
+    node = world.Split_type(MPI.COMM_TYPE_SHARED)
+    seats = node.allgather(Seat(world.rank, visible_gpus()) if trains else None)
+    node.Free()
+    seats = [seat for seat in seats if seat is not None]
+    for complaint in devices.complaints(seats, socket.gethostname()):
+        if group_size > 1:
+            raise LaunchError(
+                f"{complaint}; groups of search.group_size = {group_size} need a GPU for each rank: start as many ranks that "
+                "train on a node as it has GPUs, or set search.group_size = 1"
+            )
+        if world.rank == seats[0].rank:
+            logger.warning("%s", complaint)
+    number = dict(zip((seat.rank for seat in seats), devices.placed(seats))).get(world.rank)
+    return torch.device("cpu") if number is None else torch.device("cuda", number)
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """What tells the GPUs that this process sees from all others of the node."""
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    gpus = []
+    for number in range(torch.cuda.device_count()):
+        name = named[number] if number < len(named) else ""
+        properties = torch.cuda.get_device_properties(number)
+        # A part of a GPU (MIG) has a name of its own, and may have its GPU's identifiers.
+        unique = name if name.startswith("MIG-") else getattr(properties, "uuid", getattr(properties, "pci_bus_id", None))
+        gpus.append(f"GPU {name or number if unique is None else unique}")
+    return tuple(gpus)
 
 
 def set_threads(world: MPI.Comm) -> None:
-    """Share the cores that this rank may use with the other ranks of the node; ``OMP_NUM_THREADS`` overrules, then Slurm's
-    ``--cpus-per-task``."""
-    on_node = world.Split_type(MPI.COMM_TYPE_SHARED)
-    cores = len(os.sched_getaffinity(0))
-    all_cores = os.cpu_count() or cores
-    # A rank that was bound to cores of its own has them to itself.
-    share = cores if cores < all_cores else cores // on_node.size
-    on_node.Free()
-    given = os.environ.get("OMP_NUM_THREADS") or os.environ.get("SLURM_CPUS_PER_TASK")
-    torch.set_num_threads(int(given or max(1, share)))
+    """Let the ranks of each node that train share its CPUs; see ``core/threads.py``. Collective; rank 0 says what came of it."""
+    own = of_process()
+    trains = world.rank > 0 or world.size == 1
+    said = world.bcast({name: os.environ[name] for name in SAID_TO_ALL if name in os.environ})
+    node = world.Split_type(MPI.COMM_TYPE_SHARED)
+    of_node = node.allgather(own.allowed if trains else frozenset())
+    beside = [cpus for rank, cpus in enumerate(of_node) if cpus and rank != node.rank]
+    node.Free()
+    decided = decide({**said, **os.environ}, own, beside, socket.gethostname())
+    threads.use(decided)
+    of_ranks = world.gather(decided if trains else None)
+    if of_ranks is not None:
+        _tell_threads([of_rank for of_rank in of_ranks if of_rank is not None])
+
+
+def _tell_threads(of_ranks: Sequence[Threads]) -> None:
+    for complaint in dict.fromkeys(complaint for decided in of_ranks for complaint in decided.not_heeded):
+        logger.warning("%s", complaint)
+    numbers = Counter(map(str, of_ranks)).most_common()
+    ways = [f"{decided} on {ranks} ranks" for decided, ranks in numbers] if len(numbers) > 1 else [numbers[0][0]]
+    logger.info("threads a rank: %s", "; ".join(ways[:4]) + ("; ..." if len(ways) > 4 else ""))
+
+
+def _horovod() -> ModuleType:
+    """Loaded by groups of several alone: it brings fifty modules and a library, and may not be there."""
+    import horovod.torch
+
+    return horovod.torch
 
 
 def check_horovod() -> None:
     """Raise LaunchError if Horovod cannot be loaded, or brought another MPI library into this process than mpi4py's."""
-    if hvd is None:
-        raise LaunchError(f"Horovod cannot be loaded ({_WHY_NOT}); run tools/build_horovod.sh under this MPI")
+    try:
+        _horovod()
+    except (ImportError, OSError) as error:
+        why = str(error).splitlines()[0]
+        raise LaunchError(f"Horovod cannot be loaded ({why}); run tools/build_horovod.sh under this MPI") from error
     if len(files := loaded_mpis()) > 1:
         raise LaunchError(
             f"mpi4py and Horovod use different MPIs ({', '.join(files)}); run tools/build_horovod.sh under the one to use"

@@ -1,0 +1,53 @@
+"""Which GPU each rank of a node trains on, and which ranks have to share one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_NAMED = 4
+"""GPUs that a message lists."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A rank that trains, and the GPUs that it sees."""
+
+    rank: int
+    gpus: tuple[str, ...] = ()
+    """What tells them from others of the node, in the order in which this rank counts them. Not their numbers: where the batch
+    system shows each rank one GPU, every one of them is number 0."""
+
+
+def placed(seats: Sequence[Seat]) -> list[int | None]:
+    """The number of each rank's GPU among those that it sees, by the order of ``seats``: the one with fewest ranks so far; None
+    for a rank that sees none. Ranks that all see the same are dealt out in turn."""
+    ranks_on: Counter[str] = Counter()
+    numbers: list[int | None] = []
+    for seat in seats:
+        number = min(range(len(seat.gpus)), key=lambda i: (ranks_on[seat.gpus[i]], i), default=None)
+        if number is not None:
+            ranks_on[seat.gpus[number]] += 1
+        numbers.append(number)
+    return numbers
+
+
+def complaints(seats: Sequence[Seat], host: str) -> list[str]:
+    """What is wrong with the GPUs of one node, for ranks that are to train as groups: some have to share one, or have none."""
+    numbers = placed(seats)
+    ranks_on: dict[str, list[int]] = defaultdict(list)
+    for seat, number in zip(seats, numbers):
+        if number is not None:
+            ranks_on[seat.gpus[number]].append(seat.rank)
+    found = []
+    shared = {gpu: ranks for gpu, ranks in ranks_on.items() if len(ranks) > 1}
+    if shared:
+        listed = [f"ranks {', '.join(map(str, ranks))} on {gpu}" for gpu, ranks in shared.items()]
+        more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+        found.append(f"{host}: {sum(map(len, ranks_on.values()))} ranks that train share {len(ranks_on)} GPU(s): "
+                     f"{'; '.join(listed[:_NAMED])}{more}")  # fmt: skip
+    without = [seat.rank for seat, number in zip(seats, numbers) if number is None]
+    if without and ranks_on:
+        found.append(f"{host}: rank(s) {', '.join(map(str, without))} see no GPU where others do, and train on the CPU")
+    return found
