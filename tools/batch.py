@@ -79,11 +79,11 @@ def launcher(environment: Mapping[str, str]) -> list[str]:
     choice = environment.get("HPCNAS_LAUNCHER") or ("mpirun" if has_open_mpi_5() or not shutil.which("srun") else "srun")
     if choice == "srun":
         # Since Slurm 22.05 srun does not inherit --cpus-per-task. A rank that fails must not leave the others waiting.
-        cpus = environment.get("SLURM_CPUS_PER_TASK", "1")
+        cpus = environment.get("SRUN_CPUS_PER_TASK") or environment.get("SLURM_CPUS_PER_TASK")
         return [
             "srun",
             f"--mpi={environment.get('HPCNAS_SRUN_MPI', 'pmix')}",
-            f"--cpus-per-task={cpus}",
+            *([f"--cpus-per-task={cpus}"] if cpus else []),
             "--kill-on-bad-exit=1",
             # Slurm's PMIx and the MPI's are seldom of one age, and then shared memory of the one means nothing to the other.
             # Waiting for a mate: as in mpirun.sh.

