@@ -28,9 +28,10 @@ from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.losses import Distillation, LabelLoss, Objective
 from hpcnas.runtime.conduct import conduct, set_up
-from hpcnas.runtime.launch import on_every_rank, on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.models import Library
 from hpcnas.runtime.plan import final_plan
+from hpcnas.runtime.together import on_every_rank, on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import archive_of, replay

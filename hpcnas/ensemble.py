@@ -33,9 +33,10 @@ from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime.conduct import conduct, set_up
-from hpcnas.runtime.launch import on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.models import labels_alone, labels_together, stored_logits
 from hpcnas.runtime.plan import FINAL_SPLITS, final_plan
+from hpcnas.runtime.together import on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.ensemble_file import EnsembleFile, Member

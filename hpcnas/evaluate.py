@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import jinja2
 import numpy as np
-from mpi4py import MPI
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -36,6 +36,7 @@ from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.threads import set_alone
+from hpcnas.runtime.together import SoloWorld
 from hpcnas.store.files import replacing
 from hpcnas.store.run_dir import RunDir
 from hpcnas.terminal import console, outer_edge, plain
@@ -78,7 +79,7 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     if is_whole:
         config = replace(config, data=replace(config.data, all_is_test=True))
     classifier = replace(classifier, config=replace(classifier.config, spotting=config.spotting))
-    corpus = adapted(load_corpus(MPI.COMM_SELF, config, classifier.front_end), classifier)
+    corpus = adapted(load_corpus(SoloWorld(), config, classifier.front_end), classifier)
     split = getattr(corpus, arguments.split)
     if not len(split):
         raise DataError(f"the {arguments.split} split is empty; see --split")

@@ -25,6 +25,8 @@ from hpcnas.core.errors import DataError, ExportError
 from hpcnas.deploy.check import TOLERANCE
 from hpcnas.deploy.speech import Material, Noise, Speech
 from hpcnas.deploy.write import Exported, Form, Graph, write_model
+from hpcnas.runtime.features import load_corpus
+from hpcnas.runtime.together import SoloWorld
 from hpcnas.store.run_dir import RunDir
 from hpcnas.terminal import outer_edge
 
@@ -98,15 +100,10 @@ def kilobytes(exported: Exported) -> str:
 
 def speech(classifier: Classifier, data: str | None = None) -> Speech:
     """The corpus of the model's run, which is at ``data`` now; raises ExportError if it is not to be had."""
-    # Not above: MPI must not be needed where there is no corpus.
-    from mpi4py import MPI
-
-    from hpcnas.runtime.features import load_corpus
-
     overrides = [f"data.path={json.dumps(data)}"] if data else []
     config = configuration.parsed(configuration.dump(classifier.config), "--data", overrides)
     try:
-        corpus = load_corpus(MPI.COMM_SELF, config, classifier.front_end)
+        corpus = load_corpus(SoloWorld(), config, classifier.front_end)
     except DataError as error:
         raise ExportError(f"{error}; --data names another place, --no-corpus goes without") from error
     if list(corpus.class_names) != list(classifier.class_names):

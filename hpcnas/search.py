@@ -28,10 +28,11 @@ from hpcnas.nn.corpus import Corpus
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.features import card_of
-from hpcnas.runtime.launch import on_first_rank, run_program, set_up_logging
+from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.models import labels_alone, labels_together
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
+from hpcnas.runtime.together import on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import archive_file, model_card
 from hpcnas.store.files import replacing

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ ONLY_IN = {
     "torch": {"nn", "library", "runtime", "classifier", "deploy", "export"},
     "onnx": {"deploy"},
     "onnxruntime": {"deploy"},
-    "mpi4py": {"runtime", "search", "ensemble", "distil", "evaluate", "export"},
+    "mpi4py": {"runtime", "search", "ensemble", "distil"},
     "horovod": {"runtime/groups.py"},
     "h5py": {"data", "store"},
 }
@@ -69,9 +71,16 @@ def test_imports_point_the_right_way(module: Path):
             assert layer in ONLY_IN[top] or str(module) in ONLY_IN[top], f"{module} imports {name}"
 
 
-def test_core_uses_numpy_and_nothing_else():
-    import sys
+def test_programs_of_one_process_start_no_mpi():
+    """Importing mpi4py initialises MPI, which login nodes and job steps without a launcher may refuse."""
+    programs = [f"hpcnas.{name}" for name in ("evaluate", "detect", "export", "report", "track", "library")]
+    lines = ["import runpy, sys", "sys.modules.update(mpi4py=None, horovod=None)", *(f"import {name}" for name in programs)]
+    lines += [f"runpy.run_path({str(tool)!r})" for tool in sorted((PACKAGE.parent / "tools").glob("*.py"))]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
+
+def test_core_uses_numpy_and_nothing_else():
     for module in MODULES:
         if module.parts[0] == "core":
             foreign = {name.split(".")[0] for name in imports(module)} - set(sys.stdlib_module_names)

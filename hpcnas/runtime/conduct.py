@@ -22,11 +22,12 @@ from hpcnas.runtime.channel import GroupChannel, LocalChannel, Pulse
 from hpcnas.runtime.desk import Desk
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.groups import check_horovod, make_group, set_threads
-from hpcnas.runtime.launch import alone, on_every_rank, stop_on_signal
+from hpcnas.runtime.launch import alone, stop_on_signal
 from hpcnas.runtime.no_compiler import leave_compiler_out
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.server import Server
+from hpcnas.runtime.together import on_every_rank
 from hpcnas.runtime.trainer import TrialRunner
 from hpcnas.runtime.worker import Line, MakeRunner, Worker
 

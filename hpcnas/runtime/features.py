@@ -1,4 +1,4 @@
-"""The feature file of a corpus, made by all ranks together when it is missing."""
+"""The feature file of a corpus, made by all ranks together when it is missing; one process makes it without MPI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from mpi4py import MPI
 
 from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError, DataError
@@ -20,15 +19,14 @@ from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import CorpusIndex
 from hpcnas.nn.corpus import Corpus, Split, sampled
 from hpcnas.nn.front_end import FrontEnd, fitted
-from hpcnas.runtime.channel import meet
-from hpcnas.runtime.launch import on_every_rank, on_first_rank
+from hpcnas.runtime.together import World, on_every_rank, on_first_rank
 from hpcnas.store.files import replacing
 from hpcnas.store.model_card import ModelCard
 
 logger = logging.getLogger(__name__)
 
 
-def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = None) -> Corpus:
+def load_corpus(world: World, config: Config, front_end: FrontEnd | None = None) -> Corpus:
     """The corpus that ``config`` names, its features mapped; collective over ``world``.
 
     Args:
@@ -44,7 +42,6 @@ def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = No
     if missing:
         start = time.monotonic()
         on_first_rank(world, lambda: features.create(part, index, config.data, bank))
-        meet(world)
         step = _Progress(len(index.examples) // world.size).step if world.rank == 0 else lambda: None
         bad = on_every_rank(world, lambda: features.fill(part, index, config.data, bank, world.rank, world.size, step))
         bad = [one for of_rank in world.allgather(bad) for one in of_rank]
@@ -69,7 +66,7 @@ def load_corpus(world: MPI.Comm, config: Config, front_end: FrontEnd | None = No
     )
 
 
-def staged(world: MPI.Comm, path: Path, scratch: str) -> Path:
+def staged(world: World, path: Path, scratch: str) -> Path:
     """Where to read ``path`` from: a copy on the node's own disk, if ``scratch`` names a folder there.
 
     One rank of each node makes it. Recordings need none: each is read once, by one rank.
@@ -77,10 +74,18 @@ def staged(world: MPI.Comm, path: Path, scratch: str) -> Path:
     if not scratch:
         return path
     folder = Path(os.path.expandvars(scratch)).expanduser()
-    node = world.Split_type(MPI.COMM_TYPE_SHARED)
-    on_every_rank(world, lambda: _copy(path, folder) if node.rank == 0 else None)
-    node.Free()
+    leads = world.size == 1 or _leads_its_node(world)
+    on_every_rank(world, lambda: _copy(path, folder) if leads else None)
     return folder / path.name
+
+
+def _leads_its_node(world: World) -> bool:
+    from mpi4py import MPI  # not above: that would start MPI in programs of one process
+
+    node = world.Split_type(MPI.COMM_TYPE_SHARED)
+    leads = node.rank == 0
+    node.Free()
+    return leads
 
 
 def _copy(path: Path, folder: Path) -> None:

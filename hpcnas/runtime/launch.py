@@ -12,23 +12,21 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn
 
 from mpi4py import MPI
 from tqdm import tqdm
 
-from hpcnas.core.errors import HpcnasError, LaunchError, RunError
+from hpcnas.core.errors import HpcnasError, LaunchError
 from hpcnas.runtime.channel import meet
 from hpcnas.runtime.groups import GroupLost, is_fault_tolerant, look_for_losses
 from hpcnas.store.run_dir import RunDir
-from hpcnas.terminal import EXIT_INTERRUPTED, EXIT_USER_ERROR, complain, flush, make_printable, told
+from hpcnas.terminal import EXIT_INTERRUPTED, complain, flush, make_printable, told
 
 EXIT_SUSPENDED = 75
 """EX_TEMPFAIL: the job was asked to end before the run was complete; the same command with --resume goes on."""
 _PARTING_S = 20.0
 """So long a rank waits at most for the others as it leaves."""
-
-T = TypeVar("T")
 
 
 def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequence[str] | None) -> None:
@@ -106,39 +104,6 @@ def alone() -> Iterator[None]:
         raise AloneError(f"{type(error).__name__}: {error}") from error
     except OSError as error:  # a full disk, a folder that vanished
         raise AloneError(f"{error}; mend that, then the same command with --resume goes on") from error
-
-
-def on_first_rank(world: MPI.Comm, function: Callable[[], T]) -> T:
-    """What ``function`` returns on rank 0, on every rank; its HpcnasError or SystemExit is raised on all of them too, and an
-    OSError as a RunError."""
-    outcome: Any = None
-    if world.rank == 0:
-        try:
-            outcome = function()
-        except (HpcnasError, SystemExit) as error:
-            outcome = error
-        except OSError as error:
-            outcome = RunError(str(error))
-    outcome = world.bcast(outcome, root=0)
-    if isinstance(outcome, (HpcnasError, SystemExit)):
-        raise outcome
-    return outcome
-
-
-def on_every_rank(world: MPI.Comm, function: Callable[[], T]) -> T:
-    """What ``function`` returns on this rank, once it succeeded on all; else the first HpcnasError is raised on all, and an
-    OSError as a RunError."""
-    error, value = None, None
-    try:
-        value = function()
-    except HpcnasError as raised:
-        error = raised
-    except OSError as raised:
-        error = RunError(f"{raised} (on {socket.gethostname()})")
-    first = next((e for e in world.allgather(error) if e is not None), None)
-    if first is not None:
-        raise first
-    return value
 
 
 def stop_on_signal(stop: Callable[[], None]) -> None:

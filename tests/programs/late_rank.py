@@ -2,7 +2,8 @@
 
 import time
 
-from hpcnas.runtime.launch import on_first_rank, run_program
+from hpcnas.runtime.launch import run_program
+from hpcnas.runtime.together import on_first_rank
 
 
 def program(world, argv):
