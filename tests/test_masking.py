@@ -48,7 +48,7 @@ def towers() -> list[tuple[str, str, bool]]:
     for kind in BLOCKS:
         for before, causal in (("", False), ("conv:channels=4,kernel=3,stride=2/", False), ("gru:units=6/", True)):
             if not causal or BLOCK_TYPES[kind].causal:
-                blocks = {str(BLOCK_TYPES[kind].sample(rng)) for _ in range(40)}
+                blocks = sorted({str(BLOCK_TYPES[kind].sample(rng)) for _ in range(40)})
                 block = max(blocks, key=lambda text: ("stride=2" in text) + ("se=1" in text))
                 given.append((f"{before}{block}/conv1d:channels=6,kernel=3,stride=2", "mean", causal))
     return given + [("tdnn:channels=6,kernel=3", head, False) for head in HEADS]

@@ -33,17 +33,22 @@ class _OverRealFrames(nn.Module):
         return int(self.mask.lengths(x.shape[-1]).sum()) * x.shape[2:-1].numel()
 
     def _over_real_frames(self, x: Tensor, values: int) -> Tensor:
-        """The same as torch would make of real frames alone; padding comes out as the bias."""
-        across, channels = [0, *range(2, x.dim())], (-1, *[1] * (x.dim() - 2))
-        mean = self.mask.zeroed(x).sum(across) / values
-        centred = self.mask.zeroed(x - mean.view(channels))
-        variance = centred.square().sum(across) / values
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (values / (values - 1)), self.momentum)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return torch.addcmul(self.bias.view(channels), centred, scale.view(channels))
+        """The same as torch would make of real frames alone.
+
+        Padding is filled with each channel's mean, which leaves the mean as it is and adds nothing to the sum of squares:
+        torch's kernel then finds the variance of real frames times their share, for which weight and epsilon make up.
+        """
+        of_all = x.numel() // x.shape[1]
+        share, channels = values / of_all, (-1, *[1] * (x.dim() - 2))
+        zeroed = self.mask.zeroed(x)
+        mean = zeroed.sum([0, *range(2, x.dim())]) / values
+        filled = torch.addcmul(zeroed, (~self.mask.real(x)).to(x.dtype), mean.view(channels))
+        found = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        y = functional.batch_norm(filled, *found, self.weight * share**0.5, self.bias, True, 1.0, self.eps * share)
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(found[0], self.momentum)
+        self.running_var.lerp_(found[1] * ((of_all - 1) / (values - 1)), self.momentum)
+        return y
 
 
 class BatchNorm1d(_OverRealFrames, nn.BatchNorm1d):
