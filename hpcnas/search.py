@@ -104,7 +104,7 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, float | None, by
         raise RunError(f"{run.root}: belongs to another configuration ({'; '.join(changed)}); --run DIR begins another run")
     run.create()
     if run.search.journal.exists():
-        with unwritten(run.search.journal):  # said now rather than when the features are there
+        with unwritten(run.search.journal, "another program"):  # said now rather than when the features are there
             pass
     complete = run.search.complete.exists() and not _goes_further(config.search, begun.search)
     return run, config, complete, arguments.time_limit, found

@@ -108,16 +108,16 @@ def scan(path: Path) -> Scan:
 
 
 @contextmanager
-def unwritten(path: Path) -> Iterator[None]:
+def unwritten(path: Path, who: str = "a search") -> Iterator[None]:
     """Keep other programs from writing the run of this journal within the block; changes nothing in the file.
 
-    Raises RunError if one is writing it now.
+    Raises RunError if one is writing it now: ``who``.
     """
     with open(path, "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(f"{path}: a search is writing this run; wait for it, or stop it") from None
+            raise RunError(f"{path}: {who} is writing this run; wait for it, or stop it") from None
         except OSError:
             pass  # a file system without locks: the user's care must do
         yield
