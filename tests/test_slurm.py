@@ -93,8 +93,9 @@ def test_a_cancelled_job_stays_cancelled(job):
     assert job(75, marker=False, results=1, is_cancelled=True) == (75, "")
 
 
-def test_bad_input_is_not_tried_again(job):
-    assert job(2, marker=False) == (2, "")
+@pytest.mark.parametrize("status", [2, 3], ids=["bad input", "most trials failed"])
+def test_what_would_not_go_better_is_not_tried_again(job, status):
+    assert job(status, marker=False, results=1) == (status, "")
 
 
 @pytest.fixture(scope="module")

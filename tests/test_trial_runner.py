@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from test_training import CORPUS, OFF
 from torch import nn
 
 from hpcnas.core.budget import Budget
 from hpcnas.core.errors import RunError
 from hpcnas.core.inheritance import NoInheritance, Parent
-from hpcnas.core.messages import Ahead, Assignment, Progress, Verdict
+from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.metrics import OBJECTIVES
 from hpcnas.core.space import spell
 from hpcnas.core.trial import Donor, Proposal, Result, Trial, TrialState
@@ -267,3 +268,25 @@ def test_files_that_are_not_finite_are_read_by_nobody(run, tmp_path, place):
     for read in readers[place]:
         with pytest.raises(RunError, match=rf"{name}: cannot be read as weights \({place}/.* is not finite\)"):
             read()
+
+
+def test_a_trial_for_which_there_is_too_little_memory_is_told_so_that_another_group_may_have_it(run, tmp_path, monkeypatch):
+    """A rank that lacks memory again and again waits before it begins the next one."""
+    naps, told = [], []
+    monkeypatch.setattr("hpcnas.runtime.trainer.time.sleep", naps.append)
+
+    class Small(Trainer):
+        def train(self, *arguments):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB\nmore")
+
+    class Search(Script):
+        def ask(self, message: Ready) -> Assignment | Stop:
+            told.append((message.out_of_memory, message.result and message.result.error, len(naps)))
+            return Assignment(trial(len(told))) if len(told) < 5 else Stop("the end")
+
+    small = Small(CORPUS, SoloGroup(), TrainingConfig(epochs=4, batch_size=8), AugmentationConfig())
+    TrialRunner(
+        0, Alone(), Search(), small, AROUND, AugmentationConfig(), NoInheritance(), RunDir(tmp_path).search, Budget()
+    ).work()
+    said = "CUDA out of memory. Tried to allocate 20.00 MiB"
+    assert told == [(False, None, 0), (True, said, 0), (True, said, 0), (True, said, 2), (True, said, 8)]
