@@ -64,7 +64,7 @@ def test_of_a_group_the_sick_rank_is_left_out_and_its_mate_goes_on(search):
 def test_storage_that_is_gone_costs_its_rank_and_little_memory_nothing(search):
     done, after = search("none -1", "search.group_size=1", "search.max_trials=60", ranks=4, sick="1 small; 2 stale")
     assert done.returncode == 0 and "rank 2 on" in done.output and "Stale file handle" in done.output, done.output
-    assert "rank 1 on" not in done.output, done.output
+    assert "rank 1 on" not in done.output and "too little memory for trial" in done.output, done.output
     assert len(after.results) == 60 and all(result.state is TrialState.COMPLETED for result in after.results.values())
 
 

@@ -155,9 +155,13 @@ class Server:
             assert isinstance(message, Alive), message
 
     def _reply(self, group: int, message: Ready | Ahead | Progress) -> Iterable[tuple[int, Any]]:
-        leader = self._roster.groups[group].ranks[0]
-        if isinstance(message, Ready) and message.result is not None and message.result.state.has_score:
+        ranks = self._roster.groups[group].ranks
+        leader = ranks[0]
+        result = message.result if isinstance(message, Ready) else None
+        if result is not None and result.state.has_score:
             self._roster.succeed(group)
+        elif result is not None and message.out_of_memory:
+            logger.warning("too little memory for trial %d on rank(s) %s: %s", result.trial, self._who(ranks), result.error)
         answer = self._coordinator.handle(message)
         if isinstance(answer, Wait):
             self._roster.pause(group)
