@@ -222,7 +222,7 @@ def test_the_fingerprint_changes_with_files_and_settings(copy):
 
 
 needs_espeak = pytest.mark.skipif(
-    importlib.util.find_spec("espeakng_loader") is None, reason="built-in speech needs espeakng-loader"
+    importlib.util.find_spec("espeakng_loader") is None, reason="no eSpeak NG here: pip install 'hpcnas[speech]'"
 )
 
 
@@ -247,7 +247,7 @@ def test_without_espeak_the_built_in_speech_says_what_to_install(tmp_path, monke
     assert not list(tmp_path.iterdir()), "nothing half made is left"
 
 
-@pytest.mark.skipif(not ARSC12.is_dir(), reason="the Arabic Speech Commands subset is not beside the checkout")
+@pytest.mark.skipif(not ARSC12.is_dir(), reason=f"no subset of Arabic Speech Commands (the README has its address) in {ARSC12}")
 def test_real_recordings_load_in_the_published_split():
     keywords = ("yes", "no", "up", "down", "left", "right", "start", "stop", "forward", "backward")
     index = speech_commands.index(config(ARSC12, keywords=keywords, silence_percent=14.7))

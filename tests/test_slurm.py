@@ -89,6 +89,11 @@ def test_a_job_without_the_marker_is_requeued_while_it_brings_something_new(job,
     assert job(status, marker=False) == (status or 1, "")
 
 
+def test_a_job_that_cannot_be_counted_is_not_tried_again(job, tmp_path):
+    (tmp_path / "run" / "batch.json").mkdir()
+    assert job(75, marker=False, results=1) == (75, "")
+
+
 def test_a_cancelled_job_stays_cancelled(job):
     assert job(75, marker=False, results=1, is_cancelled=True) == (75, "")
 
@@ -98,13 +103,45 @@ def test_what_would_not_go_better_is_not_tried_again(job, status):
     assert job(status, marker=False, results=1) == (status, "")
 
 
+def test_a_launcher_that_is_unknown_is_refused(capsys):
+    with pytest.raises(SystemExit) as end:
+        batch.launcher({"HPCNAS_LAUNCHER": "mpiexec"})
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "batch.py: HPCNAS_LAUNCHER = 'mpiexec': unknown; known: mpirun, srun\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "is_5"),
+    [("mpirun (Open MPI) 5.0.8", True), ("mpirun (Open MPI) v6.1.0a1", True), ("mpirun (Open MPI) 4.1.4", False),
+     ("HYDRA build details:", False), ("", False)],
+)  # fmt: skip
+def test_any_mpirun_may_say_its_version(told, is_5, monkeypatch):
+    monkeypatch.setattr(batch.shutil, "which", lambda name: name)
+    monkeypatch.setattr(batch.subprocess, "run", lambda *arguments, **options: SimpleNamespace(stdout=f"{told}\n\nReport bugs"))
+    assert batch.has_open_mpi_5() is is_5
+
+
+def test_a_count_of_jobs_that_was_cut_off_begins_anew(tmp_path):
+    for content in ("", "{", "[]", '{"fruitless_jobs": null}'):
+        (tmp_path / "batch.json").write_text(content)
+        assert batch.fruitless_jobs(tmp_path) == 0
+
+
+def test_a_full_disk_behind_the_output_of_a_job_does_not_change_its_end(monkeypatch):
+    def full(descriptor: int, line: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(batch.os, "write", full)
+    batch.say("requeued")
+
+
 @pytest.fixture(scope="module")
 def slurm():
     """A Slurm of two made-up nodes; none is started beside one that is there."""
     if not shutil.which("slurmctld"):
         pytest.skip("Slurm is not installed; tests/slurm_lab.sh install (root, Debian) does it")
     if os.getuid():
-        pytest.skip("a throw-away Slurm needs root")
+        pytest.skip("a throw-away Slurm needs root: run as root, in a container")
     lab = ROOT / "tests" / "slurm_lab.sh"
     up = subprocess.run([lab, "up", "2", "32"], capture_output=True, text=True)
     if up.returncode:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +14,10 @@ import pytest
 from helpers import completed, trial
 
 from hpcnas.core.trial import TrialState
+from hpcnas.store import journal_reader
 from hpcnas.store.journal import Journal
 from hpcnas.store.run_dir import RunDir
-from hpcnas.track import begin_s, main, news, records
+from hpcnas.track import RETRIES, begin_s, main, news, records
 
 
 @pytest.fixture
@@ -129,7 +133,7 @@ def test_mlflow_gets_a_run_for_the_search_and_one_for_each_trial(run, monkeypatc
 
 
 def test_mlflow_itself(run, tmp_path, monkeypatch):
-    mlflow = pytest.importorskip("mlflow")
+    mlflow = pytest.importorskip("mlflow", reason="no MLflow here: pip install 'hpcnas[mlflow]'")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     place = (tmp_path / "mlruns").as_uri()
     main([str(run.root), "--to", "mlflow", "--place", place])
@@ -140,6 +144,56 @@ def test_mlflow_itself(run, tmp_path, monkeypatch):
         status, metric, history, (key, value) = EXPECTED[one.info.run_name]
         told = [(m.step, m.value) for m in client.get_metric_history(one.info.run_id, metric)]
         assert (one.info.status, told, one.data.params[key]) == (status, history, value)
+
+
+def test_a_server_that_is_not_there_is_one_line_within_seconds(run, capsys, monkeypatch):
+    pytest.importorskip("mlflow", reason="no MLflow here: pip install 'hpcnas[mlflow]'")
+    with socket.socket() as taken:  # a port that nobody listens on
+        taken.bind(("127.0.0.1", 0))
+        place, begin_s = f"http://127.0.0.1:{taken.getsockname()[1]}", time.monotonic()
+        with pytest.raises(SystemExit) as ended:
+            main([str(run.root), "--to", "mlflow", "--place", place])
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and err.startswith(f"ExportError: {place}: ") and err.count("\n") == 1, err
+    assert time.monotonic() - begin_s < 30 and RETRIES not in os.environ
+
+
+def test_a_server_that_goes_away_is_one_line_with_what_it_has(run, monkeypatch, capsys):
+    class Gone(StandIn):
+        def set_terminated(self, run_id, status=None, end_time=None) -> None:
+            if run_id == "trial 1":
+                raise ValueError("connection refused\nTraceback")
+
+    module = SimpleNamespace(MlflowClient=Gone, exceptions=SimpleNamespace(MlflowException=ValueError))
+    make = lambda *values, **named: SimpleNamespace(key=values[0], value=values[1], step=values[-1])  # noqa: E731
+    monkeypatch.setitem(sys.modules, "mlflow", module)
+    monkeypatch.setitem(sys.modules, "mlflow.entities", SimpleNamespace(Param=make, Metric=make))
+    with pytest.raises(SystemExit) as ended:
+        main([str(run.root), "--to", "mlflow", "--place", "http://there"])
+    said = "http://there: connection refused Traceback; 2 trials are there; see --place"
+    assert ended.value.code == 2 and capsys.readouterr().err == f"ExportError: {said}\n"
+
+
+def test_every_event_is_read_once_however_often_the_journal_is_looked_at(run, monkeypatch):
+    journal, read = Journal(run.search.journal), []
+    parse = journal_reader.parse
+    monkeypatch.setattr(journal_reader, "parse", lambda line, path, number: read.append(number) or parse(line, path, number))
+
+    def sleep(_: float) -> None:
+        journal.append(trial(len(read)), 70.0)
+        journal.commit()
+        if len(read) > 10:
+            run.search.complete.touch()
+
+    found = list(records(run, follow=True, every_s=0, sleep=sleep))
+    assert len(found) == len(read) == 12 and read == list(range(1, 13))
+
+
+@pytest.mark.parametrize("every", ["nan", "inf", "-1", "0", "soon"])
+def test_a_pause_that_is_none_is_refused(run, every, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([str(run.root), "--to", "tensorboard", "--every", every])
+    assert ended.value.code == 2 and "argument --every: " in capsys.readouterr().err
 
 
 def test_without_the_package_the_way_to_get_it_is_told(run, monkeypatch, capsys):

@@ -23,7 +23,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 EXIT_SUSPENDED = 75
 FINAL = {2: "the input is at fault", 3: "most trials failed, see the message above"}
@@ -56,8 +58,12 @@ def main() -> int:
     if is_cancelled:  # by the user; a preempted job is requeued by Slurm itself
         return status or EXIT_SUSPENDED
     fruitless = 0 if progress(run) != before else fruitless_jobs(run) + 1
-    if run.exists():
-        (run / "batch.json").write_text(json.dumps({"fruitless_jobs": fruitless}))
+    try:
+        if run.exists():
+            (run / "batch.json").write_text(json.dumps({"fruitless_jobs": fruitless}))
+    except OSError as error:  # uncounted, fruitless jobs would follow one another for ever
+        say(f"{error}; the job is not requeued")
+        return status or 1
     if fruitless >= FRUITLESS_JOBS:
         say(f"{fruitless} jobs in a row brought nothing new; status {status}, see the messages above")
         return status or 1
@@ -69,14 +75,16 @@ def run_directory(program: str, arguments: Sequence[str]) -> Path:
     if "--run" in arguments:
         return Path(arguments[arguments.index("--run") + 1])
     if program == "hpcnas.search" or not arguments:
-        sys.exit("batch.py: give hpcnas.search --run DIR, and other programs the run directory first")
+        refuse("give hpcnas.search --run DIR, and other programs the run directory first")
     return Path(arguments[0])
 
 
 def launcher(environment: Mapping[str, str]) -> list[str]:
-    """The command line that starts the ranks of this job."""
+    """The command line that starts the ranks of this job; ends the program for a launcher that it does not know."""
     ranks = environment.get("SLURM_NTASKS") or environment.get("PBS_NP") or environment.get("LSB_DJOB_NUMPROC")
     choice = environment.get("HPCNAS_LAUNCHER") or ("mpirun" if has_open_mpi_5() or not shutil.which("srun") else "srun")
+    if choice not in ("mpirun", "srun"):
+        refuse(f"HPCNAS_LAUNCHER = {choice!r}: unknown; known: mpirun, srun")
     if choice == "srun":
         # Since Slurm 22.05 srun does not inherit --cpus-per-task. A rank that fails must not leave the others waiting.
         cpus = environment.get("SRUN_CPUS_PER_TASK") or environment.get("SLURM_CPUS_PER_TASK")
@@ -95,8 +103,9 @@ def launcher(environment: Mapping[str, str]) -> list[str]:
 def has_open_mpi_5() -> bool:
     if not shutil.which("mpirun"):
         return False
-    version = subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout.split("\n")[0]
-    return "Open MPI" in version and int(version.split()[-1].split(".")[0]) >= 5
+    told = subprocess.run(["mpirun", "--version"], capture_output=True, text=True, errors="replace").stdout
+    version = re.search(r"\(Open MPI\) v?(\d+)", told)
+    return version is not None and int(version[1]) >= 5
 
 
 def supervise(command: Sequence[str]) -> tuple[int, bool]:
@@ -128,7 +137,10 @@ def progress(run: Path) -> tuple[int, int]:
 
 def fruitless_jobs(run: Path) -> int:
     path = run / "batch.json"
-    return json.loads(path.read_text())["fruitless_jobs"] if path.exists() else 0
+    try:
+        return int(json.loads(path.read_text())["fruitless_jobs"])
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or a job was killed while it wrote it
+        return 0
 
 
 def submit(job: Path, run: Path) -> None:
@@ -157,8 +169,16 @@ def requeue(status: int) -> int:
     return EXIT_SUSPENDED
 
 
+def refuse(text: str) -> NoReturn:
+    print(f"batch.py: {text}", file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)
+
+
 def say(text: str) -> None:
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} batch: {text}", flush=True)
+    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} batch: {text}\n"
+    # A full disk behind the output must not keep the job from being requeued, nor change its status by what Python buffered.
+    with suppress(OSError):
+        os.write(1, line.encode(errors="backslashreplace"))
 
 
 if __name__ == "__main__":
