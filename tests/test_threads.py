@@ -14,6 +14,7 @@ from hpcnas.core.threads import Cpus, decide
 from hpcnas.runtime import cpus
 
 ROOT = Path(__file__).parent.parent
+CPUS = sorted(os.sched_getaffinity(0))[:4]
 
 
 def span(first: int, count: int) -> frozenset[int]:
@@ -28,11 +29,18 @@ def place(allowed: frozenset[int], of_machine: int = 64, quota: float = math.inf
 
 ALL, LAPTOP, CPUSET = span(0, 64), span(0, 4), span(16, 32)
 SLURM = {"SLURM_JOB_ID": "7"}
+FOUR = {**SLURM, "SLURM_CPUS_PER_TASK": "4"}
+
+
+def pbs(ncpus: int, threads: int) -> dict[str, str]:
+    return {"PBS_JOBID": "7", "NCPUS": str(ncpus), "OMP_NUM_THREADS": str(threads)}
+
+
 SITUATIONS = {
     # name: (environment, own place, CPUs of the other ranks that train, threads, part of the reason)
     "laptop, one process": ({}, place(LAPTOP, 4), [], 4, "4 cores of its own"),
     "laptop, hyperthreads": ({}, place(span(0, 8), 8, two_a_core=True), [], 4, "4 cores"),
-    "two cores, two ranks that train and one that coordinates": ({}, place(span(0, 2), 2), [span(0, 2)], 1, "2 cores shared by 2"),
+    "two cores, two ranks that train and one that coordinates": ({}, place(span(0, 2), 2), [span(0, 2)], 1, "shared by 2"),
     "more ranks than cores": ({}, place(span(0, 2), 2), [span(0, 2)] * 5, 1, "shared by 6"),
     "a login node": ({}, place(ALL), [], 8, "no more than 8 of 64 cores"),
     "a login node, asked": ({"OMP_NUM_THREADS": "20"}, place(ALL), [], 20, "OMP_NUM_THREADS=20"),
@@ -50,44 +58,44 @@ SITUATIONS = {
     "unbound ranks in a cpuset": ({}, place(span(0, 8)), [span(0, 8)] * 7, 1, "8 cores shared by 8"),
     "seven ranks in a cpuset of eight, and one that coordinates": ({}, place(span(0, 8)), [span(0, 8)] * 6, 1, "shared by 7"),
     "Slurm, srun with cpus-per-task": (
-        {**SLURM, "SLURM_CPUS_PER_TASK": "4"}, place(span(4, 4)), [span(0, 4), span(8, 4)], 4, "SLURM_CPUS_PER_TASK=4",
+        FOUR, place(span(4, 4)), [span(0, 4), span(8, 4)], 4, "SLURM_CPUS_PER_TASK=4",
     ),
     "Slurm, hyperthreads asked for": (
-        {**SLURM, "SLURM_CPUS_PER_TASK": "4"}, place(frozenset({0, 1, 32, 33}), two_a_core=True), [], 4, "SLURM_CPUS_PER_TASK=4",
+        FOUR, place(frozenset({0, 1, 32, 33}), two_a_core=True), [], 4, "SLURM_CPUS_PER_TASK=4",
     ),
     "Slurm, srun without cpus-per-task": ({**SLURM, "SLURM_CPUS_ON_NODE": "8"}, place(span(2, 1)), [span(1, 1)], 1, "1 core"),
     "Slurm, srun that does not pass cpus-per-task on": (
-        {**SLURM, "SLURM_CPUS_PER_TASK": "4"}, place(span(2, 1)), [span(1, 1)], 1, "there is room for 1 only: 1 CPU of its own",
+        FOUR, place(span(2, 1)), [span(1, 1)], 1, "there is room for 1 only: 1 CPU of its own",
     ),
     "Slurm, mpirun in sbatch, one rank coordinating": (
-        {**SLURM, "SLURM_CPUS_PER_TASK": "4", "SLURM_CPUS_ON_NODE": "32"}, place(CPUSET), [CPUSET] * 6, 4, "SLURM_CPUS_PER_TASK",
+        {**FOUR, "SLURM_CPUS_ON_NODE": "32"}, place(CPUSET), [CPUSET] * 6, 4, "SLURM_CPUS_PER_TASK",
     ),
     "Slurm that confines nobody": (
-        {**SLURM, "SLURM_CPUS_PER_TASK": "4", "SLURM_CPUS_ON_NODE": "32"}, place(ALL), [ALL] * 6, 4, "SLURM_CPUS_PER_TASK=4",
+        {**FOUR, "SLURM_CPUS_ON_NODE": "32"}, place(ALL), [ALL] * 6, 4, "SLURM_CPUS_PER_TASK=4",
     ),
     "Slurm that confines nobody, without cpus-per-task": (
         {**SLURM, "SLURM_CPUS_ON_NODE": "16"}, place(ALL), [ALL] * 7, 2, "SLURM_CPUS_ON_NODE gives 16 on this node for 8",
     ),
     "Slurm, more ranks started than asked for": (
-        {**SLURM, "SLURM_CPUS_PER_TASK": "4"}, place(CPUSET), [CPUSET] * 15, 2, "room for 2 only: 32 CPUs shared by 16",
+        FOUR, place(CPUSET), [CPUSET] * 15, 2, "room for 2 only: 32 CPUs shared by 16",
     ),
-    "Slurm, cpus-per-task for srun alone": ({**SLURM, "SRUN_CPUS_PER_TASK": "2"}, place(ALL), [ALL] * 7, 2, "SRUN_CPUS_PER_TASK=2"),
+    "Slurm, cpus-per-task for srun alone": ({**SLURM, "SRUN_CPUS_PER_TASK": "2"}, place(ALL), [ALL] * 7, 2, "SRUN_CPUS"),
     "Slurm, a step of evaluate": ({**SLURM, "SLURM_CPUS_PER_TASK": "16"}, place(ALL), [], 16, "SLURM_CPUS_PER_TASK=16"),
     "Slurm, overruled by the user": (
-        {**SLURM, "SLURM_CPUS_PER_TASK": "4", "OMP_NUM_THREADS": "2"}, place(span(4, 4)), [], 2, "OMP_NUM_THREADS=2",
+        {**FOUR, "OMP_NUM_THREADS": "2"}, place(span(4, 4)), [], 2, "OMP_NUM_THREADS=2",
     ),
     "Slurm, no number": ({**SLURM, "SLURM_CPUS_PER_TASK": "many"}, place(span(4, 4)), [span(0, 4)], 4, "4 cores of its own"),
     "PBS, a chunk of 16 ranks": (
-        {"PBS_JOBID": "7", "NCPUS": "16", "OMP_NUM_THREADS": "16"}, place(span(0, 16)), [span(0, 16)] * 15, 1, "room for 1 only",
+        pbs(16, 16), place(span(0, 16)), [span(0, 16)] * 15, 1, "room for 1 only",
     ),
     "PBS with ompthreads": (
-        {"PBS_JOBID": "7", "NCPUS": "4", "OMP_NUM_THREADS": "4"}, place(span(0, 16)), [span(0, 16)] * 3, 4, "OMP_NUM_THREADS=4 of PBS",
+        pbs(4, 4), place(span(0, 16)), [span(0, 16)] * 3, 4, "OMP_NUM_THREADS=4 of PBS",
     ),
     "PBS with ompthreads, confining nobody": (
-        {"PBS_JOBID": "7", "NCPUS": "4", "OMP_NUM_THREADS": "4"}, place(ALL), [ALL] * 3, 4, "OMP_NUM_THREADS=4 of PBS",
+        pbs(4, 4), place(ALL), [ALL] * 3, 4, "OMP_NUM_THREADS=4 of PBS",
     ),
     "PBS, overruled by the user": (
-        {"PBS_JOBID": "7", "NCPUS": "16", "OMP_NUM_THREADS": "2"}, place(span(0, 16)), [span(0, 16)] * 15, 2, "OMP_NUM_THREADS=2",
+        pbs(16, 2), place(span(0, 16)), [span(0, 16)] * 15, 2, "OMP_NUM_THREADS=2",
     ),
     "Torque": ({"PBS_JOBID": "7", "PBS_NUM_PPN": "16"}, place(ALL), [ALL] * 3, 4, "PBS_NUM_PPN gives 16"),
     "LSF, a slot a rank": ({"LSB_MCPU_HOSTS": "n1 16 n2 8"}, place(ALL), [ALL] * 7, 1, "LSB_MCPU_HOSTS gives 8"),
@@ -169,13 +177,42 @@ def test_a_system_without_affinity_gives_the_whole_machine(tmp_path, monkeypatch
 
 def test_the_launcher_leaves_the_decision_to_the_programs(tmp_path):
     (tmp_path / "bin").mkdir()
-    clean = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     for more in ({}, {"OMP_NUM_THREADS": "3"}):
         done = subprocess.run(
             [ROOT / "tools" / "with_env.sh", tmp_path, "sh", "-c", "echo ${OMP_NUM_THREADS-unset}"],
-            env={**clean, **more}, capture_output=True, text=True, check=True,
+            env=undirected(**more), capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert done.stdout.strip() == more.get("OMP_NUM_THREADS", "unset")
+
+
+def undirected(**more: str) -> dict[str, str]:
+    """This environment without a word about threads."""
+    return {
+        k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "OPENBLAS_", "SLURM_", "SRUN_", "PBS_", "LSB_"))
+    } | more
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({}, f"shared by {len(CPUS)} ranks that train)" if len(CPUS) > 1 else "1 core of its own"),
+        ({"OMP_NUM_THREADS": "2,1"}, "(OMP_NUM_THREADS=2,1)"),
+    ],
+    ids=["by themselves", "of the user"],
+)
+def test_ranks_share_the_cores_and_say_so(environment, reason):
+    """One rank that coordinates, and as many that train as there are CPUs: what ``make search`` starts."""
+    ranks = 1 + len(CPUS)
+    command = [ROOT / "tools" / "with_env.sh", sys.prefix, ROOT / "tools" / "mpirun.sh", "-np", str(ranks), sys.executable]
+    done = subprocess.run(
+        ["timeout", "-k", "5", "120", *command, ROOT / "tests" / "programs" / "threads.py"],
+        env=undirected(**environment), capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, CPUS),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("THREADS")]
+    each = "2" if "OMP_NUM_THREADS" in environment else "1"
+    assert line.split() == ["THREADS", *[each] * ranks]
+    assert f"INFO threads a rank: {each} (" in done.stderr and reason in done.stderr, done.stderr
 
 
 _ALONE = "import torch; from hpcnas.runtime.threads import set_alone; set_alone(); print(torch.get_num_threads())"
@@ -185,6 +222,6 @@ _ALONE = "import torch; from hpcnas.runtime.threads import set_alone; set_alone(
     ("said", "threads"), [({"OMP_NUM_THREADS": "3,2"}, "3"), ({"OMP_NUM_THREADS": "abc", "SLURM_CPUS_PER_TASK": "1"}, "1")]
 )
 def test_a_program_that_is_no_rank_computes_with_what_was_decided(said, threads):
-    done = subprocess.run([sys.executable, "-c", _ALONE], env={**os.environ, **said}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", _ALONE], env=undirected(**said), capture_output=True, text=True)
     assert done.stdout.strip() == threads and "Traceback" not in done.stderr, done.stderr
     assert ("OMP_NUM_THREADS=abc is no number" in done.stderr) == (said["OMP_NUM_THREADS"] == "abc")

@@ -33,7 +33,8 @@ from hpcnas.runtime.worker import Line, MakeRunner, Worker
 
 
 def set_up(world: MPI.Comm, config: Config) -> Corpus:
-    """What all ranks need before a stage: full groups, Horovod for those of several, threads, room, the corpus; collective over ``world``."""
+    """What all ranks need before a stage: full groups, Horovod if they are of several ranks, threads, room, the corpus;
+    collective over ``world``."""
     on_every_rank(world, lambda: Roles(world.size, config.search.group_size))
     if config.search.group_size > 1:
         on_every_rank(world, check_horovod)

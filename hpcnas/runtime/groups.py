@@ -204,7 +204,7 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def set_threads(world: MPI.Comm) -> None:
-    """Let the ranks of each node that train share its CPUs; see ``core/threads.py``. Collective; rank 0 says what came of it."""
+    """Let the ranks of each node that train share its CPUs (``core/threads.py``); collective. Rank 0 says what came of it."""
     own = of_process()
     trains = world.rank > 0 or world.size == 1
     said = world.bcast({name: os.environ[name] for name in SAID_TO_ALL if name in os.environ})
