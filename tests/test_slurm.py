@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -135,6 +136,20 @@ def test_a_full_disk_behind_the_output_of_a_job_does_not_change_its_end(monkeypa
     batch.say("requeued")
 
 
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, None),
+        ({"SLURM_CPUS_PER_TASK": "4"}, "--cpus-per-task=4"),
+        ({"SRUN_CPUS_PER_TASK": "2"}, "--cpus-per-task=2"),
+        ({"SLURM_CPUS_PER_TASK": "4", "SRUN_CPUS_PER_TASK": "2"}, "--cpus-per-task=2"),
+    ],
+)
+def test_srun_is_told_the_cpus_of_a_task_which_it_does_not_inherit(environment, told):
+    command = batch.launcher({"HPCNAS_LAUNCHER": "srun", "SLURM_NTASKS": "8", **environment})
+    assert [part for part in command if part.startswith("--cpus-per-task")] == ([told] if told else [])
+
+
 @pytest.fixture(scope="module")
 def slurm():
     """A Slurm of two made-up nodes; none is started beside one that is there."""
@@ -171,6 +186,16 @@ def has_pmix() -> bool:
     return subprocess.run(["timeout", "60", "srun", "--mpi=pmix", "--ntasks=1", "true"], capture_output=True).returncode == 0
 
 
+def undirected() -> dict[str, str]:
+    """This environment, in which Slurm alone says how many threads there are."""
+    return {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+
+
+def threads_are_of_slurm(output: str) -> bool:
+    """Or fewer, where ranks of several made-up nodes share this machine's cores."""
+    return re.search(r"threads a rank: \d \(SLURM_CPUS_PER_TASK=2", output) is not None
+
+
 def test_srun_starts_the_ranks_where_mpirun_does_not(slurm, tiny_once, tmp_path):
     if not has_pmix():
         pytest.skip("this Slurm has no PMIx; tests/slurm_lab.sh install brings it on Debian")
@@ -178,10 +203,11 @@ def test_srun_starts_the_ranks_where_mpirun_does_not(slurm, tiny_once, tmp_path)
     command = [sys.executable, str(ROOT / "tools" / "batch.py"), "hpcnas.search", "--run", str(run), *tiny_once]
     script.write_text(f"#!/bin/sh\nHPCNAS_LAUNCHER=srun exec {shlex.join(command)} --set search.max_trials=4\n")
     # Two ranks a node: of more than there are cores, Open MPI finds no place for the third.
-    limits = ["--ntasks=4", "--nodes=2", "--ntasks-per-node=2", "--time=5", f"--output={tmp_path}/out"]
-    subprocess.run(["sbatch", "--wait", *limits, str(script)], check=True, cwd=ROOT, timeout=300)
+    limits = ["--ntasks=4", "--nodes=2", "--ntasks-per-node=2", "--cpus-per-task=2", "--time=5", f"--output={tmp_path}/out"]
+    subprocess.run(["sbatch", "--wait", *limits, str(script)], check=True, cwd=ROOT, timeout=300, env=undirected())
     output = (tmp_path / "out").read_text()
-    assert "srun --mpi=pmix" in output and "4 rank(s)" in output and "group(s) on 2 node(s)" in output, output
+    assert "srun --mpi=pmix --cpus-per-task=2" in output and threads_are_of_slurm(output), output
+    assert "4 rank(s)" in output and "group(s) on 2 node(s)" in output, output
     assert len([r for r in replay(run / "journal.jsonl") if isinstance(r.event, Result)]) == 4, output
 
 
@@ -192,14 +218,22 @@ def test_a_search_goes_on_over_the_end_of_its_job_to_ensemble_and_report(slurm, 
     limits = ["--set", "search.max_trials=100000", "--set", "search.time_limit=90", "--set", "cluster.warning_s=10"]
     limits += ["--set", "space.max_depth=6"]  # so that it does not run out of towers
     environment = {
-        **os.environ, "VENV": sys.prefix, "CONFIG": str(tmp_path / "empty.toml"), "RUN": str(run),
+        **undirected(), "VENV": sys.prefix, "CONFIG": str(tmp_path / "empty.toml"), "RUN": str(run),
         "SBATCH_OUTPUT": f"{tmp_path}/%x-%j.out",
     }  # fmt: skip
     # Lists with quotes do not survive sbatch's environment: the settings go into a copy of the script.
     script = (ROOT / "jobs" / "search.slurm").read_text().replace("${ARGS:-}", shlex.join([*tiny_once, *limits]))
     (tmp_path / "search.slurm").write_text(script)
     # The warning comes 20 to 80 s after the start: Slurm may send it up to a minute before the 100 s asked for.
-    submit = ["sbatch", "--ntasks=4", "--nodes=2", "--time=3", "--signal=B:USR2@100", str(tmp_path / "search.slurm")]
+    submit = [
+        "sbatch",
+        "--ntasks=4",
+        "--nodes=2",
+        "--cpus-per-task=2",
+        "--time=3",
+        "--signal=B:USR2@100",
+        str(tmp_path / "search.slurm"),
+    ]
     subprocess.run(submit, env=environment, check=True, cwd=ROOT)
     deadline = time.monotonic() + 900
     while jobs := queue():
@@ -210,6 +244,7 @@ def test_a_search_goes_on_over_the_end_of_its_job_to_ensemble_and_report(slurm, 
         time.sleep(1)
     output = "\n".join(path.read_text() for path in tmp_path.glob("*.out"))
     assert (run / "report" / "index.html").exists() and (run / "ensemble" / "ensemble.h5").exists(), output
+    assert threads_are_of_slurm(output), output
     assert "requeued, to go on where it is" in output and "the job is about to end" in output, output
     ids = [r.event.trial for r in replay(run / "journal.jsonl") if isinstance(r.event, Result)]
     assert len(set(ids)) == len(ids) > 0, "no trial was done twice"

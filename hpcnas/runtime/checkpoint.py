@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import nn
@@ -44,5 +45,6 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, chan
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         return SoFar(**{**state["so_far"], "curve": tuple(state["so_far"]["curve"])})
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise RunError(f"{path}: cannot be read as a checkpoint ({error}); remove it, and the trial begins anew") from error
+    except (UnpicklingError, EOFError, AttributeError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise RunError(f"{path}: cannot be read as a checkpoint ({why}); remove it, and the trial begins anew") from error
