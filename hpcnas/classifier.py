@@ -111,7 +111,14 @@ class Classifier:
     ) -> Classifier:
         front_end = FrontEnd(config.features.front_end, torch.tensor(card.mean).float(), torch.tensor(card.std).float())
         around = config.space.surroundings(len(card.mean), len(card.class_names))
-        models = [rebuilt(one.architecture, one.arrays, around) for one in stored]
+        try:
+            models = [rebuilt(one.architecture, one.arrays, around) for one in stored]
+        except RuntimeError as error:  # torch's, with a line for each array that does not fit
+            first = str(error).splitlines()[1:2] or [str(error)]
+            raise RunError(
+                f'model "{name}": its weights do not fit the configuration and the {len(card.class_names)} classes of '
+                f"model_card.json, as if these were of another run or corpus ({first[0].strip()})"
+            ) from error
         mixture = Mixture(models, [member.weight for member in members]).eval()
         return cls(name, members, [one.architecture for one in stored], mixture, front_end, card.class_names, config)
 

@@ -192,6 +192,8 @@ MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "spotting", "clu
 """Tables that a resume may give other values: they do not change what finished trials mean."""
 MAY_NOT = ("search.objective", "search.suggestions")
 """Keys of those tables that do."""
+PLACES = ("data.path", "data.manifests", "data.cache")
+"""Keys that say where a corpus is: a run that knows its recordings may find them elsewhere."""
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -228,15 +230,15 @@ def dump(config: Config) -> str:
     return toml_file.spell(table)
 
 
-def differences(old: Config, new: Config) -> list[str]:
-    """What of ``new`` a run begun with ``old`` cannot go on with, as ``key: old, now new``."""
+def differences(old: Config, new: Config, but: Sequence[str] = ()) -> list[str]:
+    """What of ``new``, but for these keys, a run begun with ``old`` cannot go on with, as ``key: old, now new``."""
     before, after = _flat(toml_file.parse(dump(old))), _flat(toml_file.parse(dump(new)))
     # Where the search looks for ensembles, scores are theirs.
     may_change = set(MAY_CHANGE) - ({"combiner"} if old.combiner.has_teams or new.combiner.has_teams else set())
     return [
         f"{key} = {before.get(key)!r}, now {after.get(key)!r}"
         for key in sorted({*before, *after})
-        if (key.partition(".")[0] not in may_change or key in MAY_NOT) and before.get(key) != after.get(key)
+        if (key.partition(".")[0] not in may_change or key in MAY_NOT) and key not in but and before.get(key) != after.get(key)
     ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mpi4py import MPI
@@ -30,6 +30,7 @@ from hpcnas.nn.losses import Distillation, LabelLoss, Objective
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.models import Library
+from hpcnas.runtime.own_corpus import add_accept_new_data
 from hpcnas.runtime.plan import final_plan
 from hpcnas.runtime.together import on_every_rank, on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
@@ -46,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def distil(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Train the student; returns the exit status."""
-    run, config, lineup, limit_s = on_first_rank(world, lambda: prepare(argv))
-    end = on_first_rank(world, lambda: job_end(limit_s))
+    run, config, lineup, arguments = on_first_rank(world, lambda: prepare(argv))
+    end = on_first_rank(world, lambda: job_end(arguments.time_limit))
     set_up_logging(run, world.rank)
     if run.student.complete.exists():
         if world.rank == 0:
             logger.info("%s: the student is complete already; remove %s to train another", run.root, run.student.root)
         return 0
-    corpus = set_up(world, config)
+    corpus, remember = set_up(world, config, run, run.student, arguments.accept_new_data)
     teachers = on_every_rank(world, lambda: ensemble_file.load(run.ensemble_file)).members
 
     def objective(trial: Trial, smoothing: float, stage: Stage, library: Library) -> Objective:
@@ -68,18 +69,19 @@ def distil(world: MPI.Comm, argv: Sequence[str]) -> int:
         lineup,
         config.distillation.epochs,
         objective=objective,
-        begin=lambda: begin(run, config, lineup),
+        begin=lambda: begin(run, config, lineup, remember),
         conclude=lambda archive: tell(run, corpus, archive),
         job_end=end,
     )
     return conduct(world, config, corpus, plan)
 
 
-def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup, float | None]:
-    """Run directory, configuration, what is to be trained, and the job's time limit in seconds."""
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup, argparse.Namespace]:
+    """Run directory, configuration, what is to be trained, and the command line."""
     parser = argparse.ArgumentParser(prog="python -m hpcnas.distil", description="Train one small model by a run's ensemble.")
     parser.add_argument("run", type=Path, help="directory of a run with an ensemble")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
+    add_accept_new_data(parser)
     add_time_limit(parser)
     arguments = parser.parse_args(argv)
     run = RunDir(arguments.run)
@@ -87,7 +89,8 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup, float | None]:
     if not run.ensemble_file.exists():
         raise RunError(f"{run.root}: has no ensemble to learn from; run hpcnas.ensemble first")
     config = configuration.load(run.config, arguments.set)
-    if changed := configuration.differences(configuration.load(run.config), config):
+    places = configuration.PLACES if run.search.corpus.exists() else ()
+    if changed := configuration.differences(configuration.load(run.config), config, places):
         raise ConfigError(f"--set {'; '.join(changed)}: distillation may change distillation.* and search.group_size only")
     run.create()
     architecture = student(run, config.distillation.student)
@@ -95,13 +98,14 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup, float | None]:
     control = (Proposal(architecture, None, "control"),) if config.distillation.control else ()
     lineup = Lineup((Proposal(architecture, None, "student"),), control)
     check_begun(run, lineup)
-    return run, config, lineup, arguments.time_limit
+    return run, config, lineup, arguments
 
 
-def begin(run: RunDir, config: Config, lineup: Lineup) -> None:
+def begin(run: RunDir, config: Config, lineup: Lineup, remember: Callable[[], None]) -> None:
     """Write down what the stage is begun with; nobody else may be writing it."""
     configuration.remember(run.student.settings, config.distillation, "distillation")
     check_begun(run, lineup)
+    remember()
 
 
 def check_begun(run: RunDir, lineup: Lineup) -> None:

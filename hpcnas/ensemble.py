@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from hpcnas.nn.training import Trainer
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.models import labels_alone, labels_together, stored_logits
+from hpcnas.runtime.own_corpus import add_accept_new_data
 from hpcnas.runtime.plan import FINAL_SPLITS, final_plan
 from hpcnas.runtime.together import on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
@@ -52,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Train and combine the members; returns the exit status."""
-    run, config, finals, limit_s = on_first_rank(world, lambda: prepare(argv))
-    end = on_first_rank(world, lambda: job_end(limit_s))
+    run, config, finals, arguments = on_first_rank(world, lambda: prepare(argv))
+    end = on_first_rank(world, lambda: job_end(arguments.time_limit))
     set_up_logging(run, world.rank)
     if run.ensemble.complete.exists() and run.ensemble_file.exists():
         if world.rank == 0:
@@ -63,28 +64,29 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
                 run.ensemble_file,
             )
         return 0
-    corpus = set_up(world, config)
+    corpus, remember = set_up(world, config, run, run.ensemble, arguments.accept_new_data)
     plan = final_plan(
         config,
         run.ensemble,
         finals,
         config.ensemble.epochs,
         objective=labels_together if config.combiner.trained_together else labels_alone,
-        begin=lambda: begin(run, config, finals),
+        begin=lambda: begin(run, config, finals, remember),
         conclude=lambda archive: combine(run, config, corpus, finals, archive),
         job_end=end,
     )
     return conduct(world, config, corpus, plan)
 
 
-def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup, float | None]:
-    """Run directory, configuration, what is to be trained, and the job's time limit in seconds."""
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup, argparse.Namespace]:
+    """Run directory, configuration, what is to be trained, and the command line."""
     arguments = _parser().parse_args(argv)
     run = RunDir(arguments.run)
     run.require()
     begun = configuration.load(run.config)
     config = configuration.load(run.config, arguments.set)
-    if changed := configuration.differences(begun, config):
+    places = configuration.PLACES if run.search.corpus.exists() else ()
+    if changed := configuration.differences(begun, config, places):
         raise ConfigError(
             f"--set {'; '.join(changed)}: the ensemble stage may change ensemble.*, combiner.* and search.group_size"
         )
@@ -95,13 +97,14 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup, float
     finals = to_train(config, archive)
     configuration.check_remembered(run.ensemble.settings, config.ensemble, "ensemble")
     check_begun(run, finals)
-    return run, config, finals, arguments.time_limit
+    return run, config, finals, arguments
 
 
-def begin(run: RunDir, config: Config, finals: Finals | Lineup) -> None:
+def begin(run: RunDir, config: Config, finals: Finals | Lineup, remember: Callable[[], None]) -> None:
     """Write down what the stage is begun with; nobody else may be writing it."""
     configuration.remember(run.ensemble.settings, config.ensemble, "ensemble")
     check_begun(run, finals)
+    remember()
 
 
 def check_begun(run: RunDir, finals: Finals | Lineup) -> None:
@@ -170,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.ensemble", description="Train and average the ensemble of a run.")
     parser.add_argument("run", type=Path, help="directory of a search")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
+    add_accept_new_data(parser)
     add_time_limit(parser)
     return parser
 

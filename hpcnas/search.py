@@ -1,7 +1,7 @@
 """The search, under MPI.
 
     mpirun -np 64 python -m hpcnas.search [CONFIG.toml] [--run DIR] [--set table.key=value ...] [--resume]
-        [--time-limit HH:MM:SS]
+        [--accept-new-data] [--time-limit HH:MM:SS]
 
 One rank coordinates, the others train in groups; with one rank (or without mpirun) one process does both.
 """
@@ -13,7 +13,7 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mpi4py import MPI
@@ -24,17 +24,16 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import OutcomeError, RunError
 from hpcnas.core.trial import TrialState
-from hpcnas.nn.corpus import Corpus
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
-from hpcnas.runtime.features import card_of
 from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.models import labels_alone, labels_together
+from hpcnas.runtime.own_corpus import add_accept_new_data
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.together import on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
-from hpcnas.store import archive_file, model_card
+from hpcnas.store import archive_file
 from hpcnas.store.files import replacing
 from hpcnas.store.journal_reader import unwritten
 from hpcnas.store.run_dir import RunDir
@@ -51,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def search(world: MPI.Comm, argv: Sequence[str]) -> int:
     """Run or resume a search; returns the exit status."""
-    run, config, complete, limit_s, found = on_first_rank(world, lambda: prepare(argv))
-    end = on_first_rank(world, lambda: job_end(limit_s))
+    run, config, complete, arguments, found = on_first_rank(world, lambda: prepare(argv))
+    end = on_first_rank(world, lambda: job_end(arguments.time_limit))
     roles = Roles(world.size, config.search.group_size)
     set_up_logging(run, world.rank)
     if complete:
@@ -61,7 +60,7 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
                 "%s: the search is complete already; a larger search.max_trials (or other limit) would go on with it", run.root
             )
         return 0
-    corpus = set_up(world, config)
+    corpus, remember = set_up(world, config, run, run.search, arguments.accept_new_data)
     plan = Plan(
         stage=run.search,
         strategy=config.strategy,
@@ -74,7 +73,7 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
         augmentation=config.augmentation.scaled(config.augmentation.in_trials),
         budget=config.space.budget,
         objective=labels_together if config.combiner.trained_together else labels_alone,
-        begin=lambda: begin(run, config, corpus, roles, found),
+        begin=lambda: begin(run, config, roles, found, remember),
         refresh=lambda archive: archive_file.save(run.archive, archive),
         conclude=lambda archive: check_outcome(run, archive),
         job_end=end,
@@ -82,9 +81,9 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
     return conduct(world, config, corpus, plan)
 
 
-def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, float | None, bytes]:
-    """Run directory, configuration, whether the search is complete already, the job's time limit in seconds, and what the run's
-    configuration says now.
+def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, argparse.Namespace, bytes]:
+    """Run directory, configuration, whether the search is complete already, the command line, and what the run's configuration
+    says now.
 
     Changes nothing on disk.
     """
@@ -94,20 +93,21 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, float | None, by
     if not run.exists:
         config = configuration.load(path, arguments.set)
         run.create()
-        return run, config, False, arguments.time_limit, b""
+        return run, config, False, arguments, b""
     if not arguments.resume:
         raise RunError(f"{run.root}: holds a run already; --resume goes on with it, --run DIR begins another")
     found = run.config.read_bytes()
     begun = configuration.load(run.config)
     config = configuration.load(path, arguments.set) if path else configuration.load(run.config, arguments.set)
-    if changed := configuration.differences(begun, config):
+    places = configuration.PLACES if run.search.corpus.exists() else ()  # who knows its recordings knows them anywhere
+    if changed := configuration.differences(begun, config, places):
         raise RunError(f"{run.root}: belongs to another configuration ({'; '.join(changed)}); --run DIR begins another run")
     run.create()
     if run.search.journal.exists():
         with unwritten(run.search.journal, "another program"):  # said now rather than when the features are there
             pass
     complete = run.search.complete.exists() and not _goes_further(config.search, begun.search)
-    return run, config, complete, arguments.time_limit, found
+    return run, config, complete, arguments, found
 
 
 def check_outcome(run: RunDir, archive: Archive) -> None:
@@ -141,7 +141,7 @@ def _goes_further(now: SearchConfig, before: SearchConfig) -> bool:
     return any((new or math.inf) > (old or math.inf) for new, old in limits)
 
 
-def begin(run: RunDir, config: Config, corpus: Corpus, roles: Roles, found: bytes) -> None:
+def begin(run: RunDir, config: Config, roles: Roles, found: bytes, remember: Callable[[], None]) -> None:
     """Write what the run is about to do, and say it; nobody else may be writing the run.
 
     Raises RunError if its configuration is no longer as it was ``found``: another job has begun the run meanwhile, and ended.
@@ -152,7 +152,7 @@ def begin(run: RunDir, config: Config, corpus: Corpus, roles: Roles, found: byte
         part.write_text(configuration.dump(config), encoding="utf-8")
     run.search.complete.unlink(missing_ok=True)
     record_environment(run.environment)
-    model_card.save(run.model_card, card_of(corpus))
+    remember()
     logger.info("run %s: %d rank(s), %d group(s) of %d", run.root, roles.ranks, roles.groups, roles.group_size)
 
 
@@ -162,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, help="run directory (default: runs/<name of the configuration>)")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
     parser.add_argument("--resume", action="store_true", help="go on with the run if there is one, else begin it")
+    add_accept_new_data(parser)
     add_time_limit(parser)
     return parser
 

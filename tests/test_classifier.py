@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,8 @@ from hpcnas.core.spotting import SpottingConfig
 from hpcnas.data import audio, features
 from hpcnas.data.features import FilterBank, LogMelStream, log_mel
 from hpcnas.detect import heard
+from hpcnas.store import model_card
+from hpcnas.store.run_dir import RunDir
 
 
 def test_log_mel_comes_out_the_same_piece_by_piece():
@@ -68,6 +71,14 @@ def test_a_model_is_told_how_long_a_short_recording_is_where_padding_does_not_co
 def test_models_that_a_run_does_not_have_are_named(causal_run, name, message):
     with pytest.raises(RunError, match=message):
         Classifier.open(causal_run, name)
+
+
+def test_weights_of_other_classes_are_one_line(causal_run, tmp_path):
+    run = RunDir(shutil.copytree(causal_run.root, tmp_path / "run"))
+    card = model_card.load(run.model_card)
+    model_card.save(run.model_card, replace(card, class_names=(*card.class_names, "zulu")))
+    with pytest.raises(RunError, match=r'model "0": its weights do not fit .* 6 classes of model_card\.json'):
+        Classifier.open(run, "0")
 
 
 def test_a_causal_model_hears_a_recording_of_one_window(causal_run, tones):

@@ -239,6 +239,20 @@ def test_an_existing_run_is_left_alone(mpirun, tiny, tmp_path):
     assert other.returncode == 2 and "belongs to another configuration" in other.output
 
 
+def test_a_run_goes_on_with_its_own_corpus_and_takes_new_data_when_told_to(mpirun, causal_run, tones, tmp_path):
+    run, corpus = shutil.copytree(causal_run.root, tmp_path / "run"), shutil.copytree(tones, tmp_path / "moved")
+    command = ["hpcnas.search", "--run", str(run), "--resume", "--set", f"data.path={corpus}", "--set"]
+    assert mpirun(1, *command, "search.max_trials=3").returncode == 0, "the same corpus in another place"
+    shutil.copy(corpus / "low" / "s00_nohash_0.wav", corpus / "low" / "s20_nohash_0.wav")
+    before = (run / "model_card.json").read_bytes()
+    done = mpirun(3, *command, "search.max_trials=4")
+    assert done.returncode == 2 and done.output.count("train: 1 recording more (low/s20_nohash_0.wav)") == 1, done.output
+    assert "Traceback" not in done.output and (run / "model_card.json").read_bytes() == before and len(results(run)) == 3
+    done = mpirun(1, *command, "search.max_trials=4", "--accept-new-data")
+    assert done.returncode == 0 and "new data accepted" in done.output and len(results(run)) == 4, done.output
+    assert (run / "model_card.json").read_bytes() == before
+
+
 def test_another_mpi_in_the_process_than_mpi4py_s_is_refused(tmp_path):
     other = tmp_path / "libmpi.so.12"
     subprocess.run(["cc", "-shared", "-x", "c", os.devnull, "-o", other], check=True)

@@ -13,9 +13,10 @@ import numpy as np
 from hpcnas.analysis.comparison import flat
 from hpcnas.analysis.trials import Run
 from hpcnas.core.archive import Archive
+from hpcnas.core.corpus_identity import changes
 from hpcnas.core.errors import RunError
 from hpcnas.core.trial import Result, Trial
-from hpcnas.store import archive_file, model_card, weights
+from hpcnas.store import archive_file, corpus_file, model_card, weights
 from hpcnas.store.files import replacing
 from hpcnas.store.journal import Record, spell
 from hpcnas.store.run_dir import RunDir
@@ -79,6 +80,16 @@ def _check(runs: Sequence[Run]) -> None:
             raise RunError(
                 f"{run.dir.root}: other classes or another normalisation than {first.dir.root}; was the data the same?"
             )
+        if found := _other_data(first, run):
+            raise RunError(f"{run.dir.root}: other data than {first.dir.root}: {'; '.join(found)}")
+
+
+def _other_data(first: Run, other: Run) -> list[str]:
+    """How the recordings of two runs differ, but for what their seeds drew; nothing where one of them does not know."""
+    paths = [run.dir.search.corpus for run in (first, other)]
+    if not all(path.exists() for path in paths):
+        return []
+    return [change.what for change in changes(*map(corpus_file.load, paths)) if not change.is_draw]
 
 
 def _write(runs: Sequence[Run], out: RunDir) -> list[Merged]:
@@ -88,6 +99,8 @@ def _write(runs: Sequence[Run], out: RunDir) -> list[Merged]:
         (runs[0].dir.model_card, out.model_card),
     ):
         shutil.copyfile(source, target)
+    if runs[0].dir.search.corpus.exists():  # early runs do not know their recordings
+        shutil.copyfile(runs[0].dir.search.corpus, out.search.corpus)
     records: list[Record] = []
     rows, first, start_s = [], 0, 0.0
     for run in runs:

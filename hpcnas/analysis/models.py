@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,6 +85,9 @@ def models(run: RunDir) -> tuple[list[ModelRow], Confusion | None]:
             else:
                 name = f"member {places[trial.id]}" if trial.id in places else f"finalist {trial.id}"
             logits = {split: weights.load_logits(stage.weights(trial.id), split) for split in ensemble.logits}
+            if any(len(of) != len(ensemble.labels[split]) for split, of in logits.items()):
+                print(f"note: {name}: was judged on other recordings than the ensemble; left out", file=sys.stderr)
+                continue
             rows.append(row(name, result.cost.params, result.cost.macs, logits))
     rows[1:] = sorted(rows[1:], key=lambda row: not row.name.startswith("member"))
     return rows, Confusion(metrics.confusion(ensemble.logits["test"], ensemble.labels["test"]), ensemble.class_names)

@@ -18,7 +18,7 @@ from hpcnas.analysis.snapshot import snapshot
 from hpcnas.analysis.stage_checks import Finding, files_of
 from hpcnas.analysis.trials import Run
 from hpcnas.core.errors import RunError
-from hpcnas.store import archive_file, ensemble_file, model_card, running_file, toml_file, weights
+from hpcnas.store import archive_file, corpus_file, ensemble_file, model_card, running_file, toml_file, weights
 from hpcnas.store.journal import archive_of
 from hpcnas.store.journal_reader import unwritten
 
@@ -45,6 +45,7 @@ def texts(run: Run) -> Iterator[Finding]:
     readers = {
         run.dir.environment: lambda path: json.loads(path.read_text(encoding="utf-8")),
         run.dir.model_card: model_card.load,
+        **{stage.corpus: corpus_file.load for stage in (run.dir.search, run.dir.ensemble, run.dir.student)},
         **{stage.running: running_file.load for stage in (run.dir.search, run.dir.ensemble, run.dir.student)},
         run.dir.ensemble.settings: toml_file.load,
         run.dir.student.settings: toml_file.load,

@@ -20,27 +20,30 @@ from hpcnas.nn.training import Trainer
 from hpcnas.runtime import groups, memory
 from hpcnas.runtime.channel import GroupChannel, LocalChannel, Pulse
 from hpcnas.runtime.desk import Desk
-from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.groups import check_horovod, make_group, set_threads
 from hpcnas.runtime.launch import alone, stop_on_signal
 from hpcnas.runtime.no_compiler import leave_compiler_out
+from hpcnas.runtime.own_corpus import own_corpus
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.server import Server
 from hpcnas.runtime.together import on_every_rank
 from hpcnas.runtime.trainer import TrialRunner
 from hpcnas.runtime.worker import Line, MakeRunner, Worker
+from hpcnas.store.run_dir import RunDir, Stage
 
 
-def set_up(world: MPI.Comm, config: Config) -> Corpus:
-    """What all ranks need before a stage: full groups, Horovod if they are of several ranks, threads, room, the corpus;
-    collective over ``world``."""
+def set_up(
+    world: MPI.Comm, config: Config, run: RunDir, stage: Stage, accept_new_data: bool
+) -> tuple[Corpus, Callable[[], None]]:
+    """What all ranks need before a stage: full groups, Horovod for those of several, threads, room, the run's corpus, and what
+    writes down that the stage is of it; collective over ``world``."""
     on_every_rank(world, lambda: Roles(world.size, config.search.group_size))
     if config.search.group_size > 1:
         on_every_rank(world, check_horovod)
     set_threads(world)
     memory.limit_kernels()
-    return load_corpus(world, config)
+    return own_corpus(world, config, run, stage, accept_new_data)
 
 
 def conduct(world: MPI.Comm, config: Config, corpus: Corpus, plan: Plan) -> int:

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +26,21 @@ from hpcnas.store.model_card import ModelCard
 logger = logging.getLogger(__name__)
 
 
-def load_corpus(world: World, config: Config, front_end: FrontEnd | None = None) -> Corpus:
+def load_corpus(
+    world: World, config: Config, front_end: FrontEnd | None = None, find: Callable[[], CorpusIndex] | None = None
+) -> Corpus:
     """The corpus that ``config`` names, its features mapped; collective over ``world``.
 
     Args:
         front_end: of a finished model; else one is fitted to the training split.
+        find: called on rank 0 for the recordings, in place of all that ``config`` names; what it raises, all ranks raise.
 
     Raises:
         DataError: on all ranks, with a summary of what cannot be read on any of them, unless that is to be skipped.
     """
     if config.data.all_is_test and front_end is None:
         raise ConfigError("data.all_is_test = true: leaves nothing to train on; it is for hpcnas.evaluate")
-    index, path, part, missing = on_first_rank(world, lambda: _look_up(config))
+    index, path, part, missing = on_first_rank(world, lambda: _look_up(config, find() if find else indexed(config)))
     bank = config.features.bank
     if missing:
         start = time.monotonic()
@@ -104,9 +107,13 @@ def card_of(corpus: Corpus) -> ModelCard:
     return ModelCard(corpus.front_end.mean.numpy(), corpus.front_end.std.numpy(), corpus.class_names)
 
 
-def _look_up(config: Config) -> tuple[CorpusIndex, Path, Path, bool]:
+def indexed(config: Config) -> CorpusIndex:
+    """All recordings that ``config`` names; raises DataError."""
+    return DATASETS[config.data.name].index(config.data)
+
+
+def _look_up(config: Config, index: CorpusIndex) -> tuple[CorpusIndex, Path, Path, bool]:
     """The corpus, its feature file, where that is written (another job may be doing the same), and whether it has to be."""
-    index = DATASETS[config.data.name].index(config.data)
     folder = cache_folder(config.data.cache) / "features"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{features.fingerprint(index, config.data, config.features.bank)}.h5"

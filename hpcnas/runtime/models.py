@@ -44,9 +44,10 @@ def labels_together(trial: Trial, smoothing: float, stage: Stage, library: Libra
 
 
 def stored_logits(path: Path, splits: Sequence[str], around: Surroundings, trainer: Trainer) -> dict[str, np.ndarray]:
-    """(N, K) logits per split of a stored model; those that were not stored with it are computed."""
+    """(N, K) logits per split of a stored model; those that were not stored with it, or before the split grew, are computed."""
     stored = weights.splits(path)
     logits = {split: weights.load_logits(path, split) for split in splits if split in stored}
+    logits = {split: of for split, of in logits.items() if len(of) == len(getattr(trainer.corpus, split))}
     if len(logits) < len(splits):
         model = rebuilt(weights.load_architecture(path), weights.load_arrays(path), around).to(trainer.device)
         logits.update({s: trainer.evaluate(model, getattr(trainer.corpus, s)) for s in splits if s not in logits})

@@ -28,6 +28,11 @@ class Stage:
         return self.root / "running.json"
 
     @property
+    def corpus(self) -> Path:
+        """Which recordings the stage was begun with."""
+        return self.root / "corpus.json"
+
+    @property
     def folders(self) -> list[Path]:
         """Where files of this stage are written."""
         return [self.root, self.root / "checkpoints", *self.root.glob("weights/*")]

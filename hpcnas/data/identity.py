@@ -1,0 +1,92 @@
+"""What a corpus is known by, from its index. See ``core/corpus_identity.py``."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpcnas.core.corpus_identity import MEMBER, NO_LABEL, PARTS, CorpusIdentity
+from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
+from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+
+LOOKED_INTO = 512
+"""Recordings whose content counts beside their size: enough to see that folders were exchanged or all recorded anew; read in
+a second."""
+HEAD = 65536
+"""Bytes of each of them."""
+
+
+def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], root: str = "") -> CorpusIdentity:
+    """The identity of a corpus; asks for the size of every file and looks into some.
+
+    Args:
+        features: settings by which it is heard.
+        root: folder that names are relative to; empty: ``data.path``, or what the files have in common.
+    """
+    noise = [Example(path, NO_LABEL) for path in index.noise]
+    examples = [
+        (number, example) for number, part in enumerate(PARTS) for example in (noise if part == "noise" else index.splits[part])
+    ]
+    here = os.getcwd() + os.sep
+    texts = [os.fspath(example.path) for _, example in examples]
+    files = {text: text if os.path.isabs(text) else here + text for text in texts}
+    root = root or _root(list(files.values()), data)
+    sizes = {text: os.stat(text).st_size % 2**32 for text in files}
+    seen: Counter[str] = Counter()
+    members, names = [], []
+    for (number, example), text in zip(examples, texts):
+        below = files[text][len(root) + 1 :] if files[text].startswith(root + os.sep) else os.path.relpath(files[text], root)
+        name = _composed(below)
+        names.append(f"{name} from {example.start_s:.3f} s" if example.start_s else name)
+        key = f"{names[-1]}, {'noise' if example.label == NO_LABEL else 'speech'}"
+        seen[key] += 1  # a list may name a recording twice
+        digest = _digest(f"{key} {seen[key]}".encode("utf-8", "surrogateescape"))
+        members.append((int(digest, 16), number, example.label, sizes[text]))
+    members = np.array(members, MEMBER)
+    order = np.argsort(members["name"])
+    return CorpusIdentity(
+        class_names=tuple(_composed(name) for name in index.class_names),
+        drawn=tuple(name for name in (UNKNOWN, SILENCE) if name in index.class_names),
+        features=dict(features),
+        members=members[order],
+        contents=_contents((int(members["name"][row]), texts[row]) for row in order[:LOOKED_INTO].tolist()),
+        root=root,
+        names=[names[row] for row in order.tolist()],
+    )
+
+
+def _contents(some: Iterable[tuple[int, str]]) -> dict[int, str]:
+    """A digest of the beginning of each of these files."""
+    found, known = {}, {}
+    for name, path in some:
+        if path not in known:
+            with open(path, "rb") as file:
+                known[path] = _digest(file.read(HEAD))
+        found[name] = known[path]
+    return found
+
+
+def _root(files: list[str], data: DataConfig) -> str:
+    """Where the corpus is: what all its files have in common is no part of their names."""
+    given = [Path(data.path)] if data.path else []
+    given += [Path(name).parent for name in data.manifests[:1]]
+    for place in (os.fspath(Path.cwd() / folder.expanduser()) for folder in given):
+        if all(file.startswith(place + os.sep) for file in files):
+            return place
+    return os.path.commonpath([os.path.dirname(file) for file in files])
+
+
+def _composed(text: str) -> str:
+    """The same whichever way a system spells accents."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=8).hexdigest()
