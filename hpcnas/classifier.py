@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -208,23 +209,65 @@ class Classifier:
         Returns:
             Middles of the windows in seconds (S,), and logits (S, K).
         """
+        return _joined(self.scan_blocks([samples], hop_s, batch_size))
+
+    def scan_blocks(
+        self, blocks: Iterable[np.ndarray], hop_s: float, batch_size: int = 256
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The same for audio that comes in blocks of samples, a batch of windows after the other, in constant memory."""
+        window = round(self.config.data.window_s * audio.RATE)
+        blocks, first = iter(blocks), np.zeros(0, np.float32)
+        while len(first) < window and (block := next(blocks, None)) is not None:
+            first = np.concatenate([first, block.astype(np.float32)])
+        if len(first) < window:
+            yield self._short(first)
+            return
+
+        def pieces() -> Iterator[np.ndarray]:
+            stream = features.LogMelStream(self.config.features.bank)
+            for block in chain([first], blocks):
+                yield stream.push(block.astype(np.float32, copy=False))
+            yield stream.finish()
+
+        yield from self.scan_pieces(pieces(), hop_s, batch_size)
+
+    def _short(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of what is shorter than a window: one position."""
         bank, window_s = self.config.features.bank, self.config.data.window_s
-        window = round(window_s * audio.RATE)
-        if len(samples) >= window or DATASETS[self.config.data.name].PADDING_COUNTS:
-            samples = audio.fitted(samples, max(len(samples), window))
-            return self.scan_frames(features.log_mel(samples.astype(np.float32), bank), hop_s, batch_size)
-        real = max(1, features.frames_of(len(samples) / audio.RATE, bank))
-        log_mel = features.log_mel(audio.fitted(samples, window).astype(np.float32), bank)
-        return np.array([window_s / 2]), self.logits(torch.from_numpy(log_mel).unsqueeze(0), torch.tensor([real]))
+        log_mel = torch.from_numpy(features.log_mel(audio.fitted(samples, round(window_s * audio.RATE)), bank)).unsqueeze(0)
+        real = torch.tensor([max(1, features.frames_of(len(samples) / audio.RATE, bank))])
+        counts = DATASETS[self.config.data.name].PADDING_COUNTS
+        return np.array([window_s / 2]), self.logits(log_mel) if counts else self.logits(log_mel, real)
 
     def scan_frames(self, log_mel_FT: np.ndarray, hop_s: float, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
         """The same for log-mel that is at least a window long."""
+        return _joined(self.scan_pieces([log_mel_FT], hop_s, batch_size))
+
+    def scan_pieces(
+        self, pieces_FT: Iterable[np.ndarray], hop_s: float, batch_size: int = 256
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The same for log-mel that comes in pieces, a batch of windows after the other; no more than its frames are kept."""
         bank, window_s = self.config.features.bank, self.config.data.window_s
         window, hop = features.frames_of(window_s, bank), max(1, features.frames_of(hop_s, bank))
-        starts = np.arange(0, log_mel_FT.shape[1] - window + 1, hop)
-        views = torch.from_numpy(np.ascontiguousarray(log_mel_FT, np.float32)).unfold(1, window, hop).transpose(0, 1)
-        logits = [self.logits(views[i : i + batch_size].contiguous()) for i in range(0, len(starts), batch_size)]
-        return starts * bank.hop_ms / 1000 + window_s / 2, np.concatenate(logits)
+        held, done = np.zeros((bank.bands, 0), np.float32), 0
+
+        def judged(count: int) -> tuple[np.ndarray, np.ndarray]:
+            views = torch.from_numpy(held[:, : (count - 1) * hop + window]).unfold(1, window, hop).transpose(0, 1)
+            times_s = (done + np.arange(count)) * hop * bank.hop_ms / 1000 + window_s / 2
+            return times_s, self.logits(views.contiguous())
+
+        for piece in pieces_FT:
+            held = np.concatenate([held, piece], 1, dtype=np.float32)
+            while (held.shape[1] - window) // hop + 1 >= batch_size:
+                yield judged(batch_size)
+                held, done = held[:, batch_size * hop :], done + batch_size
+        if (rest := (held.shape[1] - window) // hop + 1) > 0:
+            yield judged(rest)
+
+
+def _joined(scanned: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    times_s, logits = zip(*scanned)
+    return np.concatenate(times_s), np.concatenate(logits)
 
 
 def opened(path: Path, name: str | None) -> Classifier:

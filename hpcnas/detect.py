@@ -3,14 +3,16 @@
     python -m hpcnas.detect RUN_OR_MODEL AUDIO... [--model NAME] [--threshold 0.5] [--json]
 
 The window slides over the audio, or, if the model is causal, it is fed frame by frame; posteriors are smoothed, and a keyword
-is told once within its refractory time (``[spotting]`` in the run's configuration, or ``--set spotting.key=value``).
+is told once within its refractory time (``[spotting]`` in the run's configuration, or ``--set spotting.key=value``). Recordings
+are read block by block, and detections told as they become certain: the length of a recording does not matter.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from hpcnas import config as configuration
 from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.core import metrics
 from hpcnas.core.errors import ConfigError
-from hpcnas.core.spotting import Detection, SpottingConfig, detections, smoothed
+from hpcnas.core.spotting import Detection, Smoother, Spotter, SpottingConfig
 from hpcnas.data import audio
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
 from hpcnas.runtime.threads import set_alone
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if changed := configuration.differences(classifier.config, config):
         raise ConfigError(f"--set {'; '.join(changed)}: only spotting.* can be changed here")
     for path in arguments.audio:
-        for found in heard(classifier, audio.read(path), arguments.threshold, config.spotting):
+        for found in hear(audio.stream(path), classifier, arguments.threshold, config.spotting):
             name = classifier.class_names[found.keyword]
             if arguments.json:
                 values = {"audio": str(path), "keyword": name, "time_s": round(found.time_s, 3), "score": found.score}
@@ -53,20 +55,56 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def heard(classifier: Classifier, samples: np.ndarray, threshold: float, config: SpottingConfig) -> list[Detection]:
     """Keywords in samples at ``audio.RATE`` whose smoothed posterior reaches ``threshold``."""
-    if classifier.can_listen:
-        hop = round(config.hop_s * audio.RATE)
-        # At least a window, and what the last frames look into.
-        features, data = classifier.config.features, classifier.config.data
-        samples = audio.fitted(samples, max(len(samples), round(data.window_s * audio.RATE)))
-        samples = np.pad(samples, (0, round(features.window_ms / 1000 * audio.RATE)))
-        told = list(classifier.listen(samples[i : i + hop] for i in range(0, len(samples), hop)))
-        half_s = classifier.config.data.window_s / 2
-        times_s, logits = np.array([time_s - half_s for time_s, _ in told]), np.stack([of_chunk for _, of_chunk in told])
-    else:
-        times_s, logits = classifier.scan(samples, config.hop_s)
-    scores = smoothed(np.exp(metrics.log_posteriors(logits)), config)
+    return list(hear([samples], classifier, threshold, config))
+
+
+def hear(blocks: Iterable[np.ndarray], classifier: Classifier, threshold: float, config: SpottingConfig) -> Iterator[Detection]:
+    """The same in audio that comes in blocks, each as soon as it is certain; memory does not grow with the audio."""
     keywords = [number for number, name in enumerate(classifier.class_names) if name not in (UNKNOWN, SILENCE)]
-    return [found for found in detections(scores, times_s, keywords, config) if found.score >= threshold]
+    smoother, spotter = Smoother(config), Spotter(keywords, config, threshold)
+    judge = listened if classifier.can_listen else scanned
+    for times_s, logits in judge(blocks, classifier, config):
+        yield from spotter.push(smoother.push(np.exp(metrics.log_posteriors(logits))), times_s)
+    yield from spotter.finish()
+
+
+Judged = Iterator[tuple[np.ndarray, np.ndarray]]
+"""Middles of windows in seconds (S,), and their logits (S, K), batch by batch."""
+
+
+def scanned(blocks: Iterable[np.ndarray], classifier: Classifier, config: SpottingConfig) -> Judged:
+    """By a window that slides."""
+    return classifier.scan_blocks(blocks, config.hop_s)
+
+
+def listened(blocks: Iterable[np.ndarray], classifier: Classifier, config: SpottingConfig) -> Judged:
+    """Frame by frame, for causal models."""
+    hop, half_s = round(config.hop_s * audio.RATE), classifier.config.data.window_s / 2
+    told = classifier.listen(pieces(padded(blocks, classifier), hop))
+    while batch := list(islice(told, 256)):
+        yield np.array([time_s - half_s for time_s, _ in batch]), np.stack([logits for _, logits in batch])
+
+
+def padded(blocks: Iterable[np.ndarray], classifier: Classifier) -> Iterator[np.ndarray]:
+    """At least a window of samples, and behind them what the last frames look into."""
+    features, count = classifier.config.features, 0
+    for block in blocks:
+        count += len(block)
+        yield block
+    missing = max(0, round(classifier.config.data.window_s * audio.RATE) - count)
+    yield np.zeros(missing + round(features.window_ms / 1000 * audio.RATE), np.float32)
+
+
+def pieces(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """The same samples in pieces of ``length``; the last one may be shorter."""
+    rest = np.zeros(0, np.float32)
+    for block in blocks:
+        known = np.concatenate([rest, block])
+        whole = len(known) - len(known) % length
+        yield from (known[start : start + length] for start in range(0, whole, length))
+        rest = known[whole:]
+    if len(rest):
+        yield rest
 
 
 if __name__ == "__main__":

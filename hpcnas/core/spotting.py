@@ -53,27 +53,103 @@ class Detection:
     score: float
 
 
+class Smoother:
+    """``smoothed``, piece by piece."""
+
+    def __init__(self, config: SpottingConfig) -> None:
+        self._width, self._seen, self._last = max(1, round(config.smoothing_s / config.hop_s)), 0, None
+
+    def push(self, posteriors_SK: np.ndarray) -> np.ndarray:
+        """(S, K) smoothed scores of the next posteriors (S, K)."""
+        if self._last is None:
+            self._last = np.zeros((self._width - 1, posteriors_SK.shape[1]))
+        known = np.concatenate([self._last, posteriors_SK])
+        # Each sum by itself: a running one would depend on where pieces begin, and lose digits over a day.
+        total = np.lib.stride_tricks.sliding_window_view(known, self._width, axis=0).sum(-1)
+        counts = np.minimum(self._seen + np.arange(1, len(posteriors_SK) + 1), self._width)
+        self._seen, self._last = self._seen + len(posteriors_SK), known[len(known) - (self._width - 1) :]
+        return total / counts[:, None]
+
+
 def smoothed(posteriors_SK: np.ndarray, config: SpottingConfig) -> np.ndarray:
     """(S, K) mean over the last ``smoothing_s``."""
-    width = max(1, round(config.smoothing_s / config.hop_s))
-    total = np.cumsum(np.pad(posteriors_SK, ((width, 0), (0, 0))), axis=0)
-    seen = np.minimum(np.arange(1, len(posteriors_SK) + 1), width)
-    return (total[width:] - total[:-width]) / seen[:, None]
+    return Smoother(config).push(posteriors_SK)
+
+
+class Spotter:
+    """``detections``, piece by piece, each told as soon as nothing that is still to come can change it or go before it.
+
+    A peak is certain once all within the refractory time of it has been heard and nothing undecided there is higher; what is
+    near it is then dropped. So a few seconds are kept, unless a score rises on and on.
+
+    Args:
+        threshold: scores below it are left out. They could not keep a higher one from being a peak.
+    """
+
+    def __init__(self, keywords: Sequence[int], config: SpottingConfig, threshold: float = -np.inf) -> None:
+        self._apart_s, self._threshold = max(config.refractory_s, config.hop_s), threshold
+        self._undecided = {keyword: (np.zeros(0), np.zeros(0)) for keyword in keywords}
+        """Times and scores, in the order of time."""
+        self._peaks: list[Detection] = []
+        """Not told yet, since something before them is undecided."""
+
+    def push(self, scores_SK: np.ndarray, times_s: np.ndarray) -> list[Detection]:
+        """Detections that the next scores (S, K), at times (S,), make certain; in order of time over all calls."""
+        told = []
+        for start in range(0, len(times_s), _AT_ONCE):
+            new = slice(start, start + _AT_ONCE)
+            for keyword, (times, scores) in self._undecided.items():
+                audible = scores_SK[new, keyword] >= self._threshold
+                times = np.concatenate([times, times_s[new][audible]])
+                self._undecided[keyword] = times, np.concatenate([scores, scores_SK[new, keyword][audible]])
+            told += self._settled(times_s[new][-1])
+        return told
+
+    def finish(self) -> list[Detection]:
+        """The remaining ones, when nothing is to come any more."""
+        return self._settled(np.inf)
+
+    def _settled(self, heard_s: float) -> list[Detection]:
+        """Decide what can be decided when all until ``heard_s`` is known."""
+        for keyword, (times, scores) in self._undecided.items():
+            while len(times):
+                peaks = ~_beaten(times, scores, self._apart_s) & (times + self._apart_s <= heard_s)
+                if not peaks.any():
+                    break
+                self._peaks += [Detection(keyword, float(t), float(s)) for t, s in zip(times[peaks], scores[peaks])]
+                apart = np.abs(times[:, None] - times[None, peaks]).min(1) >= self._apart_s
+                times, scores = times[apart], scores[apart]
+            self._undecided[keyword] = times, scores
+        self._peaks.sort(key=lambda one: (one.time_s, one.keyword))
+        first = min((times[0] for times, _ in self._undecided.values() if len(times)), default=np.inf)
+        ready = sum(one.time_s < first for one in self._peaks)
+        told, self._peaks = self._peaks[:ready], self._peaks[ready:]
+        return told
+
+
+_AT_ONCE = 256
+"""Positions between two decisions."""
+
+
+def _beaten(times_s: np.ndarray, scores: np.ndarray, apart_s: float) -> np.ndarray:
+    """(S,) which scores have a higher one, or an equal one before them, nearer than ``apart_s``."""
+    beaten = np.zeros(len(times_s), bool)
+    for step in range(1, len(times_s)):
+        near = times_s[step:] - times_s[:-step] < apart_s
+        if not near.any():
+            break
+        rises = scores[step:] > scores[:-step]
+        beaten[:-step] |= near & rises
+        beaten[step:] |= near & ~rises
+    return beaten
 
 
 def detections(scores_SK: np.ndarray, times_s: np.ndarray, keywords: Sequence[int], config: SpottingConfig) -> list[Detection]:
     """Peaks of each keyword's score, the highest first chosen, none nearer to another one than the refractory time; in order of
     time, whatever their score; raises MetricError for scores that are not finite."""
     finite("scores", scores_SK)
-    found = []
-    for keyword in keywords:
-        scores = scores_SK[:, keyword]
-        free = np.ones(len(scores), bool)
-        for at in np.argsort(-scores, kind="stable"):
-            if free[at]:
-                found.append(Detection(keyword, float(times_s[at]), float(scores[at])))
-                free &= np.abs(times_s - times_s[at]) >= max(config.refractory_s, config.hop_s)
-    return sorted(found, key=lambda one: (one.time_s, one.keyword))
+    spotter = Spotter(keywords, config)
+    return [*spotter.push(scores_SK, times_s), *spotter.finish()]
 
 
 def spotting_curve(found: Sequence[Detection], spoken: Sequence[Spoken], hours: float, config: SpottingConfig) -> DetCurve:

@@ -51,12 +51,15 @@ class FilterBank:
             raise ConfigError(f"features.low_hz, high_hz = {self.low_hz}, {self.high_hz}: must ascend up to {audio.RATE // 2}")
 
 
+_AT_ONCE = 10 * audio.RATE
+"""Samples that are a list at a time."""
+
+
 def log_mel(samples: np.ndarray, config: FilterBank) -> np.ndarray:
     """(F, T) natural log of mel band energies of samples at ``audio.RATE``; T = duration / hop, rounded."""
     stream = LogMelStream(config)
     stream.accept(samples)
-    stream.bank.input_finished()
-    return stream.ready()
+    return stream.finish()
 
 
 class LogMelStream:
@@ -71,8 +74,14 @@ class LogMelStream:
         return self.ready()
 
     def accept(self, samples: np.ndarray) -> None:
-        # The library takes any sequence one by one, and a list a quarter faster than an array.
-        self.bank.accept_waveform(audio.RATE, samples.tolist())
+        # The library takes any sequence one by one, and a list a quarter faster than an array; an hour's would be 2 GB.
+        for start in range(0, len(samples), _AT_ONCE):
+            self.bank.accept_waveform(audio.RATE, samples[start : start + _AT_ONCE].tolist())
+
+    def finish(self) -> np.ndarray:
+        """(F, T) of the last frames, which look into what would come behind the end."""
+        self.bank.input_finished()
+        return self.ready()
 
     def ready(self) -> np.ndarray:
         """(F, T) of the frames that were not given yet."""
