@@ -1,10 +1,11 @@
 """Full figures of a model, on the test split of its run or on any other corpus.
 
-    python -m hpcnas.evaluate RUN_OR_MODEL [DATA] [--model NAME] [--split test] [--against NAME] [--json] [--set data.key=value]
+    python -m hpcnas.evaluate RUN_OR_MODEL [DATA] [--model NAME] [--split test] [--against MODEL] [--json] [--set KEY=VALUE]
 
 Models: ``ensemble``, ``member 0``, ``baseline``, ``student``, ``best`` (of the search), or the number of a trial of a run; or a
-file that was exported as ``state_dict``. Prints tables and writes a page below ``report/``, or beside the file. Keyword models
-are also run over the split's recordings one after the other, as over a stream.
+file that was exported as ``state_dict``. ``--against`` takes the same, another run's directory, or ``RUN:MODEL``. Prints tables
+and writes a page below ``report/``, or beside the file. Keyword models are also run over the split's recordings one after the
+other, as over a stream.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import jinja2
@@ -24,22 +25,24 @@ from rich.table import Column, Table
 from hpcnas import config as configuration
 from hpcnas import pictures
 from hpcnas.classifier import MODEL_NAMES, Classifier, opened
+from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.core.significance import mcnemar
 from hpcnas.core.units import thousands
 from hpcnas.data import DATASETS
-from hpcnas.data.corpus import SPLITS, DataConfig
+from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
-from hpcnas.evaluation import Evaluation, figures_of
+from hpcnas.evaluation import Evaluation, Figure, figures_of
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime.features import load_corpus
+from hpcnas.runtime.features import indexed, load_corpus
 from hpcnas.runtime.threads import set_alone
 from hpcnas.runtime.together import SoloWorld
 from hpcnas.store.files import replacing
 from hpcnas.store.run_dir import RunDir
 from hpcnas.terminal import console, outer_edge, plain
+from hpcnas.versus import ensure_comparable, fitted, hearing_of, opponent
 
 CLASS_COLUMNS = ("examples", "recall", "precision", "EER", "ROC area", "misses at 1/h")
 CLASS_FORMS = ("{:.1%}".format, "{:.4f}".format, "{:.1%}".format)
@@ -55,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", help="another corpus in the same layout (data.path)")
     parser.add_argument("--split", default="test", choices=SPLITS)
     parser.add_argument(
-        "--against", metavar="NAME", help="a second model to compare with on the same examples (McNemar's test)"
+        "--against",
+        metavar="MODEL",
+        help="a second model to compare with on the same examples (McNemar's test): of this run, a file, RUN, or RUN:MODEL",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
@@ -79,7 +84,11 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     if is_whole:
         config = replace(config, data=replace(config.data, all_is_test=True))
     classifier = replace(classifier, config=replace(classifier.config, spotting=config.spotting))
-    corpus = adapted(load_corpus(SoloWorld(), config, classifier.front_end), classifier)
+    other = opponent(path, arguments.against) if arguments.against else None
+    if other:
+        ensure_comparable(classifier, other, arguments.against)
+    index = indexed(config)
+    corpus = adapted(load_corpus(SoloWorld(), config, classifier.front_end, lambda: index), classifier)
     split = getattr(corpus, arguments.split)
     if not len(split):
         raise DataError(f"the {arguments.split} split is empty; see --split")
@@ -87,17 +96,17 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
         print(f"{data}: has neither lists nor folders of splits; all of its {len(split)} examples are judged", file=sys.stderr)
     logits = predicted(classifier, corpus, split)
     evaluation = figures_of(classifier, corpus, split, logits)
-    p = None
-    if arguments.against:
-        against = Path(arguments.against)
-        other = predicted(opened(against, None) if against.is_file() else opened(path, arguments.against), corpus, split)
-        p = mcnemar(logits.argmax(1) == split.labels, other.argmax(1) == split.labels)
+    versus = None
+    if other:
+        is_right = logits.argmax(1) == split.labels
+        versus = compared(arguments.against, is_right, rights_of(other, config, index, arguments.split))
     if arguments.json:
-        print(json.dumps(as_values(evaluation, arguments.against, p), indent=1))
+        print(json.dumps(as_values(evaluation, versus), indent=1))
         return
     show(console, evaluation)
-    if p is not None:
-        console.print(f"as often right as {arguments.against}: p = {p:.4f} (McNemar's exact test)")
+    if versus:
+        shares = f"{versus.accuracy:.2%} against {versus.against_accuracy:.2%}"
+        console.print(f"as often right as {versus.against} ({shares}): p = {versus.p:.4f} (McNemar's exact test)")
     if path.is_file():
         page = path.with_name(f"{path.stem}-{arguments.split}.html")
     else:
@@ -121,7 +130,10 @@ def adapted(corpus: Corpus, classifier: Classifier) -> Corpus:
     known = list(classifier.class_names)
     absent = [name for name in corpus.class_names if name not in known]
     if foreign := [name for name in absent if name not in (UNKNOWN, SILENCE)]:
-        raise DataError(f"the corpus has classes that the model does not know: {', '.join(foreign)}; known: {', '.join(known)}")
+        raise DataError(
+            f"the corpus has classes that the model does not know: {', '.join(foreign)}; known: {', '.join(known)}; "
+            "--data names another corpus"
+        )
     if absent:
         print(f"left out, as the model does not know them: {' and '.join(absent)}", file=sys.stderr)
     numbers = np.array([known.index(name) if name in known else -1 for name in corpus.class_names])
@@ -143,17 +155,55 @@ def predicted(classifier: Classifier, corpus: Corpus, split: Split) -> np.ndarra
     return Trainer(corpus, SoloGroup(), classifier.config.training).evaluate(classifier.model, split)
 
 
-def as_values(evaluation: Evaluation, against: str | None, p: float | None) -> dict:
-    """For programs: numbers by name."""
+def rights_of(other: Classifier, config: Config, index: CorpusIndex, split_name: str) -> np.ndarray:
+    """(N,) whether a second model has each recording right, heard through its own front end."""
+    own = hearing_of(other, config)
+    corpus = adapted(load_corpus(SoloWorld(), own, other.front_end, lambda: fitted(index, own.data)), other)
+    split = getattr(corpus, split_name)
+    return predicted(other, corpus, split).argmax(1) == split.labels
+
+
+@dataclass(frozen=True)
+class Versus:
+    """Two models on the same examples.
+
+    Args:
+        against: the second one, as the user calls it.
+        accuracy, against_accuracy: shares that each has right.
+        p: McNemar's, of being equally often right.
+    """
+
+    against: str
+    accuracy: float
+    against_accuracy: float
+    p: float
+
+
+def compared(against: str, is_right_N: np.ndarray, other_is_right_N: np.ndarray) -> Versus:
+    if len(is_right_N) != len(other_is_right_N):
+        raise DataError(f"--against {against}: could read {len(other_is_right_N)} recordings, not {len(is_right_N)}")
+    shares = (float(one.mean()) for one in (is_right_N, other_is_right_N))
+    return Versus(against, *shares, mcnemar(is_right_N, other_is_right_N))
+
+
+def as_values(evaluation: Evaluation, versus: Versus | None) -> dict:
+    """For programs: numbers by name; null for what is not known."""
     return {
         "model": evaluation.model,
         "examples": evaluation.examples,
-        "figures": {figure.name: {"value": figure.value, "interval": figure.interval} for figure in evaluation.figures},
+        "hours_without_keywords": evaluation.hours,
+        "figures": {figure.name: figure_values(figure) for figure in evaluation.figures},
         "classes": [{k: None if v != v else v for k, v in asdict(row).items()} for row in evaluation.classes],
         "confusion": evaluation.counts.tolist(),
         "hardest_pairs": list(evaluation.pairs),
-        **({"against": against, "p": p} if against else {}),
+        **(asdict(versus) if versus else {}),
     }
+
+
+def figure_values(figure: Figure) -> dict:
+    known = figure.is_known
+    values = {"value": figure.value if known else None, "interval": figure.interval if known else None}
+    return values | ({"hours": figure.hours} if figure.hours else {})
 
 
 def show(console: Console, evaluation: Evaluation) -> None:
@@ -161,19 +211,21 @@ def show(console: Console, evaluation: Evaluation) -> None:
     table = Table("figure", Column("value", justify="right"), Column("95 % interval", justify="right"))
     table.title = f"{evaluation.model}, {evaluation.examples} examples"
     for figure in evaluation.figures:
-        table.add_row(figure.name, f"{figure.value:.4f}", f"{figure.interval[0]:.4f} to {figure.interval[1]:.4f}")
-    if evaluation.hours:
-        minutes, rate = 60 * evaluation.hours, 1 / evaluation.hours
-        table.caption = f"{minutes:.1f} minutes without keywords: one false alarm is {rate:.1f} an hour"
+        if figure.is_known:
+            name = f"{figure.name}, of {figure.hours:.2f} h" if figure.hours else figure.name
+            table.add_row(name, f"{figure.value:.4f}", f"{figure.interval[0]:.4f} to {figure.interval[1]:.4f}")
     console.print(table)
-    table = Table("class", *(Column(name, justify="right") for name in CLASS_COLUMNS))
+    if evaluation.withheld:
+        console.print(evaluation.withheld)
+    columns = CLASS_COLUMNS if evaluation.has_misses else CLASS_COLUMNS[:-1]
+    table = Table("class", *(Column(name, justify="right") for name in columns))
     for row in evaluation.classes:
         figures = (
             f"{row.recall:.1%}",
             f"{row.precision:.1%}",
             *("" if figure != figure else form(figure) for figure, form in zip((row.eer, row.area, row.misses), CLASS_FORMS)),
         )
-        table.add_row(plain(row.name), str(row.examples), *figures)
+        table.add_row(plain(row.name), str(row.examples), *figures[: len(columns) - 1])
     console.print(table)
     if len(evaluation.classes) == 1:
         console.print("one class alone: nothing to tell it from, so no figures that need another one")

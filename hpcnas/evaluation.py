@@ -39,7 +39,14 @@ class Figure:
 
     name: str
     value: float
+    """NaN where the recordings are too few to tell."""
     interval: tuple[float, float]
+    hours: float = 0.0
+    """Without keywords, in which false alarms were counted; 0 for other figures."""
+
+    @property
+    def is_known(self) -> bool:
+        return self.value == self.value
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class ClassRow:
     area: float
     """Under the ROC curve."""
     misses: float = float("nan")
-    """Of a keyword in the stream, at one false alarm of it an hour."""
+    """Of a keyword in the stream, at one false alarm of it an hour; NaN where the hours are too few to tell."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,20 @@ class Evaluation:
     """(K, K) confusion."""
     pairs: Sequence[tuple[str, str, float]]
     """The classes that are hardest to tell apart, with the equal error rate of doing so."""
+
+    @property
+    def has_misses(self) -> bool:
+        """Whether those of some keyword are known."""
+        return any(row.misses == row.misses for row in self.classes)
+
+    @property
+    def withheld(self) -> str:
+        """Why some misses are no figures, in a line; empty if all are known."""
+        rates = [figure.name for figure in self.figures if not figure.is_known]
+        if not rates:
+            return ""
+        least = f"fewer than {detection.LEAST_ALARMS:g} false alarm{'s' if detection.LEAST_ALARMS > 1 else ''}"
+        return f"not told: {' and '.join(rates)}; {least} would be in {60 * self.hours:.1f} minutes without keywords"
 
 
 def figures_of(classifier: Classifier, corpus: Corpus, split: Split, logits: np.ndarray) -> Evaluation:
@@ -110,11 +131,17 @@ def figures_of(classifier: Classifier, corpus: Corpus, split: Split, logits: np.
         curve, hours, of_keyword = streamed(classifier, corpus, split, keywords)
         numbers = np.unique(labels).tolist()
         classes = [replace(row, misses=of_keyword.get(number, row.misses)) for number, row in zip(numbers, classes)]
-        for rate in RATES:
-            misses = detection.miss_rate_at(curve, rate)
-            interval = share_interval(misses, int(spoken.sum()))
-            figures.append(Figure(f"misses at {rate:g} false alarms an hour", misses, interval))
+        figures += [misses_at(rate, curve, hours, int(spoken.sum())) for rate in RATES]
     return Evaluation(classifier.name, len(labels), figures, classes, curve, hours, roc, counts, hardest(logits, labels, names))
+
+
+def misses_at(rate: float, curve: DetCurve, hours: float, spoken: int) -> Figure:
+    """Share of so many spoken keywords that is missed at ``rate`` false alarms an hour, if ``hours`` are enough to tell."""
+    name, nan = f"misses at {rate:g} false alarms an hour", float("nan")
+    if not detection.tells_misses(hours, rate):
+        return Figure(name, nan, (nan, nan), hours)
+    misses = detection.miss_rate_at(curve, rate)
+    return Figure(name, misses, share_interval(misses, spoken), hours)
 
 
 def hardest(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], shown: int = 5) -> list[tuple[str, str, float]]:
@@ -129,7 +156,7 @@ def streamed(
     classifier: Classifier, corpus: Corpus, split: Split, keywords: Sequence[int]
 ) -> tuple[DetCurve, float, dict[int, float]]:
     """The split's recordings one after the other in random order: the curve with all keywords pooled, the hours that are none,
-    and for each keyword the misses at one false alarm of it an hour."""
+    and for each keyword the misses at one false alarm of it an hour, where its hours are enough to tell."""
     config, frame_s = classifier.config.spotting, classifier.config.features.hop_ms / 1000
     order = np.random.default_rng(0).permutation(len(split))
     log_mel = np.concatenate([split.frames[split.starts[i] : split.starts[i] + split.lengths[i]] for i in order]).T
@@ -146,6 +173,8 @@ def streamed(
     of_keyword = {}
     for keyword in {one.keyword for one in spoken}:
         own = [one for one in spoken if one.keyword == keyword]
+        if not detection.tells_misses(without(own), 1.0):
+            continue
         curve = spotting_curve([one for one in found if one.keyword == keyword], own, without(own), config)
         of_keyword[keyword] = detection.miss_rate_at(curve, 1.0)
     # All pooled, false alarms count only where no keyword is spoken, as its hours do.
