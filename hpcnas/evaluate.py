@@ -106,7 +106,8 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     show(console, evaluation)
     if versus:
         shares = f"{versus.accuracy:.2%} against {versus.against_accuracy:.2%}"
-        console.print(f"as often right as {versus.against} ({shares}): p = {versus.p:.4f} (McNemar's exact test)")
+        told = f"as often right as {versus.against} ({shares}): p = {versus.p:.4f} (McNemar's exact test)"
+        console.print(told, soft_wrap=True)
     if path.is_file():
         page = path.with_name(f"{path.stem}-{arguments.split}.html")
     else:
@@ -216,7 +217,7 @@ def show(console: Console, evaluation: Evaluation) -> None:
             table.add_row(name, f"{figure.value:.4f}", f"{figure.interval[0]:.4f} to {figure.interval[1]:.4f}")
     console.print(table)
     if evaluation.withheld:
-        console.print(evaluation.withheld)
+        console.print(evaluation.withheld, soft_wrap=True)
     columns = CLASS_COLUMNS if evaluation.has_misses else CLASS_COLUMNS[:-1]
     table = Table("class", *(Column(name, justify="right") for name in columns))
     for row in evaluation.classes:

@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 
 from hpcnas import pictures
-from hpcnas.analysis import comparison, gallery, summary
+from hpcnas.analysis import circumstances, comparison, gallery, summary
 from hpcnas.analysis.comparison import AXES
 from hpcnas.analysis.effects import brought_in
 from hpcnas.analysis.models import ModelRow, models
@@ -61,13 +61,14 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
         raise RunError(f"{run.dir.root}: no trial has a score yet; search first")
     rows, confusion = models(run.dir)
     figures = {**gallery.of_search(run, archive, records), **gallery.of_models(rows, confusion)}
-    standings, pairs, end = [], [], 0.0
+    standings, pairs, end, differs = [], [], 0.0, ""
     if others:
         compared = comparison.courses([run, *others])
         end = comparison.common_end(compared, "steps")
         standings = comparison.standings(compared, "steps", end, archive.ranking[0].score)
         pairs = comparison.pairs(compared, "steps", end)
         figures.update(gallery.of_several(compared))
+        differs = circumstances.difference([run, *others])
     headlines = cards(summary.summarise(run), rows)
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
@@ -84,6 +85,7 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
         spent=spent(archive),
         standings=standings,
         pairs=pairs,
+        differs=differs,
         end=f"{thousands(round(end))} {AXES['steps']}",
         pictures={name: _svg(name, figures[name]()) for name in LABELS if name in figures},
         config=run.dir.config.read_text(encoding="utf-8"),
@@ -97,6 +99,8 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
         shown.print(f"{value:>12}  {label}")
     for table in ([model_table(rows)] if rows else []) + [trial_table(archive, run.objective)]:
         shown.print(table)
+    if differs:
+        shown.print(differs, soft_wrap=True)
     shown.print(f"page: {run.dir.report}", soft_wrap=True)
 
 

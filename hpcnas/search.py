@@ -151,7 +151,7 @@ def begin(run: RunDir, config: Config, roles: Roles, found: bytes, remember: Cal
     with replacing(run.config) as part:
         part.write_text(configuration.dump(config), encoding="utf-8")
     run.search.complete.unlink(missing_ok=True)
-    record_environment(run.environment)
+    record_environment(run.environment, roles)
     remember()
     logger.info("run %s: %d rank(s), %d group(s) of %d", run.root, roles.ranks, roles.groups, roles.group_size)
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from hpcnas import config as configuration
 from hpcnas import evaluate
 from hpcnas.classifier import Classifier
 from hpcnas.core import detection
@@ -45,13 +44,8 @@ def in_another_order(causal_run, tmp_path_factory) -> Path:
 def other_run(mpirun_once, tiny_once, tmp_path_factory) -> Path:
     """A run that hears the same words otherwise, and numbers them in another order."""
     run = tmp_path_factory.mktemp("other") / "run"
-    given = [
-        'data.keywords=["high", "low", "mid"]',
-        "features.bands=23",
-        "features.kind=mfcc",
-        "features.normalisation=utterance",
-    ]
-    given += ["search.max_trials=1", "training.epochs=4"]
+    given = ['data.keywords=["high", "low", "mid"]', "features.bands=23", "features.kind=mfcc"]
+    given += ["features.normalisation=utterance", "search.max_trials=1", "training.epochs=4"]
     done = mpirun_once(1, "hpcnas.search", *tiny_once, *(a for one in given for a in ("--set", one)), "--run", str(run))
     assert done.returncode == 0, done.output
     return run
@@ -139,9 +133,8 @@ def streamed(classifier: Classifier, seconds: int):
 
 def test_few_minutes_tell_no_misses_an_hour_and_say_why(causal_run, monkeypatch, tmp_path):
     classifier = Classifier.open(causal_run, "best")
-    classifier = replace(
-        classifier, config=configuration.parsed(configuration.dump(classifier.config), "", ["spotting.hop_s=0.5"])
-    )
+    spotting = replace(classifier.config.spotting, hop_s=0.5)
+    classifier = replace(classifier, config=replace(classifier.config, spotting=spotting))
     few = streamed(classifier, 40)
     named = {figure.name: figure for figure in few.figures}
     assert not any(named[f"misses at {rate} false alarms an hour"].is_known for rate in ("0.5", "1", "10"))

@@ -9,16 +9,18 @@ needed to come to a score.
 
 Runs that differ by seed alone form a group; --by names the keys of config.toml to group by instead. The p-values are of a
 permutation test of the groups' means; with n and m runs none can be smaller than 2 n! m! / (n + m)! (3 and 3: 0.1). Reads
-journal.jsonl. Changes nothing; searches may be writing the runs meanwhile.
+journal.jsonl. A line says in what the runs differ that is in no configuration: machine, versions, ranks, recordings. Changes
+nothing; searches may be writing the runs meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 
-from hpcnas.analysis import command, comparison
+from hpcnas.analysis import circumstances, command, comparison
 from hpcnas.analysis.comparison import AXES, STANDING
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
@@ -38,9 +40,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def compare(arguments: argparse.Namespace) -> Iterator[Listing]:
     axis = arguments.against
-    compared = comparison.courses([Run.open(path) for path in arguments.runs], arguments.by)
+    runs = [Run.open(path) for path in arguments.runs]
+    compared = comparison.courses(runs, arguments.by)
+    differs = circumstances.difference(runs)
+    if differs and arguments.style != "table":
+        print(f"note: {differs}", file=sys.stderr)
     if arguments.curves:
-        yield Listing("curves", ("group", axis, "mean", "lowest", "highest"), comparison.bands(compared, axis))
+        yield Listing("curves", ("group", axis, "mean", "lowest", "highest"), comparison.bands(compared, axis), note=differs)
         return
     end = comparison.common_end(compared, axis) if arguments.at is None else arguments.at
     target = arguments.target
@@ -55,7 +61,8 @@ def compare(arguments: argparse.Namespace) -> Iterator[Listing]:
          float(c.at(axis, end)), float(c.best[-1]), c.until(axis, target))
         for c in compared
     ]  # fmt: skip
-    yield Listing("runs", ("run", "group", "seed", "trials", "steps", "elapsed_s", "score then", "score", "until"), rows)
+    columns = ("run", "group", "seed", "trials", "steps", "elapsed_s", "score then", "score", "until")
+    yield Listing("runs", columns, rows, note=differs)
 
 
 if __name__ == "__main__":
