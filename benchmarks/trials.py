@@ -34,8 +34,10 @@ from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.losses import LabelLoss
 from hpcnas.nn.model import build_model
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime import conduct
+from hpcnas.runtime import conduct, own_corpus
+from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.launch import run_program
+from hpcnas.runtime.together import SoloWorld
 from hpcnas.runtime.trainer import TrialRunner
 from hpcnas.search import search
 
@@ -165,8 +167,8 @@ def watched(what: str, arguments: list[str]) -> None:
     conduct.Trainer, conduct.TrialRunner = WatchedTrainer, WatchedRunner
     LOG.says_when_it_begins = what == "first"
     if what in SMALLER:
-        load = conduct.load_corpus
-        conduct.load_corpus = lambda world, config: SMALLER[what](load(world, config))
+        load = own_corpus.load_corpus
+        own_corpus.load_corpus = lambda *given: SMALLER[what](load(*given))
 
     def program(world: MPI.Comm, argv: list[str]) -> int:
         status = search(world, argv)
@@ -208,7 +210,7 @@ def steps(rounds: int = 9) -> None:
     bare = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     torch.set_num_threads(1)
     config = Config()
-    corpus = conduct.load_corpus(MPI.COMM_SELF, config)
+    corpus = load_corpus(SoloWorld(), config)
     trained = config.augmentation.scaled(config.augmentation.in_trials)
     figures = {}
     for name, text in MODELS.items():

@@ -53,24 +53,24 @@ def config_of(corpus: Path, *more: str) -> Config:
     return configuration.load(None, given)
 
 
-def stage_begins(config: Config, run: RunDir, stage: Stage, accept_new_data: bool = False) -> Corpus:
-    """As every stage does it."""
-    corpus, remember = own_corpus(SoloWorld(), config, run, stage, accept_new_data)
-    remember()
-    return corpus
-
-
 def begin(tmp_path: Path, config: Config) -> RunDir:
     run = RunDir(tmp_path / "run")
     run.create()
-    stage_begins(config, run, run.search)
+    begun(run, run.search, config)
     run.config.write_text(configuration.dump(config))
     run.search.journal.touch()
     return run
 
 
-def go_on(run: RunDir, config: Config, accept_new_data: bool = False):
-    return stage_begins(config, run, run.search, accept_new_data)
+def begun(run: RunDir, stage: Stage, config: Config, accept_new_data: bool = False) -> Corpus:
+    """The corpus of a stage, which has written it down."""
+    corpus, remember = own_corpus(SoloWorld(), config, run, stage, accept_new_data)
+    remember()
+    return corpus
+
+
+def go_on(run: RunDir, config: Config, accept_new_data: bool = False) -> Corpus:
+    return begun(run, run.search, config, accept_new_data)
 
 
 def rename(root: Path) -> None:
@@ -205,14 +205,14 @@ def test_an_early_run_goes_on_with_a_warning_if_its_classes_agree(corpus, tmp_pa
 
 def test_models_of_a_final_stage_are_all_of_one_corpus(corpus, tmp_path):
     run = begin(tmp_path, config_of(corpus))
-    stage_begins(config_of(corpus), run, run.ensemble)
+    begun(run, run.ensemble, config_of(corpus))
     record(corpus / "no" / "s9_nohash_0.wav", 250)
     go_on(run, config_of(corpus), accept_new_data=True)
     with pytest.raises(RunError, match=f"remove {run.ensemble.root} and give --accept-new-data"):
-        stage_begins(config_of(corpus), run, run.ensemble, accept_new_data=True)
+        begun(run, run.ensemble, config_of(corpus), accept_new_data=True)
     shutil.rmtree(run.ensemble.root)
-    stage_begins(config_of(corpus), run, run.ensemble)
-    stage_begins(config_of(corpus), run, run.student)
+    begun(run, run.ensemble, config_of(corpus))
+    begun(run, run.student, config_of(corpus))
 
 
 def test_trials_that_are_scored_together_take_no_new_data(corpus, tmp_path):
@@ -241,6 +241,14 @@ def test_an_identity_is_read_as_it_was_written(corpus, tmp_path):
     assert changes(known, known) == [] and known.features["bands"] == 40
     told = [change.what for change in changes(known, replace(known, features={**known.features, "bands": 20}))]
     assert told == ["features.bands = 40, now 20"]
+
+
+def test_what_a_run_that_never_began_left_does_not_count(corpus, tmp_path):
+    run = begin(tmp_path, config_of(corpus))
+    run.config.unlink()
+    rename(corpus)
+    go_on(run, config_of(corpus))
+    assert corpus_file.load(run.search.corpus).class_names == model_card.load(run.model_card).class_names == ("ant", "no", "up")
 
 
 def test_classes_in_another_order_are_others():

@@ -70,6 +70,11 @@ def test_a_detection_is_told_when_its_refractory_time_is_over():
     assert told_at == {2.0 + 10 * n: 28 + 100 * n for n in range(6)}
 
 
+def test_scores_that_are_not_finite_are_told():
+    with pytest.raises(MetricError, match="not finite"):
+        Spotter([0], CONFIG, threshold=0.5).push(np.array([[0.9], [np.nan]]), np.array([0.0, 0.1]))
+
+
 @given(st.integers(1, 40), st.integers(1, 12), st.sampled_from([0.0, 0.3, 1.0, 2.5]))
 def test_smoothing_is_the_same_piece_by_piece(count, piece, smoothing_s):
     config = SpottingConfig(smoothing_s=smoothing_s)

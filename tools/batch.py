@@ -171,7 +171,7 @@ def requeue(status: int) -> int:
 
 def refuse(text: str) -> NoReturn:
     print(f"batch.py: {text}", file=sys.stderr)
-    sys.exit(EXIT_USER_ERROR)
+    sys.exit(2)  # bad input
 
 
 def say(text: str) -> None:

@@ -94,7 +94,13 @@ class Spotter:
         """Not told yet, since something before them is undecided."""
 
     def push(self, scores_SK: np.ndarray, times_s: np.ndarray) -> list[Detection]:
-        """Detections that the next scores (S, K), at times (S,), make certain; in order of time over all calls."""
+        """Detections that the next scores (S, K), at times (S,), make certain; in order of time over all calls.
+
+        Raises:
+            MetricError: for scores that are not finite, which would be below any threshold.
+        """
+        if not np.isfinite(scores_SK).all():
+            raise MetricError("scores are not finite; the model has diverged, or its weights are damaged")
         told = []
         for start in range(0, len(times_s), _AT_ONCE):
             new = slice(start, start + _AT_ONCE)

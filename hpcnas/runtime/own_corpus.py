@@ -37,28 +37,37 @@ OF_HEARING = ("window_s", "longest_s")
 def own_corpus(
     world: World, config: Config, run: RunDir, stage: Stage, accept_new_data: bool = False
 ) -> tuple[Corpus, Callable[[], None]]:
-    """The corpus for a stage of a run, and what makes the run remember it: for rank 0 to call once no other job can be writing
-    the run. Collective over ``world``.
+    """The corpus for a stage of a run, and what rank 0 is to call once the stage begins, which writes it down; collective over
+    ``world``. Changes nothing in the run.
 
     Args:
         accept_new_data: go on with recordings of the same classes that were not there before.
 
     Raises:
-        RunError: on all ranks, if the run was begun with another corpus; nothing is changed then.
+        RunError: on all ranks, if the run was begun with another corpus.
         DataError: as for ``load_corpus``.
     """
-    identities: list[CorpusIdentity] = []
-    """On rank 0: of the corpus as it is."""
+    unknown: list[CorpusIdentity] = []
+    """On rank 0: the corpus as it is, if that is not written down yet."""
 
     def agreed() -> CorpusIndex:
         index, before = indexed(config), before_of(run, stage)
-        identities.append(identified(index, config, before))
-        agree(run, stage, before, identities[0], accept_new_data, config.combiner.has_teams)
+        now = identified(index, config, before)
+        agree(run, stage, before, now, accept_new_data, config.combiner.has_teams)
+        if before is None or not stage.corpus.exists() or changes(before, now):
+            unknown.append(now)
         return index
 
     front_end = on_first_rank(world, lambda: known_front_end(run, config))
     corpus = load_corpus(world, config, front_end, agreed)
-    return corpus, lambda: remember(run, stage, identities[0], corpus, front_end is not None)
+
+    def remember() -> None:
+        for identity in unknown:
+            corpus_file.save(stage.corpus, identity)
+        if front_end is None:
+            model_card.save(run.model_card, card_of(corpus))
+
+    return corpus, remember
 
 
 def add_accept_new_data(parser: argparse.ArgumentParser) -> None:
@@ -154,12 +163,3 @@ def refusal(run: RunDir, stage: Stage, found: Sequence[Change], accept_new_data:
 
 def told(found: Sequence[Change]) -> str:
     return "; ".join(change.what for change in found)
-
-
-def remember(run: RunDir, stage: Stage, identity: CorpusIdentity, corpus: Corpus, has_card: bool) -> None:
-    """Write down what the next job, and the models, need to know."""
-    before = before_of(run, stage)
-    if before is None or not stage.corpus.exists() or changes(before, identity):
-        corpus_file.save(stage.corpus, identity)
-    if not has_card:
-        model_card.save(run.model_card, card_of(corpus))
