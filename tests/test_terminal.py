@@ -23,6 +23,7 @@ from hpcnas import doctor, pictures, terminal
 from hpcnas.core.errors import RunError
 from hpcnas.data.audio import RATE
 from hpcnas.runtime import launch
+from hpcnas.runtime.together import on_every_rank, on_first_rank
 from hpcnas.terminal import outer_edge
 
 CLASSES = ("[red]日本", "a[/b]c", ":cat:no")
@@ -254,9 +255,9 @@ def interrupted() -> None:
 @pytest.mark.parametrize(
     ("what", "together", "status", "line"),
     [
-        (interrupted, launch.on_first_rank, 130, "interrupted\n"),
-        (lambda: open("/no/config"), launch.on_first_rank, 2, "RunError: [Errno 2] No such file or directory: '/no/config'\n"),
-        (lambda: open("/no/data"), launch.on_every_rank, 2, "RunError: [Errno 2] No such file or directory: '/no/data' (on "),
+        (interrupted, on_first_rank, 130, "interrupted\n"),
+        (lambda: open("/no/config"), on_first_rank, 2, "RunError: [Errno 2] No such file or directory: '/no/config'\n"),
+        (lambda: open("/no/data"), on_every_rank, 2, "RunError: [Errno 2] No such file or directory: '/no/data' (on "),
     ],
     ids=["Ctrl-C", "a file of rank 0", "a file of every rank"],
 )
