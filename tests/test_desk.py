@@ -97,7 +97,7 @@ def test_a_run_that_another_job_began_and_ended_meanwhile_is_not_begun_again(tmp
     run = made_run(tmp_path / "run")
     before = tree(run.root)
     with pytest.raises(RunError, match="another job has begun this run meanwhile"):
-        begin(run, configuration.Config(), CORPUS, None, found=b"")
+        begin(run, configuration.Config(), None, b"", remember=lambda: None)
     assert tree(run.root) == before
 
 
