@@ -196,9 +196,9 @@ def test_what_lies_behind_a_short_stretch_is_not_read(tmp_path):
     write(tmp_path / "long.wav", 10.0)
     index = manifests(tmp_path, {"train": [{"audio_filepath": "long.wav", "label": "de", "offset": 1.0, "duration": 0.5}]})
     data = DataConfig(window_s=1.0)
-    features.create(tmp_path / "f.h5", index, data, FilterBank())
-    assert features.fill(tmp_path / "f.h5", index, data, FilterBank(), 0, 1) == []
-    features.finish(tmp_path / "f.h5", [])
+    share = features.extract(tmp_path / "share", index, data, FilterBank())
+    assert not share.bad
+    features.assemble(tmp_path / "f.h5", index, data, FilterBank(), [share])
     train = features.load(tmp_path / "f.h5").parts["train"]
     stretch = train.frames[train.starts[-1] : train.starts[-1] + train.lengths[-1]]
     assert (train.lengths[-1], train.spoken[-1]) == (100, 50)

@@ -176,9 +176,9 @@ def test_log_mel_finds_a_tone_in_its_band():
 
 def extract(path: Path, data: DataConfig, parts: int) -> features.Features:
     index = speech_commands.index(data)
-    features.create(path, index, data, FilterBank())
-    bad = [one for part in range(parts) for one in features.fill(path, index, data, FilterBank(), part, parts)]
-    features.finish(path, bad)
+    own = [path.with_suffix(f".{part}") for part in range(parts)]
+    shares = [features.extract(file, index, data, FilterBank(), part, parts) for part, file in enumerate(own)]
+    features.assemble(path, index, data, FilterBank(), shares)
     return features.load(path)
 
 
@@ -199,12 +199,11 @@ def test_recordings_that_cannot_be_read_are_counted_by_reason_and_left_out(copy,
     soundfile.write(copy / "high" / "s00_nohash_0.wav", np.full(16000, np.nan), 16000, subtype="FLOAT")
     data, path = config(copy), tmp_path / "f.h5"
     index = speech_commands.index(data)
-    features.create(path, index, data, FilterBank())
-    bad = features.fill(path, index, data, FilterBank(), 0, 1)
-    text = problems.summary([one.problem for one in bad])
+    share = features.extract(tmp_path / "share", index, data, FilterBank())
+    text = problems.summary([one.problem for one in share.bad])
     assert "3 recording(s)" in text and "2 cannot be read as audio" in text and "1 holds samples that are not finite" in text
     assert str(copy / "mid" / "s01_nohash_0.wav") in text
-    features.finish(path, bad)
+    features.assemble(path, index, data, FilterBank(), [share])
     train = features.load(path).parts["train"]
     assert len(train.labels) == len(index.splits["train"]) - 3 == len(train.starts)
     assert train.starts[0] == 100, "the first one was left out"

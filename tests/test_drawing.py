@@ -146,9 +146,8 @@ def test_augmentation_takes_its_noise_from_the_training_part(root, tmp_path):
     data, found = DataConfig(window_s=0.1), index(root)
     of_training = {(e.path, e.start_s, e.length_s) for e in noise.divided(index(root, silence_percent=0.0).noise, 0.1)["train"]}
     assert {(e.path, e.start_s, e.length_s) for e in found.noise} == of_training
-    features.create(tmp_path / "f.h5", found, data, FilterBank())
-    features.fill(tmp_path / "f.h5", found, data, FilterBank(), 0, 1)
-    features.finish(tmp_path / "f.h5", [])
+    share = features.extract(tmp_path / "share", found, data, FilterBank())
+    features.assemble(tmp_path / "f.h5", found, data, FilterBank(), [share])
     assert len(features.load(tmp_path / "f.h5").parts["noise"].labels) == len(found.noise)
 
 

@@ -1,6 +1,8 @@
-"""Log-mel features: computed once per corpus, by all ranks, into one file that the ranks of a node map instead of copying.
+"""Log-mel features: computed once per corpus, by all ranks, and put together in one file that ranks map instead of copying.
 
-The file is HDF5 with contiguous datasets: ``<split>/frames`` (T, F) float16, raw log-mel of all examples one after the other;
+Every rank writes a share of its own, since file systems over a network may lose bytes where two nodes write into one file; one
+of them copies the shares, each against its checksum, into an HDF5 file with contiguous datasets:
+``<split>/frames`` (T, F) float16, raw log-mel of all examples one after the other;
 ``<split>/starts`` and ``lengths`` (N,), where in them each example lies; ``<split>/spoken`` (N,), frames that are no padding;
 ``<split>/labels`` (N,); ``<split>/usable`` (N,), false for examples that could not be read; ``noise/...`` likewise;
 attributes ``format``, ``class_names``, ``config``.
@@ -24,8 +26,11 @@ from hpcnas.data import audio, problems
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
 from hpcnas.data.problems import Problem
 
-FORMAT = 3
+FORMAT = 4
+USER_BLOCK = 512
+"""Bytes at the beginning of the file that HDF5 leaves alone: room for a checksum of all others."""
 NOISE = "noise"
+_CHUNK = 1 << 22
 NOISE_STRETCH_S = 10.0
 """Noise recordings are kept as stretches of so many seconds, or of a window's length if that is more."""
 
@@ -137,22 +142,6 @@ def fingerprint(index: CorpusIndex, data: DataConfig, config: FilterBank) -> str
     return digest.hexdigest()[:16]
 
 
-def create(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank) -> None:
-    """Lay out the file with everything but the features: one process, before ``fill``."""
-    with h5py.File(path, "w") as file:
-        for name, examples in _parts(index, data).items():
-            lengths = np.array([frames_of(example.length_s or data.window_s, config) for example in examples], np.int64)
-            group = file.create_group(name)
-            _allocate(group, "frames", (int(lengths.sum()), config.bands))
-            spoken = [frames_of(e.spoken_s, config) if e.spoken_s else int(n) for e, n in zip(examples, lengths)]
-            group["lengths"], group["starts"] = lengths, np.cumsum(lengths) - lengths
-            group["spoken"] = np.array(spoken, np.int64).clip(1, lengths)
-            group["labels"] = np.array([example.label for example in examples], np.int64)
-        file.attrs["format"] = FORMAT
-        file.attrs["class_names"] = list(index.class_names)
-        file.attrs["config"] = json.dumps(asdict(config))
-
-
 @dataclass(frozen=True)
 class BadFile:
     """An example that cannot be used."""
@@ -162,27 +151,30 @@ class BadFile:
     problem: Problem
 
 
-def fill(
+@dataclass(frozen=True)
+class Share:
+    """What one process has computed."""
+
+    path: Path
+    sha256: bytes
+    """Of the file, which holds the frames of this share's examples of each part, float16, one part after the other."""
+    bad: tuple[BadFile, ...] = ()
+
+
+def extract(
     path: Path,
     index: CorpusIndex,
     data: DataConfig,
     config: FilterBank,
-    part: int,
-    parts: int,
+    share: int = 0,
+    shares: int = 1,
     step: Callable[[], None] = lambda: None,
-) -> list[BadFile]:
-    """Compute this process's share, ``part`` of ``parts``, and write it in place; returns what could not be read.
-
-    ``step`` is called after each example.
-    """
-    bad = []
-    with open(path, "r+b") as raw:
+) -> Share:
+    """Compute this process's ``share`` of ``shares`` into a file of its own; ``step`` is called after each example."""
+    bad, digest = [], hashlib.sha256()
+    with open(path, "wb") as file:
         for name, examples in _parts(index, data).items():
-            offset, _ = _location(path, f"{name}/frames")
-            with h5py.File(path, "r", locking=False) as file:
-                starts = file[name]["starts"][:]
-            first, last = (len(examples) * (part + i) // parts for i in (0, 1))
-            for row in range(first, last):
+            for row in _rows(examples, share, shares):
                 example = examples[row]
                 length_s = example.length_s or data.window_s
                 try:
@@ -194,19 +186,68 @@ def fill(
                 if name == NOISE:  # a shorter one is repeated: no silence between
                     samples = np.resize(samples, round(length_s * audio.RATE))
                 samples = audio.fitted(samples, round(length_s * audio.RATE))
-                raw.seek(offset + 2 * config.bands * int(starts[row]))
-                raw.write(log_mel(samples, config).T.astype(np.float16).tobytes())
+                frames = log_mel(samples, config).T.astype(np.float16).tobytes()
+                digest.update(frames)
+                file.write(frames)
                 step()
-    return bad
+    return Share(path, digest.digest(), tuple(bad))
 
 
-def finish(path: Path, bad: Sequence[BadFile]) -> None:
-    """Mark what can be used: one process, after every ``fill``."""
-    with h5py.File(path, "r+") as file:
-        for name in (*SPLITS, NOISE):
-            usable = np.ones(len(file[name]["labels"]), bool)
-            usable[[b.row for b in bad if b.part == name]] = False
-            file[name]["usable"] = usable
+def assemble(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, shares: Sequence[Share]) -> None:
+    """Write the whole file: one process, with the shares of all in their order.
+
+    Raises:
+        DataError: for a share that is not as it was written.
+    """
+    _lay_out(path, index, data, config, [bad for share in shares for bad in share.bad])
+    frame = 2 * config.bands
+    places = []
+    for name, examples in _parts(index, data).items():
+        offset, starts, total = _place(path, name)
+        edges = [*(starts * frame + offset), offset + total * frame]
+        places.append([(int(edges[rows.start]), int(edges[rows.stop])) for rows in _all_rows(examples, len(shares))])
+    with open(path, "r+b") as whole:
+        for number, share in enumerate(shares):
+            digest = hashlib.sha256()
+            with open(share.path, "rb") as file:
+                for spans in places:
+                    begin, end = spans[number]
+                    whole.seek(begin)
+                    while begin < end and (chunk := file.read(min(_CHUNK, end - begin))):
+                        digest.update(chunk)
+                        begin += whole.write(chunk)
+                digest.update(file.read(1))  # there must be no more
+            if digest.digest() != share.sha256:
+                raise DataError(f"{share.path}: is not as it was written; is the file system of data.cache sound?")
+
+
+def _lay_out(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, bad: Sequence[BadFile]) -> None:
+    """The file with everything but the frames."""
+    with h5py.File(path, "w", userblock_size=USER_BLOCK) as file:
+        for name, examples in _parts(index, data).items():
+            lengths = np.array([frames_of(example.length_s or data.window_s, config) for example in examples], np.int64)
+            group = file.create_group(name)
+            _allocate(group, "frames", (int(lengths.sum()), config.bands))
+            spoken = [frames_of(e.spoken_s, config) if e.spoken_s else int(n) for e, n in zip(examples, lengths)]
+            group["lengths"], group["starts"] = lengths, np.cumsum(lengths) - lengths
+            group["spoken"] = np.array(spoken, np.int64).clip(1, lengths)
+            group["labels"] = np.array([example.label for example in examples], np.int64)
+            usable = np.ones(len(examples), bool)
+            usable[[one.row for one in bad if one.part == name]] = False
+            group["usable"] = usable
+        file.attrs["format"] = FORMAT
+        file.attrs["class_names"] = list(index.class_names)
+        file.attrs["config"] = json.dumps(asdict(config))
+
+
+def _rows(examples: Sequence[Example], share: int, shares: int) -> range:
+    """Which examples of a part belong to a share: neighbours, so that their frames are one piece."""
+    first, last = (len(examples) * (share + i) // shares for i in (0, 1))
+    return range(first, last)
+
+
+def _all_rows(examples: Sequence[Example], shares: int) -> list[range]:
+    return [_rows(examples, share, shares) for share in range(shares)]
 
 
 @dataclass(frozen=True)
@@ -256,11 +297,19 @@ def _parts(index: CorpusIndex, data: DataConfig) -> dict[str, Sequence[Example]]
 
 
 def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...]) -> None:
-    """A contiguous float16 dataset whose bytes exist in the file at once, so that ranks can write theirs in place."""
+    """A contiguous float16 dataset whose bytes exist in the file at once, so that frames can be copied to their places."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_obj_track_times(False)  # equal features make equal files
     kind = h5py.h5t.py_create(np.dtype(np.float16))
     h5py.h5d.create(group.id, name.encode(), kind, h5py.h5s.create_simple(shape), properties)
+
+
+def _place(path: Path, part: str) -> tuple[int, np.ndarray, int]:
+    """Where the frames of a part begin in the file, the first frame of each example, and how many there are."""
+    offset, (total, _) = _location(path, f"{part}/frames")
+    with h5py.File(path, "r", locking=False) as file:
+        return offset, file[part]["starts"][:], total
 
 
 def _location(path: Path, name: str) -> tuple[int, tuple[int, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import socket
 import time
@@ -22,8 +23,15 @@ from hpcnas.nn.front_end import FrontEnd, fitted
 from hpcnas.runtime.together import World, on_every_rank, on_first_rank
 from hpcnas.store.files import replacing
 from hpcnas.store.model_card import ModelCard
+from hpcnas.store.sealed import is_intact, seal
 
 logger = logging.getLogger(__name__)
+
+CHECKED_WHOLE = 1 << 30
+"""Bytes of a feature file up to which its checksum is looked at whenever it is used: about a second."""
+_JOB = re.compile(r"\.\w+\.h5\.(?P<host>.+)-(?P<process>\d+)\.part")
+LEFT_FOR_S = 24 * 3600.0
+"""Another host's unfinished file that nobody has written to for so long is a killed job's."""
 
 
 def load_corpus(
@@ -40,22 +48,10 @@ def load_corpus(
     """
     if config.data.all_is_test and front_end is None:
         raise ConfigError("data.all_is_test = true: leaves nothing to train on; it is for hpcnas.evaluate")
-    index, path, part, missing = on_first_rank(world, lambda: _look_up(config, find() if find else indexed(config)))
+    index, path = on_first_rank(world, lambda: _look_up(config, find() if find else indexed(config)))
     bank = config.features.bank
-    if missing:
-        start = time.monotonic()
-        on_first_rank(world, lambda: features.create(part, index, config.data, bank))
-        step = _Progress(len(index.examples) // world.size).step if world.rank == 0 else lambda: None
-        bad = on_every_rank(world, lambda: features.fill(part, index, config.data, bank, world.rank, world.size, step))
-        bad = [one for of_rank in world.allgather(bad) for one in of_rank]
-        on_first_rank(world, lambda: _finish(part, path, bad, config.data.on_bad_file))
-        if world.rank == 0:
-            hours = sum(example.length_s or config.data.window_s for example in index.examples) / 3600
-            minutes = (time.monotonic() - start) / 60
-            logger.info(
-                "features of %d examples, %.2f h of audio, in %.1f s (%.1f h a minute)",
-                len(index.examples), hours, 60 * minutes, hours / minutes,
-            )  # fmt: skip
+    if on_first_rank(world, lambda: not _is_sound(path)):
+        _make(world, config, index, path)
     loaded = features.load(staged(world, path, config.cluster.scratch))
     splits = {split: Split(r.frames, r.starts, r.lengths, r.spoken, r.labels) for split, r in loaded.parts.items()}
     noise, window = splits.pop(features.NOISE), features.frames_of(config.data.window_s, bank)
@@ -93,7 +89,7 @@ def _leads_its_node(world: World) -> bool:
 
 def _copy(path: Path, folder: Path) -> None:
     copy = folder / path.name
-    if copy.exists() and copy.stat().st_size == path.stat().st_size:
+    if copy.exists() and copy.stat().st_size == path.stat().st_size and _is_sound(copy):
         return
     try:
         with replacing(copy) as part:
@@ -112,12 +108,81 @@ def indexed(config: Config) -> CorpusIndex:
     return DATASETS[config.data.name].index(config.data)
 
 
-def _look_up(config: Config, index: CorpusIndex) -> tuple[CorpusIndex, Path, Path, bool]:
-    """The corpus, its feature file, where that is written (another job may be doing the same), and whether it has to be."""
+def _look_up(config: Config, index: CorpusIndex) -> tuple[CorpusIndex, Path]:
+    """The corpus and its feature file."""
     folder = cache_folder(config.data.cache) / "features"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{features.fingerprint(index, config.data, config.features.bank)}.h5"
-    return index, path, path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part"), not path.exists()
+    _sweep(folder)
+    return index, folder / f"{features.fingerprint(index, config.data, config.features.bank)}.h5"
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether the features are there and whole. A file of more than ``CHECKED_WHOLE`` bytes, which was compared with its shares
+    when it was made, is looked at from outside only: to read hundreds of gigabytes would take minutes of every start."""
+    if not path.exists():
+        return False
+    if path.stat().st_size > CHECKED_WHOLE or is_intact(path):
+        return True
+    logger.warning("%s: is damaged, and is made anew", path)
+    return False
+
+
+def _make(world: World, config: Config, index: CorpusIndex, path: Path) -> None:
+    """Compute the features, every rank a share of its own, and put them together; collective over ``world``."""
+    start, bank = time.monotonic(), config.features.bank
+    # Another job may be making the same file.
+    job = on_first_rank(world, lambda: path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part"))
+    own = job.with_name(f"{job.name}.{world.rank:05d}")
+    step = _Progress(len(index.examples) // world.size).step if world.rank == 0 else lambda: None
+    try:
+        made = on_every_rank(world, lambda: features.extract(own, index, config.data, bank, world.rank, world.size, step))
+        shares = world.allgather(made)
+        on_first_rank(world, lambda: _put_together(job, path, index, config, shares))
+    finally:
+        own.unlink(missing_ok=True)
+    if world.rank == 0:
+        hours = sum(example.length_s or config.data.window_s for example in index.examples) / 3600
+        minutes = (time.monotonic() - start) / 60
+        logger.info(
+            "features of %d examples, %.2f h of audio, in %.1f s (%.1f h a minute)",
+            len(index.examples), hours, 60 * minutes, hours / minutes,
+        )  # fmt: skip
+
+
+def _put_together(job: Path, path: Path, index: CorpusIndex, config: Config, shares: Sequence[features.Share]) -> None:
+    bad = [one for share in shares for one in share.bad]
+    problems.settle([one.problem for one in bad], config.data.on_bad_file)
+    try:
+        features.assemble(job, index, config.data, config.features.bank, shares)
+        seal(job)
+        job.replace(path)
+    finally:
+        job.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed jobs have left; other jobs may be writing theirs."""
+    for part in folder.glob(".*.part*"):
+        job = _JOB.match(part.name)
+        try:
+            if job and job["host"] == socket.gethostname():
+                is_left = not _is_running(int(job["process"]))
+            else:
+                is_left = time.time() - part.stat().st_mtime > LEFT_FOR_S
+            if is_left:
+                part.unlink()
+        except FileNotFoundError:
+            continue  # its job, or another one, was faster
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 class _Progress:
@@ -133,13 +198,3 @@ class _Progress:
         if time.monotonic() - self._said >= self.EVERY_S:
             self._said = time.monotonic()
             logger.info("features: %.0f %%", 100 * self._done / max(1, self._total))
-
-
-def _finish(part: Path, path: Path, bad: Sequence[features.BadFile], on_bad_file: str) -> None:
-    try:
-        problems.settle([one.problem for one in bad], on_bad_file)
-    except DataError:
-        part.unlink()
-        raise
-    features.finish(part, bad)
-    part.replace(path)

@@ -74,6 +74,12 @@ def arrays_below(group: h5py.Group) -> dict[str, np.ndarray]:
     return arrays
 
 
+def seal(path: Path) -> None:
+    """Give a file that was made with a user block of ``BLOCK`` bytes its checksum, in place."""
+    with open(path, "r+b") as raw:
+        raw.write(_seal(raw))
+
+
 def is_sealed(path: Path) -> bool:
     """Whether the file has a checksum, which those from before there was one lack; raises OSError."""
     with open(path, "rb") as raw:
