@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpcnas.core.corpus_identity import MEMBER, NO_LABEL, PARTS, CorpusIdentity
-from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
+from hpcnas.data.corpus import CorpusIndex, DataConfig
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
 
 LOOKED_INTO = 512
@@ -30,9 +30,10 @@ def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], 
         features: settings by which it is heard.
         root: folder that names are relative to; empty: ``data.path``, or what the files have in common.
     """
-    noise = [Example(path, NO_LABEL) for path in index.noise]
     examples = [
-        (number, example) for number, part in enumerate(PARTS) for example in (noise if part == "noise" else index.splits[part])
+        (number, example)
+        for number, part in enumerate(PARTS)
+        for example in (index.noise if part == "noise" else index.splits[part])
     ]
     here = os.getcwd() + os.sep
     texts = [os.fspath(example.path) for _, example in examples]
