@@ -92,11 +92,12 @@ class Evaluation:
     @property
     def withheld(self) -> str:
         """Why some misses are no figures, in a line; empty if all are known."""
-        rates = [figure.name for figure in self.figures if not figure.is_known]
+        rates = [f"{rate:g}" for rate in RATES if self.hours and not detection.tells_misses(self.hours, rate)]
         if not rates:
             return ""
         least = f"fewer than {detection.LEAST_ALARMS:g} false alarm{'s' if detection.LEAST_ALARMS > 1 else ''}"
-        return f"not told: {' and '.join(rates)}; {least} would be in {60 * self.hours:.1f} minutes without keywords"
+        where = f"in {60 * self.hours:.1f} minutes without keywords"
+        return f"misses at {', '.join(rates)} false alarms an hour are not told: {least} would be {where}"
 
 
 def figures_of(classifier: Classifier, corpus: Corpus, split: Split, logits: np.ndarray) -> Evaluation:

@@ -278,3 +278,14 @@ def test_what_is_drawn_by_lot_may_be_drawn_anew_when_recordings_come(corpus, tmp
     told = draw(corpus, tmp_path, edit)
     assert any("train: 4 recordings more (no/s10" in one for one in told), told
     assert any("of _silence_" in one and "drawn anew" in one for one in told), told
+
+
+def test_other_noise_may_be_taken_too(corpus, tmp_path):
+    for name in ("hum", "rain"):
+        record(corpus / "_background_noise_" / f"{name}.wav", 100, 3.0)
+
+    def edit() -> None:
+        (corpus / "_background_noise_" / "rain.wav").rename(corpus / "_background_noise_" / "wind.wav")
+
+    told = draw(corpus, tmp_path, edit)
+    assert any("noise: " in one and "fewer" in one for one in told), told

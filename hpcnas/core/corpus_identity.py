@@ -69,7 +69,7 @@ class Change:
     """One way in which a corpus is not what it was, as ``train: 8 recordings more``.
 
     Args:
-        is_addition: no more than recordings that were not there before; earlier results keep their meaning.
+        is_addition: no more than recordings that were not there before, or other noise; earlier results keep their meaning.
         is_draw: no more than another draw of the classes that are drawn by lot.
     """
 
@@ -130,9 +130,11 @@ def _gone(before: CorpusIdentity, now: CorpusIdentity) -> list[Change]:
         of = Counter(gone["label"][gone["part"] == number].tolist())
         names = {before.class_names[label]: count for label, count in sorted(of.items()) if label != NO_LABEL}
         lost = {n: count for n, count in names.items() if n in now.class_names and n not in before.drawn}
-        if count := sum(lost.values()) + of[NO_LABEL]:
-            where = f" ({', '.join(f'{c} of {n}' for n, c in list(lost.items())[:SHOWN])})" if lost else ""
-            found.append(Change(f"{part}: {_recordings(count)} fewer{where}"))
+        if lost:
+            where = ", ".join(f"{count} of {name}" for name, count in list(lost.items())[:SHOWN])
+            found.append(Change(f"{part}: {_recordings(sum(lost.values()))} fewer ({where})"))
+        if of[NO_LABEL]:  # nothing was ever judged on it
+            found.append(Change(f"{part}: {_recordings(of[NO_LABEL])} fewer", is_addition=True))
     return found
 
 

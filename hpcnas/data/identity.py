@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,11 @@ def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], 
         features: settings by which it is heard.
         root: folder that names are relative to; empty: ``data.path``, or what the files have in common.
     """
+    noise = [replace(stretch, label=NO_LABEL) for stretch in index.noise]
     examples = [
-        (number, example)
-        for number, part in enumerate(PARTS)
-        for example in (index.noise if part == "noise" else index.splits[part])
+        (number, example) for number, part in enumerate(PARTS) for example in (noise if part == "noise" else index.splits[part])
     ]
+    of_noise = {NO_LABEL, *(label for label, name in enumerate(index.class_names) if name == SILENCE)}
     here = os.getcwd() + os.sep
     texts = [os.fspath(example.path) for _, example in examples]
     files = {text: text if os.path.isabs(text) else here + text for text in texts}
@@ -46,7 +47,8 @@ def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], 
         below = files[text][len(root) + 1 :] if files[text].startswith(root + os.sep) else os.path.relpath(files[text], root)
         name = _composed(below)
         names.append(f"{name} from {example.start_s:.3f} s" if example.start_s else name)
-        key = f"{names[-1]}, {'noise' if example.label == NO_LABEL else 'speech'}"
+        # Stretches of noise are cut anew when there are others: they belong to no split.
+        key = f"{names[-1]}, {PARTS[number] if example.label in of_noise else 'speech'}"
         seen[key] += 1  # a list may name a recording twice
         digest = _digest(f"{key} {seen[key]}".encode("utf-8", "surrogateescape"))
         members.append((int(digest, 16), number, example.label, sizes[text]))
