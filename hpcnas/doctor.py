@@ -79,7 +79,7 @@ except Exception as error:
 else:
     try:
         from hpcnas.runtime import groups
-        groups.check_horovod()
+        groups.check_libraries(2)
         import horovod.torch as hvd
         facts |= {"horovod": version("horovod"), "nccl": bool(hvd.nccl_built())}
     except Exception as error:

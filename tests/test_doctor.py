@@ -145,4 +145,5 @@ def test_outside_the_environment_and_without_horovod_a_search_runs_as_the_doctor
 def test_groups_of_several_ranks_are_refused_without_horovod(monkeypatch):
     monkeypatch.setitem(sys.modules, "horovod.torch", None)
     with pytest.raises(LaunchError, match="Horovod cannot be loaded"):
-        groups.check_horovod()
+        groups.check_libraries(2)
+    groups.check_libraries(1)

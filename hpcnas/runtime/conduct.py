@@ -20,7 +20,7 @@ from hpcnas.nn.training import Trainer
 from hpcnas.runtime import groups, memory
 from hpcnas.runtime.channel import GroupChannel, LocalChannel, Pulse
 from hpcnas.runtime.desk import Desk
-from hpcnas.runtime.groups import check_horovod, make_group, set_threads
+from hpcnas.runtime.groups import check_libraries, make_group, set_threads
 from hpcnas.runtime.launch import alone, stop_on_signal
 from hpcnas.runtime.no_compiler import leave_compiler_out
 from hpcnas.runtime.own_corpus import own_corpus
@@ -39,8 +39,7 @@ def set_up(
     """What all ranks need before a stage: full groups, Horovod for those of several, threads, room, the run's corpus, and what
     writes down that the stage is of it; collective over ``world``."""
     on_every_rank(world, lambda: Roles(world.size, config.search.group_size))
-    if config.search.group_size > 1:
-        on_every_rank(world, check_horovod)
+    on_every_rank(world, lambda: check_libraries(config.search.group_size))
     set_threads(world)
     memory.limit_kernels()
     return own_corpus(world, config, run, stage, accept_new_data)

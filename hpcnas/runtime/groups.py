@@ -36,7 +36,7 @@ from hpcnas.runtime.cpus import of_process
 
 try:
     from horovod.common.exceptions import HorovodInternalError
-except ImportError:  # then there is no group of several that could be lost; see check_horovod
+except ImportError:  # then there is no group of several that could be lost; see check_libraries
     HorovodInternalError = MPI.Exception
 
 logger = logging.getLogger(__name__)
@@ -234,16 +234,18 @@ def _horovod() -> ModuleType:
     return horovod.torch
 
 
-def check_horovod() -> None:
-    """Raise LaunchError if Horovod cannot be loaded, or brought another MPI library into this process than mpi4py's."""
-    try:
-        _horovod()
-    except (ImportError, OSError) as error:
-        why = str(error).splitlines()[0]
-        raise LaunchError(f"Horovod cannot be loaded ({why}); run tools/build_horovod.sh under this MPI") from error
+def check_libraries(group_size: int) -> None:
+    """Raise LaunchError if Horovod is needed and cannot be loaded, or if this process has an MPI library beside mpi4py's."""
+    if group_size > 1:
+        try:
+            _horovod()
+        except (ImportError, OSError) as error:
+            why = str(error).splitlines()[0]
+            raise LaunchError(f"Horovod cannot be loaded ({why}); run tools/build_horovod.sh under this MPI") from error
     if len(files := loaded_mpis()) > 1:
         raise LaunchError(
-            f"mpi4py and Horovod use different MPIs ({', '.join(files)}); run tools/build_horovod.sh under the one to use"
+            f"mpi4py and Horovod use different MPIs, or another library has brought one ({', '.join(files)}); "
+            "run tools/build_horovod.sh under the one to use"
         )
 
 
