@@ -102,7 +102,7 @@ def main_of(program: str) -> Callable[[list[str]], None]:
 @pytest.fixture
 def start(odd, tmp_path, monkeypatch, capsys):
     """Run a program in this process with a standard output of its own: status and standard error."""
-    monkeypatch.setattr(doctor, "probed", lambda mpirun: (None, "[/b]"))
+    monkeypatch.setattr(doctor, "asked", lambda command, mpirun=None, **more: (None, "[/b]"))
     monkeypatch.setattr(pictures, "to_svg", lambda figure: "<svg ></svg>")  # which take seconds
     monkeypatch.setattr(pictures, "save", lambda figure, path, dots_per_inch: path.touch() or "")
     monkeypatch.setattr("logging.root.handlers", [])

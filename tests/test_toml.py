@@ -23,6 +23,10 @@ VALUES = st.recursive(
 )
 
 
+MANIFESTS = st.lists(TEXTS, max_size=3).map(lambda texts: tuple(f"{number}{text}" for number, text in enumerate(texts)))
+"""None named twice."""
+
+
 @given(st.dictionaries(TEXTS, VALUES, max_size=4))
 @example({"a": "(.+?)\\x5f"})
 @example({"a": "\x1f"})
@@ -31,7 +35,7 @@ def test_every_table_is_read_back_as_it_was_written(table):
     assert toml_file.parse(toml_file.spell(table)) == table
 
 
-@given(TEXTS, st.lists(TEXTS, max_size=3).map(tuple), TEXTS, st.floats(0, allow_infinity=False))
+@given(TEXTS, MANIFESTS, TEXTS, st.floats(0, allow_infinity=False))
 @example("C:\\x64\\kws", ("\\", '"'), "(.+?)\\x5f", 5e-324)
 def test_a_configuration_is_read_back_whatever_its_texts_are(path, manifests, student, decay):
     base = configuration.Config()
