@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ import soxr
 
 from hpcnas.core.errors import DataError
 from hpcnas.data import containers
+from hpcnas.data.containers.chunks import plain_length_s
 from hpcnas.data.containers.pieces import Piece, at, contains
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def stream(path: str | Path, block_s: float = 10.0, remark: Remark = warn) -> It
     Raises:
         DataError: at the first block, or where a recording turns out to be damaged.
     """
-    with closing(_Decoding(Path(path), remark)) as decoding:
+    with closing(_Decoding(_as_path(path), remark)) as decoding:
         rate = decoding.rate
         resampler = None if rate == RATE else soxr.ResampleStream(rate, RATE, 1, dtype="float32")
         while len(mono := decoding.take(max(1, round(block_s * rate)))):
@@ -76,7 +77,10 @@ def stream(path: str | Path, block_s: float = 10.0, remark: Remark = warn) -> It
 
 def duration_s(path: str | Path) -> float:
     """Length of a recording in seconds, from its headers; raises DataError."""
-    with closing(_Decoding(Path(path), lambda path, what: None)) as decoding:
+    with suppress(OSError), open(path, "rb") as file:
+        if length_s := plain_length_s(file.read(44), os.fstat(file.fileno()).st_size):
+            return length_s
+    with closing(_Decoding(_as_path(path), lambda path, what: None)) as decoding:
         return decoding.frames() / decoding.rate
 
 
@@ -89,7 +93,7 @@ class Reader:
 
     def read(self, path: str | Path, start_s: float = 0.0, length_s: float | None = None) -> np.ndarray:
         """As the function of this name."""
-        path, decoding = Path(path), self._kept
+        path, decoding = _as_path(path), self._kept
         if decoding is None or decoding.path != path or round(start_s * decoding.rate) < decoding.position:
             self.close()
             decoding = _Decoding(path, self._remark)
@@ -261,7 +265,7 @@ class _Decoding:
             raise DataError("gives fewer samples than its headers tell; replace or remove it")
         if not len(samples):
             return _NONE
-        mono = samples.mean(axis=1)
+        mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
         peak = max(-mono.min(), mono.max())
         if not np.isfinite(peak):
             raise DataError("holds samples that are not finite; replace or remove it")
@@ -326,6 +330,10 @@ class _Section:
 
     def tell(self) -> int:
         return self._position
+
+
+def _as_path(path: str | Path) -> Path:
+    return path if isinstance(path, Path) else Path(path)  # which takes as long as to open a file
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

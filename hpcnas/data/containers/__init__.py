@@ -15,11 +15,13 @@ from hpcnas.data.containers.pieces import CHAIN, Contents, Piece, at, id3_end
 
 
 def followed(file: BinaryIO, size: int) -> Contents:
-    """The contents of a file of ``size`` bytes; of a kind that is not known here: all of it, as it is.
+    """The contents of a file of ``size`` bytes, just opened; of a kind that is not known here: all of it, as it is.
 
     Raises:
         DataError: with a reason but no name, for a file that was cut off, is damaged, or holds what nobody decodes here.
     """
+    if chunks.plain_length_s(file.read(44), size):
+        return Contents((Piece(0, size),))
     start = id3_end(file, 0)
     head = at(file, start, 16)
     if head[:4] == ogg.MAGIC:
@@ -28,7 +30,7 @@ def followed(file: BinaryIO, size: int) -> Contents:
         return mpeg.followed(file, start, size)
     pieces: list[Piece] = []
     remarks: dict[str, None] = {}
-    while read := _read(at(file, start, 16)):
+    while start < size and (read := _read(at(file, start, 16))):
         contents, start = read(file, start, size)
         pieces += contents.pieces
         remarks.update(dict.fromkeys(contents.remarks))

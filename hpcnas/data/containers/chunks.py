@@ -93,6 +93,19 @@ _METADATA = (b"LIST", b"list", b"id3 ", b"ID3 ", b"bext", b"iXML", b"fact", b"cu
 """Chunks that are believed to be some even where they do not fit into the file."""
 
 
+def plain_length_s(head: bytes, size: int) -> float | None:
+    """Seconds of a file that is WAV as nearly all is: a short header that is right, samples, and nothing else; else None.
+
+    Args:
+        head: the first 44 bytes.
+    """
+    if head[:4] != b"RIFF" or head[8:22] != b"WAVEfmt \x10\0\0\0\x01\0" or head[36:40] != b"data":
+        return None
+    channels, rate, _, step, bits, told = struct.unpack("<HIIHH4xI", head[22:])
+    is_right = 0 < told == size - 44 and channels and rate and bits in (8, 16, 24, 32) and step == channels * bits // 8
+    return told // step / rate if is_right else None
+
+
 def knows(head: bytes) -> bool:
     return head[:4] in _GRAMMARS and (head[:4] != b"FORM" or head[8:12] in (b"AIFF", b"AIFC"))
 
@@ -172,7 +185,7 @@ def _ends_there(file: BinaryIO, start: int, size: int, grammar: _Grammar, wide: 
 
 def _tail(file: BinaryIO, start: int, end: int, size: int, grammar: _Grammar) -> int | None:
     """Where a recording ends whose samples do at ``end``: chunks follow, padding, or another one; None: something else."""
-    if knows(at(file, end, 16)):
+    if end == size or knows(at(file, end, 16)):
         return end
     position = end + (start - end) % grammar.step
     if any(at(file, end, position - end)[1:]):
