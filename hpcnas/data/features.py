@@ -5,13 +5,14 @@ of them copies the shares, each against its checksum, into an HDF5 file with con
 ``<split>/frames`` (T, F) float16, raw log-mel of all examples one after the other;
 ``<split>/starts`` and ``lengths`` (N,), where in them each example lies; ``<split>/spoken`` (N,), frames that are no padding;
 ``<split>/labels`` (N,); ``<split>/usable`` (N,), false for examples that could not be read; ``noise/...`` likewise;
-attributes ``format``, ``class_names``, ``config``.
+``remarks`` (lines of text), what users should hear of these recordings; attributes ``format``, ``class_names``, ``config``.
 Shape letters: ``N`` examples, ``F`` mel bands, ``T`` frames.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from hpcnas.data import audio, problems
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
 from hpcnas.data.problems import Problem
 
-FORMAT = 4
+FORMAT = 5
 USER_BLOCK = 512
 """Bytes at the beginning of the file that HDF5 leaves alone: room for a checksum of all others."""
 NOISE = "noise"
@@ -159,6 +160,8 @@ class Share:
     sha256: bytes
     """Of the file, which holds the frames of this share's examples of each part, float16, one part after the other."""
     bad: tuple[BadFile, ...] = ()
+    odd: tuple[Problem, ...] = ()
+    """What recordings have that users should know of, though they are used."""
 
 
 def extract(
@@ -171,35 +174,50 @@ def extract(
     step: Callable[[], None] = lambda: None,
 ) -> Share:
     """Compute this process's ``share`` of ``shares`` into a file of its own; ``step`` is called after each example."""
-    bad, digest = [], hashlib.sha256()
-    with open(path, "wb") as file:
+    bad: list[BadFile] = []
+    odd: list[Problem] = []
+    begin = 0
+    with open(path, "w+b") as file, audio.Reader(lambda path, what: odd.append(problems.odd(path, what))) as reader:
         for name, examples in _parts(index, data).items():
-            for row in _rows(examples, share, shares):
+            rows = _rows(examples, share, shares)
+            sizes = [2 * config.bands * frames_of(examples[row].length_s or data.window_s, config) for row in rows]
+            places = dict(zip(rows, itertools.accumulate(sizes, initial=begin)))
+            # Stretches of one recording in their order, whatever that of the examples: it is decoded once.
+            for row in sorted(rows, key=lambda row: (examples[row].path, examples[row].start_s)):
                 example = examples[row]
                 length_s = example.length_s or data.window_s
                 try:
                     spoken_s = example.spoken_s or length_s  # what lies behind it may be another example
-                    samples = audio.read(example.path, example.start_s, spoken_s) * np.float32(example.gain)
+                    samples = reader.read(example.path, example.start_s, spoken_s) * np.float32(example.gain)
                 except DataError as error:
                     bad.append(BadFile(name, row, problems.of(example.path, error)))
                     samples = np.zeros(1, np.float32)
                 if name == NOISE:  # a shorter one is repeated: no silence between
                     samples = np.resize(samples, round(length_s * audio.RATE))
                 samples = audio.fitted(samples, round(length_s * audio.RATE))
-                frames = log_mel(samples, config).T.astype(np.float16).tobytes()
-                digest.update(frames)
-                file.write(frames)
+                file.seek(places[row])
+                file.write(log_mel(samples, config).T.astype(np.float16).tobytes())
                 step()
-    return Share(path, digest.digest(), tuple(bad))
+            begin += sum(sizes)
+        digest = hashlib.sha256()
+        file.seek(0)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return Share(path, digest.digest(), tuple(bad), tuple(odd))
 
 
 def assemble(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, shares: Sequence[Share]) -> None:
     """Write the whole file: one process, with the shares of all in their order.
 
     Raises:
-        DataError: for a share that is not as it was written.
+        DataError: for recordings that cannot be used, unless these are left out, and for a share that is not as it was written.
     """
-    _lay_out(path, index, data, config, [bad for share in shares for bad in share.bad])
+    bad = [one for share in shares for one in share.bad]
+    said = (
+        problems.settled([one.problem for one in bad], data.on_bad_file),
+        problems.remarks([one for share in shares for one in share.odd]),
+    )
+    _lay_out(path, index, data, config, bad, [line for line in said if line])
     frame = 2 * config.bands
     places = []
     for name, examples in _parts(index, data).items():
@@ -221,7 +239,9 @@ def assemble(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBan
                 raise DataError(f"{share.path}: is not as it was written; is the file system of data.cache sound?")
 
 
-def _lay_out(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, bad: Sequence[BadFile]) -> None:
+def _lay_out(
+    path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, bad: Sequence[BadFile], remarks: Sequence[str]
+) -> None:
     """The file with everything but the frames."""
     with h5py.File(path, "w", userblock_size=USER_BLOCK) as file:
         for name, examples in _parts(index, data).items():
@@ -235,6 +255,7 @@ def _lay_out(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBan
             usable = np.ones(len(examples), bool)
             usable[[one.row for one in bad if one.part == name]] = False
             group["usable"] = usable
+        file["remarks"] = np.array(remarks, h5py.string_dtype())
         file.attrs["format"] = FORMAT
         file.attrs["class_names"] = list(index.class_names)
         file.attrs["config"] = json.dumps(asdict(config))
@@ -273,17 +294,20 @@ class Features:
     parts: dict[str, Recordings]
     """The splits, and ``noise``."""
     class_names: tuple[str, ...]
+    remarks: tuple[str, ...]
+    """A line each."""
 
 
 def load(path: Path) -> Features:
     parts = {}
     with h5py.File(path, "r", locking=False) as file:
         names = tuple(map(str, file.attrs["class_names"]))
+        remarks = tuple(file["remarks"].asstr()[:])
         for name in (*SPLITS, NOISE):
             usable = file[name]["usable"][:]
             columns = (file[name][key][:][usable] for key in ("starts", "lengths", "spoken", "labels"))
             parts[name] = Recordings(_mapped(path, f"{name}/frames"), *columns)
-    return Features(parts, names)
+    return Features(parts, names, remarks)
 
 
 def _parts(index: CorpusIndex, data: DataConfig) -> dict[str, Sequence[Example]]:

@@ -28,6 +28,11 @@ def of(path: Path, error: DataError) -> Problem:
     return Problem(printable(str(path)), str(error).removeprefix(f"{path}: ").partition(";")[0])
 
 
+def odd(path: Path, what: str) -> Problem:
+    """What a recording has, though it is used."""
+    return Problem(printable(str(path)), what)
+
+
 def printable(text: str) -> str:
     """The same on one line that any terminal and log takes: control characters and bytes that are no text written as codes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -35,19 +40,34 @@ def printable(text: str) -> str:
 
 def summary(problems: Sequence[Problem]) -> str:
     """How many there are of each kind, with examples."""
+    return f"{len(problems)} recording(s) cannot be used ({_by_reason(problems)})"
+
+
+def _by_reason(problems: Sequence[Problem], link: str = "") -> str:
     by_reason: dict[str, list[str]] = {}
     for problem in problems:
         by_reason.setdefault(problem.reason, []).append(problem.where)
-    reasons = (
-        f"{len(places)} {reason}: {', '.join(places[:SHOWN])}{' ...' if len(places) > SHOWN else ''}"
+    return "; ".join(
+        f"{len(places)} {link}{reason}: {', '.join(places[:SHOWN])}{' ...' if len(places) > SHOWN else ''}"
         for reason, places in sorted(by_reason.items())
     )
-    return f"{len(problems)} recording(s) cannot be used ({'; '.join(reasons)})"
+
+
+def remarks(odd: Sequence[Problem]) -> str:
+    """The same of what recordings have that are used, however many stretches of one there are; nothing if there is none."""
+    once = sorted(set(odd), key=lambda one: (one.reason, one.where))
+    files = len({one.where for one in once})
+    return f"{files} recording(s) are used, but are odd ({_by_reason(once, 'with ')})" if once else ""
+
+
+def settled(problems: Sequence[Problem], on_bad_file: str) -> str:
+    """The summary if bad files are to be left out and there are some; else raise DataError with it."""
+    if problems and on_bad_file == "fail":
+        raise DataError(f'{summary(problems)}; replace or remove them, or set data.on_bad_file = "skip"')
+    return f"{summary(problems)}: left out" if problems else ""
 
 
 def settle(problems: Sequence[Problem], on_bad_file: str) -> None:
-    """Raise DataError with the summary, or log it if bad files are to be left out."""
-    if problems and on_bad_file == "fail":
-        raise DataError(f'{summary(problems)}; replace or remove them, or set data.on_bad_file = "skip"')
-    if problems:
-        logger.warning("%s: left out", summary(problems))
+    """The same, said in the log."""
+    if text := settled(problems, on_bad_file):
+        logger.warning("%s", text)

@@ -15,7 +15,7 @@ import numpy as np
 
 from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data import DATASETS, features, problems
+from hpcnas.data import DATASETS, features
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import CorpusIndex
 from hpcnas.nn.corpus import Corpus, Split, sampled
@@ -53,6 +53,8 @@ def load_corpus(
     if on_first_rank(world, lambda: not _is_sound(path)):
         _make(world, config, index, path)
     loaded = features.load(staged(world, path, config.cluster.scratch))
+    for line in loaded.remarks if world.rank == 0 else ():
+        logger.warning("%s", line)
     splits = {split: Split(r.frames, r.starts, r.lengths, r.spoken, r.labels) for split, r in loaded.parts.items()}
     noise, window = splits.pop(features.NOISE), features.frames_of(config.data.window_s, bank)
     stretches = features.frames_of(features.noise_stretch_s(config.data), bank)
@@ -150,8 +152,6 @@ def _make(world: World, config: Config, index: CorpusIndex, path: Path) -> None:
 
 
 def _put_together(job: Path, path: Path, index: CorpusIndex, config: Config, shares: Sequence[features.Share]) -> None:
-    bad = [one for share in shares for one in share.bad]
-    problems.settle([one.problem for one in bad], config.data.on_bad_file)
     try:
         features.assemble(job, index, config.data, config.features.bank, shares)
         seal(job)

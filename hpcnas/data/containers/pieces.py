@@ -10,10 +10,10 @@ DAMAGED = "is damaged in its middle; replace or remove it"
 NO_SAMPLES = "ends before its samples begin; replace or remove it"
 
 CHAIN = "several recordings one after the other, read as one"
-UNFINISHED = "a header that was never finished: read to the end"
-WRONG_SIZE = "a header that tells a wrong size: read to the end"
-LONGER = "more samples than the header tells: all are read"
-UNTOLD = "variable bit rate and no header that tells the length: read to the end"
+UNFINISHED = "a header that was never finished, read to the end"
+WRONG_SIZE = "a header that tells a wrong size, read to the end"
+LONGER = "more samples than the header tells, all are read"
+UNTOLD = "variable bit rate and no header that tells the length, read to the end"
 
 PADDING = 4096
 """So many bytes of no meaning may lie behind the samples: some programs fill a block."""
