@@ -1,8 +1,8 @@
 """Audio hours a minute: our extraction on several ranks against the feature library alone in one process.
 
-    tools/with_env.sh .venv python benchmarks/extraction.py [--hours 2] [--ranks 1 2]
+    tools/with_env.sh .venv python benchmarks/extraction.py [--hours 2] [--ranks 1 2] [--formats wav flac ogg opus mp3]
 
-Made-up noise in WAV files of one second. Ours reads the files, computes features and writes the feature file; the library,
+Made-up noise in files of one second. Ours reads the files, computes features and writes the feature file; the library,
 kaldi-native-fbank, gets the same samples in memory and does nothing else: what one process could reach at best. Prints a
 Markdown table.
 """
@@ -10,6 +10,7 @@ Markdown table.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import numpy as np
 import soundfile
 
 RATE = 16000
+SUBTYPES = {"wav": "PCM_16", "opus": "OPUS"}
 PROGRAM = """
 import sys, time
 from mpi4py import MPI
@@ -43,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--formats", nargs="+", default=["wav"], metavar="SUFFIX", help="wav, flac, ogg, opus, mp3")
     arguments = parser.parse_args()
     files = round(3600 * arguments.hours)
     samples = (0.1 * np.random.default_rng(0).standard_normal((files, RATE))).astype(np.float32)
@@ -52,11 +55,13 @@ def main() -> None:
     name = "kaldi-native-fbank alone, one process, samples in memory"
     print(f"| {name} | {alone:.1f} | 1.00 | {cpu / arguments.hours:.1f} |", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder) / "corpus", samples)
-        for ranks in arguments.ranks:
-            seconds, cpu = ours(Path(folder), ranks)
+        for suffix, ranks in itertools.product(arguments.formats, arguments.ranks):
+            place = Path(folder) / suffix
+            if not place.exists():
+                write(place / "corpus", samples, suffix)
+            seconds, cpu = ours(place, ranks)
             rate = arguments.hours / seconds * 60
-            name = f"hpcnas, {ranks} rank(s), from WAV files to the feature file"
+            name = f"hpcnas, {ranks} rank(s), from {suffix.upper()} files to the feature file"
             print(f"| {name} | {rate:.1f} | {rate / alone:.2f} | {cpu / arguments.hours:.1f} |", flush=True)
 
 
@@ -77,14 +82,14 @@ def library(samples_NS: np.ndarray) -> tuple[float, float]:
     return time.monotonic() - start, time.process_time() - cpu
 
 
-def write(root: Path, samples_NS: np.ndarray) -> None:
+def write(root: Path, samples_NS: np.ndarray, suffix: str = "wav") -> None:
     """Two words, every tenth recording in validation, every tenth in test."""
     lists: dict[int, list[str]] = {0: [], 1: []}
     for word in ("left", "right"):
         (root / word).mkdir(parents=True)
     for number, samples in enumerate(samples_NS):
-        name = f"{('left', 'right')[number % 2]}/{number:07d}_nohash_0.wav"
-        soundfile.write(root / name, samples, RATE, subtype="PCM_16")
+        name = f"{('left', 'right')[number % 2]}/{number:07d}_nohash_0.{suffix}"
+        soundfile.write(root / name, samples, RATE, subtype=SUBTYPES.get(suffix))
         lists.setdefault(number // 2 % 10, []).append(name)
     for part, name in enumerate(("validation_list.txt", "testing_list.txt")):
         (root / name).write_text("\n".join(lists[part]))

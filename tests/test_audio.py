@@ -201,7 +201,8 @@ def test_mpeg_audio_is_read_to_its_end_whatever_its_first_frame_tells(heard, rat
     assert len(whole) == pytest.approx(3 * RATE, abs=2) and not remarks
     bare = without_first_frame(content)
     padding = 2800 * RATE / rate  # of encoder and decoder, which the first frame would have told
-    for variant, times in ((bare, 1), (bare + bare, 2), (bare + content, 2), (content + bare, 2), (TAG + bare, 1)):
+    ways = (bare, 1), (bare + bare, 2), (bare + content, 2), (content + bare, 2), (TAG + bare, 1), (bytes(99) + bare, 1)
+    for variant, times in ways:
         samples, remarks = heard(variant)
         assert times * len(whole) - 2 <= len(samples) <= times * (len(whole) + padding)
     for behind in (b"TAG" + bytes(125), bytes(999), bytes(9999)):
@@ -233,6 +234,13 @@ def test_other_layers_of_mpeg_audio_lose_nothing(heard, head, bytes_of):
     count = 50 * (1152 if head[1] == 0xFD else 384)
     assert isinstance(samples, str) or len(samples) == pytest.approx(count * RATE / 44100, abs=1), samples
     assert "ends before its header says" in heard(frames[:-3])[0]
+
+
+@pytest.mark.parametrize(
+    "content", [b"RIFF\0\0\0\0AVI LIST" + bytes(99), b"FORM\0\0\0\0ILBM" + bytes(99), b"", bytes(999), b"\xff\xe0"]
+)
+def test_what_is_no_audio_is_not_called_cut_off(heard, content):
+    assert "cannot be read as audio" in heard(content)[0]
 
 
 def pages(content: bytes) -> list[bytes]:

@@ -225,7 +225,7 @@ class _Decoding:
         if sound.format not in FORMATS:
             raise DataError(f"is a {sound.format} file, of which it cannot be told whether it is whole; convert it")
         if sound.format == "MP3" and not piece.head:
-            raise DataError("begins with what is no audio; convert it")
+            raise DataError("is MPEG audio whose frames cannot be counted; convert it")
         if self.rate not in (0, sound.samplerate):
             raise DataError("holds recordings of several rates one after the other; divide it")
         self.rate, self._piece, self._seen = sound.samplerate, piece, 0

@@ -26,7 +26,7 @@ def followed(file: BinaryIO, size: int) -> Contents:
     head = at(file, start, 16)
     if head[:4] == ogg.MAGIC:
         return ogg.followed(file, start, size)
-    if mpeg.is_frame(head[:4]) or (start and not _read(head)):
+    if mpeg.is_frame(head[:4]) or (not _read(head) and (start or not any(head))):
         return mpeg.followed(file, start, size)
     pieces: list[Piece] = []
     remarks: dict[str, None] = {}

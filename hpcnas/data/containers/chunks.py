@@ -78,6 +78,8 @@ _GRAMMARS = {
     b"caff": _CAF,
     b"riff": _WAVE64,
 }
+_FORMS = {b"FORM": (b"AIFF", b"AIFC"), b"RIFF": (b"WAVE",), b"RIFX": (b"WAVE",)}
+"""What else may be written in the same chunks: pictures, films, and sounds of other kinds."""
 _MPEG = (0x50, 0x55)
 _DECODED = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x38, 0x40, *_MPEG, 0xFFFE)
 """Tags of encodings that libsndfile knows; the last: one of them, which stands elsewhere."""
@@ -107,7 +109,7 @@ def plain_length_s(head: bytes, size: int) -> float | None:
 
 
 def knows(head: bytes) -> bool:
-    return head[:4] in _GRAMMARS and (head[:4] != b"FORM" or head[8:12] in (b"AIFF", b"AIFC"))
+    return head[:4] in _GRAMMARS and head[8:12] in _FORMS.get(head[:4], (head[8:12],))
 
 
 def followed(file: BinaryIO, start: int, size: int) -> tuple[Contents, int]:
