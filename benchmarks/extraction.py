@@ -89,7 +89,7 @@ def write(root: Path, samples_NS: np.ndarray, suffix: str = "wav") -> None:
         (root / word).mkdir(parents=True)
     for number, samples in enumerate(samples_NS):
         name = f"{('left', 'right')[number % 2]}/{number:07d}_nohash_0.{suffix}"
-        soundfile.write(root / name, samples, RATE, subtype=SUBTYPES.get(suffix))
+        soundfile.write(root / name, samples, RATE, subtype=SUBTYPES.get(suffix), format="OGG" if suffix == "opus" else None)
         lists.setdefault(number // 2 % 10, []).append(name)
     for part, name in enumerate(("validation_list.txt", "testing_list.txt")):
         (root / name).write_text("\n".join(lists[part]))

@@ -265,6 +265,13 @@ def test_an_ogg_stream_is_read_only_with_all_its_pages(heard, encoding):
     assert "several rates" in heard(encoded("OGG", "VORBIS") + encoded("OGG", "VORBIS", SOUND, 44100))[0]
 
 
+@pytest.mark.parametrize(("begins", "name"), [(b"\x7fFLAC\1\0\0\1fLaC", "FLAC"), (b"Speex   1.2", "Speex")])
+def test_other_streams_in_ogg_are_refused_by_name(heard, begins, name):
+    page = b"OggS" + struct.pack("<BBqIIIBB", 0, 2 | 4, 0, 7, 0, 0, 1, len(begins)) + begins
+    content = page[:22] + ogg.checksum(page) + page[26:]
+    assert heard(content)[0] == f"is Ogg with {name}, which is not decoded; convert it"
+
+
 def test_checksums_of_ogg_pages_are_those_of_the_format():
     for page in pages(encoded("OGG", "VORBIS")):
         assert ogg.checksum(page[:22] + bytes(4) + page[26:]) == page[22:26]

@@ -9,6 +9,8 @@ from hpcnas.core.errors import DataError
 from hpcnas.data.containers.pieces import CHAIN, CUT, DAMAGED, Contents, Piece, at, contains
 
 MAGIC = b"OggS"
+_OTHERS = {b"\x7fFLAC": "FLAC", b"Speex": "Speex"}
+"""Beginnings of streams that libsndfile does not decode, or not everywhere."""
 _FIRST, _LAST = 0x02, 0x04
 """Flags of a stream's first and last page."""
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -46,8 +48,11 @@ def followed(file: BinaryIO, start: int, size: int) -> Contents:
             if serial in numbers and number != numbers[serial] + 1:
                 raise DataError(DAMAGED)
         numbers[serial] = number
-        if checksum(head[:22] + bytes(4) + head[26:] + table + file.read(length - 27 - head[26])) != head[22:26]:
+        body = file.read(length - 27 - head[26])
+        if checksum(head[:22] + bytes(4) + head[26:] + table + body) != head[22:26]:
             raise DataError(DAMAGED)
+        if head[5] & _FIRST and (name := _OTHERS.get(body[:5])):
+            raise DataError(f"is Ogg with {name}, which is not decoded; convert it")
         if head[5] & _LAST:
             open_streams.discard(serial)
         position += length
