@@ -353,6 +353,21 @@ def test_a_recording_that_cannot_be_streamed_is_named(tmp_path):
         next(audio.stream(tmp_path / "a.wav"))
 
 
+@pytest.mark.parametrize("container", audio.FORMATS)
+def test_damaged_headers_end_in_a_reason_or_samples(tmp_path, container):
+    rng, content, path = np.random.default_rng(0), encoded(container, samples=SOUND[:2000]), tmp_path / "a.bin"
+    for _ in range(60):
+        changed = bytearray(content[: rng.integers(1, 400)] if rng.random() < 0.3 else content)
+        for place in rng.integers(0, min(len(changed), 120), 2):
+            changed[place : place + 4] = rng.choice([0, 1, 127, 128, 255], 4).astype(np.uint8).tobytes()
+        path.write_bytes(changed)
+        for look in (lambda: audio.read(path, remark=lambda path, what: None), lambda: audio.duration_s(path)):
+            try:
+                look()
+            except DataError as error:
+                assert str(error).startswith(f"{path}: ")
+
+
 def test_lengths_of_wav_files_come_from_their_headers_alone(tmp_path, monkeypatch):
     (tmp_path / "a.wav").write_bytes(wav())
     monkeypatch.setattr(audio._Forward, "read", lambda *arguments: pytest.fail("decodes"))

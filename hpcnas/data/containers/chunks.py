@@ -101,7 +101,7 @@ def plain_length_s(head: bytes, size: int) -> float | None:
     Args:
         head: the first 44 bytes.
     """
-    if head[:4] != b"RIFF" or head[8:22] != b"WAVEfmt \x10\0\0\0\x01\0" or head[36:40] != b"data":
+    if len(head) < 44 or head[:4] != b"RIFF" or head[8:22] != b"WAVEfmt \x10\0\0\0\x01\0" or head[36:40] != b"data":
         return None
     channels, rate, _, step, bits, told = struct.unpack("<HIIHH4xI", head[22:])
     is_right = 0 < told == size - 44 and channels and rate and bits in (8, 16, 24, 32) and step == channels * bits // 8
@@ -120,7 +120,7 @@ def followed(file: BinaryIO, start: int, size: int) -> tuple[Contents, int]:
         name, body = chunk
         if body < 0:
             raise DataError(DAMAGED)
-        if name == b"ds64":  # the sizes of RF64
+        if name == b"ds64" and body >= 24:  # the sizes of RF64
             wide = position + grammar.head
         elif name[:4] == b"fmt ":
             encoding = int.from_bytes(at(file, position + grammar.head, 2), "big" if ">" in grammar.size else "little")

@@ -28,6 +28,8 @@ def _au(file: BinaryIO, start: int, size: int) -> tuple[Contents, int]:
         raise DataError(NO_SAMPLES)
     order = ">" if raw[:1] == b"." else "<"
     offset, told = struct.unpack(order + "II", raw[4:])
+    if offset < 24:
+        raise DataError(NO_SAMPLES)
     end = start + offset + told
     if told == 0xFFFFFFFF or end == size:
         return Contents((Piece(start, size),)), size
