@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ from hpcnas.terminal import EXIT_INTERRUPTED, complain, flush, make_printable, t
 
 EXIT_SUSPENDED = 75
 """EX_TEMPFAIL: the job was asked to end before the run was complete; the same command with --resume goes on."""
+_APART_S = 0.5
+"""Between two ranks that end the job."""
 _PARTING_S = 20.0
 """So long a rank waits at most for the others as it leaves."""
 
@@ -87,6 +90,8 @@ def abort_on_error(comm: MPI.Comm) -> Iterator[None]:
 def _end_all(comm: MPI.Comm, status: int) -> NoReturn:
     if comm.size == 1:
         os._exit(status)
+    # One after the other: of two that abort at the same moment Open MPI 5's mpirun now and then waits for ever.
+    time.sleep(min(_APART_S * comm.rank, _PARTING_S))
     comm.Abort(status)
 
 
