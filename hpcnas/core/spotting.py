@@ -99,8 +99,7 @@ class Spotter:
         Raises:
             MetricError: for scores that are not finite, which would be below any threshold.
         """
-        if not np.isfinite(scores_SK).all():
-            raise MetricError("scores are not finite; the model has diverged, or its weights are damaged")
+        finite("scores", scores_SK)
         told = []
         for start in range(0, len(times_s), _AT_ONCE):
             new = slice(start, start + _AT_ONCE)
@@ -153,7 +152,6 @@ def _beaten(times_s: np.ndarray, scores: np.ndarray, apart_s: float) -> np.ndarr
 def detections(scores_SK: np.ndarray, times_s: np.ndarray, keywords: Sequence[int], config: SpottingConfig) -> list[Detection]:
     """Peaks of each keyword's score, the highest first chosen, none nearer to another one than the refractory time; in order of
     time, whatever their score; raises MetricError for scores that are not finite."""
-    finite("scores", scores_SK)
     spotter = Spotter(keywords, config)
     return [*spotter.push(scores_SK, times_s), *spotter.finish()]
 
