@@ -34,3 +34,24 @@ def test_between_ranks_an_architecture_is_its_spelling(architecture):
     sent = pickle.dumps(architecture)
     assert str(architecture).encode() in sent
     assert pickle.loads(sent) == architecture
+
+
+@pytest.mark.parametrize(
+    "text, blocks",
+    [
+        ("dense*3:units=8", ["dense:units=8"] * 3),
+        ("tcres*2:channels=16,stride=2", ["tcres:channels=16,stride=2", "tcres:channels=16,stride=1"]),
+        ("tcres:channels=16,stride=2/tcres:channels=16,stride=2", ["tcres:channels=16,stride=2"] * 2),
+        ("identity*2/dense:units=8", ["identity", "identity", "dense:units=8"]),
+    ],
+)
+def test_repeated_blocks_are_spelled_as_a_stage_whose_first_block_has_the_stride(text, blocks):
+    tower = Architecture(tuple(map(Block.parse, blocks)))
+    assert str(tower) == text and Architecture.parse(text) == tower
+    assert Architecture.parse("/".join(blocks)) == tower
+
+
+@pytest.mark.parametrize("text", ["dense*0:units=8", "dense*:units=8", "dense*100000:units=8", "dense*2:units", "*2"])
+def test_a_stage_that_cannot_be_read_is_refused(text):
+    with pytest.raises(ArchitectureError):
+        Architecture.parse(text)

@@ -64,6 +64,7 @@ def test_a_block_is_spelled_with_all_its_settings_and_described(kind):
         "bottleneck",
         "mbconv:channels=4,stride=1",
         "tenet:channels=10,stride=1",
+        "mbconv1d:channels=10,stride=1",
         "bcres:channels=4,stride=1",
         "res2d:channels=4,stride=1",
         "attention:dim=10,heads=2",

@@ -15,13 +15,14 @@ ALLOWED = {
     "data": {"core", "data"},
     "nn": {"core", "nn"},
     "store": {"core", "store"},
-    "runtime": {"core", "data", "nn", "store", "runtime", "config", "terminal"},
-    "config": {"core", "data", "nn", "store"},
+    "runtime": {"core", "data", "nn", "store", "runtime", "config", "terminal", "zoo"},
+    "zoo": {"core", "nn", "zoo"},
+    "config": {"core", "data", "nn", "store", "zoo"},
     "analysis": {"core", "store", "analysis", "pictures", "terminal"},
     "report": {"core", "store", "analysis", "pictures", "terminal"},
     "pictures": {"core", "lettering"},
     "lettering": set(),
-    "search": {"core", "data", "nn", "store", "runtime", "config"},
+    "search": {"core", "data", "nn", "store", "runtime", "config", "zoo"},
     "ensemble": {"core", "data", "nn", "store", "runtime", "config"},
     "classifier": {"core", "data", "nn", "store", "config"},
     "evaluate": {
@@ -47,13 +48,15 @@ ALLOWED = {
     "doctor": {"core", "data", "runtime", "terminal"},
     "terminal": {"core"},
     "distil": {"core", "data", "nn", "store", "runtime", "config"},
+    "compare": {"core", "nn", "store", "runtime", "config", "standings", "terminal"},
+    "standings": {"core", "pictures", "store", "terminal", "zoo"},
 }
 ONLY_IN = {
     # The library's is for annotations: it loads torch when a model is asked for.
     "torch": {"nn", "library", "runtime", "classifier", "deploy", "export"},
     "onnx": {"deploy"},
     "onnxruntime": {"deploy"},
-    "mpi4py": {"runtime", "search", "ensemble", "distil"},
+    "mpi4py": {"runtime", "search", "ensemble", "distil", "compare"},
     "horovod": {"runtime/groups.py"},
     "h5py": {"data", "store"},
 }

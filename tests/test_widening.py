@@ -26,7 +26,7 @@ def child_of(parent: torch.nn.Module, old: str, new: str) -> tuple[torch.nn.Modu
     state = child.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     arrays = {name: tensor.numpy() for name, tensor in parent.state_dict().items()}
-    merged = Parent().merge(
+    merged = Parent(overlap=False).merge(
         trial(1, str(spell(new, BLOCK_TYPES))), shapes, [(Donor(trial(0, str(spell(old, BLOCK_TYPES)))), arrays)]
     )
     for name, array in merged.items():

@@ -7,13 +7,14 @@ Mazzawi et al., Interspeech 2019 (doi:10.21437/Interspeech.2019-1916), write B(a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from hpcnas.core.errors import ArchitectureError
 
 _BLOCK = re.compile(r"(?P<kind>[a-z][a-z0-9_]*)(:(?P<settings>.+))?")
+_STAGE = re.compile(r"(?P<kind>[a-z][a-z0-9_]*)\*(?P<count>[1-9]\d{0,4})(?P<rest>(:.*)?)")
 _SETTING = re.compile(r"(?P<name>[a-z][a-z0-9_]*)=(?P<value>\d+)")
 
 
@@ -49,7 +50,7 @@ class Block:
         """The block that ``text`` spells; raises ArchitectureError."""
         match = _BLOCK.fullmatch(text.strip())
         if not match:
-            raise ArchitectureError(f'block "{text}": expected kind:name=value,name=value')
+            raise ArchitectureError(f'block "{text}": expected kind:name=value,name=value, or kind*2:... for two of them')
         settings = []
         for part in match["settings"].split(",") if match["settings"] else ():
             setting = _SETTING.fullmatch(part.strip())
@@ -60,10 +61,46 @@ class Block:
             raise ArchitectureError(f'block "{text}": a setting is given twice')
         return cls(match["kind"], tuple(settings))
 
+    @property
+    def repeated(self) -> Block:
+        """What stands behind this block where it is repeated: the same, but a stride is taken once."""
+        if ("stride", 1) in self.settings or not any(name == "stride" for name, _ in self.settings):
+            return self
+        return self.changed("stride", 1)
+
+    def changed(self, name: str, value: int) -> Block:
+        """The same with another value of one setting."""
+        return Block(self.kind, tuple((n, value if n == name else v) for n, v in self.settings))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A block and its repetitions, as towers of many blocks are made: ``bcres*4:channels=16,dilation=2,stride=2`` is four
+    blocks, of which the first has the stride and the others have 1."""
+
+    block: Block
+    count: int = 1
+
+    def __str__(self) -> str:
+        if self.count == 1:
+            return str(self.block)
+        kind, colon, settings = str(self.block).partition(":")
+        return f"{kind}*{self.count}{colon}{settings}"
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return (self.block, *[self.block.repeated] * (self.count - 1))
+
+    @classmethod
+    def parse(cls, text: str) -> Stage:
+        """The stage that ``text`` spells; raises ArchitectureError."""
+        match = _STAGE.fullmatch(text.strip())
+        return cls(Block.parse(match["kind"] + match["rest"]), int(match["count"])) if match else cls(Block.parse(text))
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """A tower of at least one block; hashable, with one spelling: its blocks joined by ``/``."""
+    """A tower of at least one block; hashable, with one spelling: its stages joined by ``/``."""
 
     blocks: tuple[Block, ...]
 
@@ -82,7 +119,18 @@ class Architecture:
 
     @cached_property
     def _spelling(self) -> str:
-        return "/".join(map(str, self.blocks))
+        return "/".join(map(str, self.stages))
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The blocks, each with the repetitions that follow it."""
+        stages: list[Stage] = []
+        for block in self.blocks:
+            if stages and block == stages[-1].block.repeated:
+                stages[-1] = Stage(stages[-1].block, stages[-1].count + 1)
+            else:
+                stages.append(Stage(block))
+        return tuple(stages)
 
     @property
     def depth(self) -> int:
@@ -91,4 +139,9 @@ class Architecture:
     @classmethod
     def parse(cls, text: str) -> Architecture:
         """The architecture that ``text`` spells; raises ArchitectureError."""
-        return cls(tuple(map(Block.parse, text.split("/"))))
+        return cls.of(map(Stage.parse, text.split("/")))
+
+    @classmethod
+    def of(cls, stages: Iterable[Stage]) -> Architecture:
+        """The tower of these stages."""
+        return cls(tuple(block for stage in stages for block in stage.blocks))

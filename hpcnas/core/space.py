@@ -11,6 +11,17 @@ import numpy as np
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import ArchitectureError
 
+WIDTHS = ("channels", "units", "filters", "dim")
+"""Settings that say how wide a block is."""
+
+
+_LADDER = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
+
+
+def widths(least: int, most: int) -> tuple[int, ...]:
+    """Choices of width, so near to each other that a limit of size can be met: a tower's parameters go with their square."""
+    return tuple(width for width in _LADDER if least <= width <= most)
+
 
 @dataclass(frozen=True)
 class BlockType:
@@ -28,6 +39,11 @@ class BlockType:
     description: str
     causal: bool = True
     """Whether it can be built so that no output depends on a later frame."""
+
+    @property
+    def width(self) -> str:
+        """The setting that says how wide the block is; empty if none does."""
+        return next((name for name in WIDTHS if name in self.choices), "")
 
     def narrowed(self, text: str) -> BlockType:
         """This type with the values that ``text``, such as ``svdf:filters=64|128``, allows.
@@ -81,6 +97,10 @@ class SearchSpace:
 
     types: tuple[BlockType, ...]
     max_depth: int
+    fit: bool = False
+    """Whether a tower over the limits is scaled in width until it keeps them, instead of being refused."""
+    others: tuple[BlockType, ...] = ()
+    """Types of which no block is drawn, but which suggestions may have: how these can be varied."""
 
     def sample(self, rng: np.random.Generator) -> Block:
         """Random(|B|): one block.
@@ -90,6 +110,10 @@ class SearchSpace:
         each of its blocks.
         """
         return self.types[rng.integers(len(self.types))].sample(rng)
+
+    def type_of(self, kind: str) -> BlockType | None:
+        """The type called ``kind``; None if it is not known."""
+        return next((one for one in (*self.types, *self.others) if one.kind == kind), None)
 
     def __contains__(self, architecture: Architecture) -> bool:
         return architecture.depth <= self.max_depth and all(

@@ -13,6 +13,7 @@ from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.trial import Cost
 from hpcnas.nn.blocks.attention import SelfAttention
+from hpcnas.nn.blocks.utterance import AttentionPool
 from hpcnas.nn.model import Model, Surroundings, build_block, build_ending, merged
 
 
@@ -96,7 +97,7 @@ def _counted(module: nn.Module, example: Tensor) -> tuple[Cost, Tensor]:
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple) -> None:
         nonlocal macs, activations
-        if isinstance(module, SelfAttention):
+        if isinstance(module, (SelfAttention, AttentionPool)):
             macs += module.macs(inputs[0].shape[-1])
             return
         activations += (output[0] if isinstance(output, tuple) else output).numel()
@@ -108,7 +109,7 @@ def _counted(module: nn.Module, example: Tensor) -> tuple[Cost, Tensor]:
         else:
             macs += module.weight.numel() * (output.numel() // output.shape[1])
 
-    weighted = (nn.RNNBase, nn.Linear, nn.Conv1d, nn.Conv2d, SelfAttention)
+    weighted = (nn.RNNBase, nn.Linear, nn.Conv1d, nn.Conv2d, SelfAttention, AttentionPool)
     hooks = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, weighted)]
     was_training = module.training
     module.eval()
@@ -139,3 +140,13 @@ def latency_ms(model: nn.Module, bands: int, frames: int, device: torch.device, 
             took.append(finished_s() - start)
     model.train(was_training)
     return 1000 * median(took[3:])
+
+
+def core_latency_ms(model: nn.Module, bands: int, frames: int) -> float:
+    """The same on one core of this machine's CPU."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return latency_ms(model, bands, frames, torch.device("cpu"))
+    finally:
+        torch.set_num_threads(threads)

@@ -100,7 +100,8 @@ class Conv2d(_Windowed):
     """Convolution over bands and time, (B, C, F, T) to (B, C', ceil(F / s_f), ceil(T / s_t)), without bias.
 
     Args:
-        kernel, stride, dilation: pairs for bands and time. Bands are padded on both sides.
+        kernel, stride, dilation: pairs for bands and time.
+        pad_bands: on both sides; else bands become fewer, (F - window) // s_f + 1.
     """
 
     def __init__(
@@ -112,47 +113,52 @@ class Conv2d(_Windowed):
         dilation: tuple[int, int] = (1, 1),
         groups: int = 1,
         causal: bool = False,
+        pad_bands: bool = True,
     ) -> None:
         super().__init__((kernel[1] - 1) * dilation[1] + 1, stride[1], causal)
-        padding = ((kernel[0] - 1) * dilation[0] // 2, 0 if causal else self.window // 2)
+        # Even windows are padded by ``_Windowed``: torch pads both ends alike, and would give a frame too many.
+        self.pads = not causal and self.window % 2 == 1
+        padding = ((kernel[0] - 1) * dilation[0] // 2 if pad_bands else 0, self.window // 2 if self.pads else 0)
         self.layer = nn.Conv2d(before, channels, kernel, stride, padding, dilation, groups, bias=False)
 
     def valid(self, x: Tensor) -> Tensor:
         return self.layer(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if self.causal else self.layer(self.real(x))
+        return self.layer(self.real(x)) if self.pads else super().forward(x)
 
 
 class Pool(_Windowed):
-    """Maximum or mean over ``size`` frames (and bands, on a plane), moved by as many; the last ones may be fewer.
+    """Maximum or mean over ``size`` frames, or bands and frames of a plane, moved by as many; the last ones may be fewer.
 
     A causal window ends at its frame; a causal mean counts frames before the first as 0. Padding is in no maximum and no mean.
     """
 
-    def __init__(self, kind: str, size: int, plane: bool, causal: bool) -> None:
-        super().__init__(size, size, causal)
+    def __init__(self, kind: str, size: int | tuple[int, int], causal: bool) -> None:
+        frames = size if isinstance(size, int) else size[1]
+        super().__init__(frames, frames, causal)
         self.fill = float("-inf") if kind == "max" else 0.0
-        self._pool = getattr(functional, f"{kind}_pool{2 if plane else 1}d")
+        self._size = size
+        self._pool = getattr(functional, f"{kind}_pool{1 if isinstance(size, int) else 2}d")
 
     def valid(self, x: Tensor) -> Tensor:
-        return self._pool(x[..., : x.shape[-1] // self.window * self.window], self.window, ceil_mode=True)
+        return self._pool(x[..., : x.shape[-1] // self.window * self.window], self._size, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.causal:
             return super().forward(x)
         if self.mask is None:
-            return self._pool(x, self.window, ceil_mode=True)
+            return self._pool(x, self._size, ceil_mode=True)
         return self._over_real_frames(x)
 
     def _over_real_frames(self, x: Tensor) -> Tensor:
         real, x = self.mask.real(x), self.real(x)
         if self.fill:
             lowest = torch.finfo(x.dtype).min  # and not minus infinity, which times zero is no number
-            return self.mask.zeroed(self._pool(torch.where(real, x, lowest), self.window, ceil_mode=True))
+            return self.mask.zeroed(self._pool(torch.where(real, x, lowest), self._size, ceil_mode=True))
         shares = functional.avg_pool1d(real.flatten(1, -2).to(x.dtype), self.window, ceil_mode=True)
         shares = shares.clamp(min=1 / self.window).view(len(x), *[1] * (x.dim() - 2), -1)
-        return self._pool(x, self.window, ceil_mode=True) / shares
+        return self._pool(x, self._size, ceil_mode=True) / shares
 
 
 class Recurrent(nn.Module):
@@ -174,6 +180,23 @@ class Recurrent(nn.Module):
     def _start(self, x: Tensor) -> State:
         zeros = x.new_zeros(1, len(x), self.layer.hidden_size)
         return (zeros, zeros) if isinstance(self.layer, nn.LSTM) else zeros
+
+
+class Beside(nn.Module):
+    """shortcut(x) + branch(x)."""
+
+    def __init__(self, branch: nn.Sequential, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.branch, self.shortcut = branch, shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.branch(x)
+
+    def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        of_shortcut, of_branch = state or (None, None)
+        short, of_shortcut = stream(self.shortcut, x, of_shortcut)
+        long, of_branch = stream(self.branch, x, of_branch)
+        return short + long, (of_shortcut, of_branch)
 
 
 class Residual(nn.Module):

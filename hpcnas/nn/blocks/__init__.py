@@ -12,7 +12,23 @@ from typing import NamedTuple
 from torch import nn
 
 from hpcnas.core.space import BlockType
-from hpcnas.nn.blocks import attention, bcres, conv, dense, dsconv, mbconv, pool, recurrent, residual_pair, svdf, tdnn
+from hpcnas.nn.blocks import (
+    attention,
+    bands,
+    bcres,
+    conv,
+    dense,
+    dsconv,
+    matchbox,
+    mbconv,
+    pool,
+    rectangular,
+    recurrent,
+    residual_pair,
+    svdf,
+    tdnn,
+    utterance,
+)
 
 
 class BlockPart(NamedTuple):
@@ -22,7 +38,11 @@ class BlockPart(NamedTuple):
 
 BLOCKS = {
     "attention": BlockPart(attention.ATTENTION, attention.build_attention),
+    "attention_pool": BlockPart(utterance.ATTENTION_POOL, utterance.build_attention_pool),
     "avg_pool": BlockPart(pool.AVG_POOL, pool.build_avg_pool),
+    "avg_pool2d": BlockPart(pool.AVG_POOL2D, pool.build_avg_pool2d),
+    "band_fold": BlockPart(bands.FOLD, bands.build_fold),
+    "band_mean": BlockPart(bands.MEAN, bands.build_mean),
     "bcres": BlockPart(bcres.TYPE, bcres.build),
     "bigru": BlockPart(recurrent.BIGRU, recurrent.build_bigru),
     "bilstm": BlockPart(recurrent.BILSTM, recurrent.build_bilstm),
@@ -30,16 +50,22 @@ BLOCKS = {
     "conformer": BlockPart(attention.CONFORMER, attention.build_conformer),
     "conv": BlockPart(conv.CONV, conv.build_conv),
     "conv1d": BlockPart(conv.CONV1D, conv.build_conv1d),
+    "conv2d": BlockPart(rectangular.CONV2D, rectangular.build_conv2d),
     "dense": BlockPart(dense.DENSE, dense.build_dense),
     "dsconv": BlockPart(dsconv.TYPE, dsconv.build),
+    "dsconv2d": BlockPart(rectangular.DSCONV2D, rectangular.build_dsconv2d),
     "gru": BlockPart(recurrent.GRU, recurrent.build_gru),
     "identity": BlockPart(pool.IDENTITY, pool.build_identity),
     "lowrank": BlockPart(dense.LOWRANK, dense.build_lowrank),
     "lstm": BlockPart(recurrent.LSTM, recurrent.build_lstm),
+    "matchbox": BlockPart(matchbox.TYPE, matchbox.build),
     "max_pool": BlockPart(pool.MAX_POOL, pool.build_max_pool),
     "mbconv": BlockPart(mbconv.MBCONV, mbconv.build_mbconv),
+    "mbconv1d": BlockPart(mbconv.MBCONV1D, mbconv.build_mbconv1d),
+    "preres2d": BlockPart(residual_pair.PRERES2D, residual_pair.build_preres2d),
     "res2d": BlockPart(residual_pair.RES2D, residual_pair.build_res2d),
     "rnn": BlockPart(recurrent.RNN, recurrent.build_rnn),
+    "statistics_pool": BlockPart(utterance.STATISTICS_POOL, utterance.build_statistics_pool),
     "svdf": BlockPart(svdf.TYPE, svdf.build),
     "tcres": BlockPart(residual_pair.TCRES, residual_pair.build_tcres),
     "tdnn": BlockPart(tdnn.TYPE, tdnn.build),

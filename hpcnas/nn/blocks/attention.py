@@ -18,13 +18,13 @@ from hpcnas.nn.normalisation import BatchNorm1d
 ATTENTION = BlockType(
     "attention",
     layout="sequence",
-    choices={"dim": (32, 64), "heads": (2, 4), "context": (16, 32, 64)},
+    choices={"dim": (16, 20, 24, 28, 32, 40, 48, 64), "heads": (2, 4), "context": (16, 32, 64)},
     description="input plus multi-head self-attention: Vaswani et al., NeurIPS 2017 (arXiv:1706.03762), normalised before",
 )
 CONFORMER = BlockType(
     "conformer",
     layout="sequence",
-    choices={"dim": (32, 48, 64), "heads": (2, 4), "context": (16, 32, 64), "kernel": (7, 15)},
+    choices={"dim": (16, 20, 24, 28, 32, 40, 48, 64), "heads": (2, 4), "context": (16, 32, 64), "kernel": (7, 15)},
     description="half a feed-forward, self-attention, convolution, half a feed-forward: Gulati et al., Interspeech 2020 "
     "(doi:10.21437/Interspeech.2020-3015)",
 )

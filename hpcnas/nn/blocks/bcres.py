@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from hpcnas.core.space import BlockType
+from hpcnas.core.space import BlockType, widths
 from hpcnas.nn.layers import Conv1d, Conv2d, State, stream
 from hpcnas.nn.normalisation import BatchNorm1d, BatchNorm2d
 
 TYPE = BlockType(
     "bcres",
     layout="plane",
-    choices={"channels": (8, 12, 16, 24, 32), "dilation": (1, 2, 4), "stride": (1, 2)},
+    choices={"channels": widths(6, 48), "dilation": (1, 2, 4), "stride": (1, 2)},
     description="a 2-D branch over bands plus a temporal branch on their mean, broadcast over them; stride in bands",
 )
 

@@ -4,20 +4,20 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from hpcnas.core.space import BlockType
+from hpcnas.core.space import BlockType, widths
 from hpcnas.nn.layers import Conv1d, Conv2d, Residual
 from hpcnas.nn.normalisation import BatchNorm1d, BatchNorm2d
 
 CONV = BlockType(
     "conv",
     layout="plane",
-    choices={"channels": (8, 16, 24, 32), "kernel": (3, 5), "stride": (1, 2)},
+    choices={"channels": widths(4, 32), "kernel": (3, 5), "stride": (1, 2)},
     description="2-D convolution, batch norm, ReLU; stride in bands and time; residual where the shape stays",
 )
 CONV1D = BlockType(
     "conv1d",
     layout="sequence",
-    choices={"channels": (32, 48, 64, 96), "kernel": (3, 5, 9), "stride": (1, 2)},
+    choices={"channels": widths(8, 96), "kernel": (3, 5, 9), "stride": (1, 2)},
     description="1-D convolution over time, batch norm, ReLU; residual where the shape stays",
 )
 

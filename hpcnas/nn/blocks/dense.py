@@ -4,26 +4,26 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from hpcnas.core.space import BlockType
+from hpcnas.core.space import BlockType, widths
 from hpcnas.nn.layers import Conv1d, Residual
 from hpcnas.nn.normalisation import BatchNorm1d
 
 DENSE = BlockType(
     "dense",
     layout="sequence",
-    choices={"units": (32, 64, 128, 256)},
+    choices={"units": widths(8, 256)},
     description="dense layer on every frame, batch norm, ReLU; PROJ in the paper's Table 2",
 )
 LOWRANK = BlockType(
     "lowrank",
     layout="sequence",
-    choices={"units": (64, 128, 256), "rank": (16, 32, 64)},
+    choices={"units": widths(16, 256), "rank": (4, 8, 16, 32, 64)},
     description="dense layer as a product of two of the given rank, batch norm, ReLU",
 )
 BOTTLENECK = BlockType(
     "bottleneck",
     layout="sequence",
-    choices={"units": (16, 32, 64)},
+    choices={"units": widths(4, 64)},
     description="input plus a dense layer down to `units`, ReLU, and up again",
 )
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from hpcnas.core.space import BlockType
+from hpcnas.core.space import BlockType, widths
 from hpcnas.nn.layers import Conv2d, Residual
 from hpcnas.nn.normalisation import BatchNorm2d
 
 TYPE = BlockType(
     "dsconv",
     layout="plane",
-    choices={"channels": (16, 24, 32, 48, 64), "kernel": (3, 5), "stride": (1, 2)},
+    choices={"channels": widths(8, 64), "kernel": (3, 5), "stride": (1, 2)},
     description="depthwise then pointwise convolution, each with batch norm; residual where the shape stays",
 )
 

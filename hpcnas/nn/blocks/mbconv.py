@@ -1,27 +1,34 @@
-"""Inverted residuals: MBConv with squeeze-and-excitation on planes, multi-scale temporal convolutions on sequences."""
+"""Inverted residuals: MBConv with squeeze-and-excitation on planes; on sequences over one or over several temporal scales."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from hpcnas.core.space import BlockType
-from hpcnas.nn.layers import Conv1d, Conv2d, Residual, State, stream
+from hpcnas.core.space import BlockType, widths
+from hpcnas.nn.layers import Beside, Conv1d, Conv2d, Residual, State, stream
 from hpcnas.nn.masking import Mask
 from hpcnas.nn.normalisation import BatchNorm1d, BatchNorm2d
 
 MBCONV = BlockType(
     "mbconv",
     layout="plane",
-    choices={"channels": (8, 16, 24, 32), "expand": (2, 4), "kernel": (3, 5), "stride": (1, 2), "se": (0, 1)},
+    choices={"channels": widths(4, 32), "expand": (2, 3, 4), "kernel": (3, 5), "stride": (1, 2), "se": (0, 1)},
     description="expand, depthwise convolution, squeeze-and-excitation if `se`, project: Sandler et al., CVPR 2018 "
     "(doi:10.1109/CVPR.2018.00474); Hu et al., CVPR 2018 (doi:10.1109/CVPR.2018.00745)",
 )
 TENET = BlockType(
     "tenet",
     layout="sequence",
-    choices={"channels": (16, 32, 48, 64), "expand": (2, 3), "stride": (1, 2)},
+    choices={"channels": widths(8, 64), "expand": (2, 3, 4), "stride": (1, 2)},
     description="expand, depthwise convolutions over 3, 5, 7 and 9 frames summed, project: Li et al., TENet, Interspeech 2020",
+)
+MBCONV1D = BlockType(
+    "mbconv1d",
+    layout="sequence",
+    choices={"channels": widths(8, 64), "expand": (2, 3, 4), "kernel": (5, 9), "stride": (1, 2)},
+    description="expand, depthwise convolution over time, project, beside a shortcut: TENet without its training branches, Li "
+    "et al., Interspeech 2020 (arXiv:2010.09960)",
 )
 
 REDUCTION = 4
@@ -98,3 +105,17 @@ def build_tenet(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: 
         *(Conv1d(wide, channels, 1), BatchNorm1d(channels)),
     ]
     return Residual(*layers) if stride == 1 and channels == before else nn.Sequential(*layers, nn.ReLU())
+
+
+def build_mbconv1d(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
+    before, channels, kernel, stride = in_shape[0], settings["channels"], settings["kernel"], settings["stride"]
+    wide = channels * settings["expand"]
+    layers = [
+        *(Conv1d(before, wide, 1), BatchNorm1d(wide), nn.ReLU()),
+        *(Conv1d(wide, wide, kernel, stride, groups=wide, causal=causal), BatchNorm1d(wide), nn.ReLU()),
+        *(Conv1d(wide, channels, 1), BatchNorm1d(channels)),
+    ]
+    if stride == 1 and channels == before:
+        return Residual(*layers)
+    shortcut = nn.Sequential(Conv1d(before, channels, 1, stride, causal=causal), BatchNorm1d(channels))
+    return Beside(nn.Sequential(*layers), shortcut)

@@ -5,20 +5,29 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn.utils import rnn
 
-from hpcnas.core.space import BlockType
+from hpcnas.core.space import BlockType, widths
 from hpcnas.nn.layers import Recurrent
 from hpcnas.nn.masking import Mask
 
-_UNITS = (32, 64, 128)
+_UNITS = widths(8, 128)
+_UNITS_EACH_WAY = widths(8, 64)
 
 RNN = BlockType("rnn", layout="sequence", choices={"units": _UNITS}, description="Elman recurrence with tanh")
 GRU = BlockType("gru", layout="sequence", choices={"units": _UNITS}, description="gated recurrent unit")
 LSTM = BlockType("lstm", layout="sequence", choices={"units": _UNITS}, description="long short-term memory")
 BIGRU = BlockType(
-    "bigru", layout="sequence", choices={"units": (16, 32, 64)}, causal=False, description="GRU both ways, `units` each"
+    "bigru",
+    layout="sequence",
+    choices={"units": _UNITS_EACH_WAY},
+    causal=False,
+    description="GRU both ways, `units` each",
 )
 BILSTM = BlockType(
-    "bilstm", layout="sequence", choices={"units": (16, 32, 64)}, causal=False, description="LSTM both ways, `units` each"
+    "bilstm",
+    layout="sequence",
+    choices={"units": _UNITS_EACH_WAY},
+    causal=False,
+    description="LSTM both ways, `units` each",
 )
 
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from hpcnas.core.space import BlockType
+from hpcnas.core.space import BlockType, widths
 from hpcnas.nn.layers import Conv1d
 from hpcnas.nn.normalisation import BatchNorm1d
 
 TYPE = BlockType(
     "svdf",
     layout="sequence",
-    choices={"filters": (64, 128, 256), "memory": (4, 8, 16)},
+    choices={"filters": widths(16, 256), "memory": (4, 8, 16)},
     description="a dense filter on every frame, then one filter per channel over the last `memory` frames",
 )
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from hpcnas.core.space import BlockType
+from hpcnas.core.space import BlockType, widths
 from hpcnas.nn.layers import Conv1d, Residual
 from hpcnas.nn.normalisation import BatchNorm1d
 
 TYPE = BlockType(
     "tdnn",
     layout="sequence",
-    choices={"channels": (32, 48, 64, 96), "kernel": (3, 5, 9), "dilation": (1, 2, 4)},
+    choices={"channels": widths(8, 96), "kernel": (3, 5, 9), "dilation": (1, 2, 4)},
     description="dilated 1-D convolution, batch norm, ReLU; residual where the channels stay",
 )
 
