@@ -33,6 +33,11 @@ class Budget:
                 return f"{figure} = {getattr(cost, figure):g}, over {limit} = {most:g}"
         return ""
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any limit that is known before training."""
+        return any(limit != "max_latency_ms" for limit, _, _ in self._limits)
+
     @cached_property
     def _limits(self) -> list[tuple[str, float, str]]:
         return [(limit, getattr(self, limit), figure) for limit, figure in LIMITS.items() if getattr(self, limit)]

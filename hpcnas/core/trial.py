@@ -23,6 +23,11 @@ class Proposal:
     team: tuple[int, ...] = ()
     """Earlier trials that it forms an ensemble with: its score is that of the mean of all their logits."""
 
+    @property
+    def is_suggestion(self) -> bool:
+        """Whether it was given, and not found."""
+        return self.mutation.startswith(("suggestion", "zoo "))
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -105,9 +110,21 @@ class Result:
     curve: tuple[float, ...] = ()
     """Score after each epoch."""
     error: str = ""
+    merits: tuple[float, ...] = ()
+    """What trials are ranked by after each epoch, higher is better, where that is not the score; see ``search.rank_by``."""
 
     def __post_init__(self) -> None:
-        if self.state.has_score and not math.isfinite(self.score + self.loss + sum(self.curve)):
+        if self.state.has_score and not math.isfinite(self.score + self.loss + sum(self.curve) + sum(self.merits)):
             instead = {"state": TrialState.FAILED, "score": math.nan, "loss": math.nan, "error": NOT_FINITE}
             for name, value in instead.items():
                 object.__setattr__(self, name, value)
+
+    @property
+    def ranked(self) -> tuple[float, ...]:
+        """What it is ranked by after each epoch."""
+        return self.merits or self.curve
+
+    @property
+    def merit(self) -> float:
+        """What it is ranked by, higher is better."""
+        return self.merits[-1] if self.merits else self.score
