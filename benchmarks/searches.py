@@ -41,7 +41,7 @@ from hpcnas.store.run_dir import RunDir
 PROGRAM = Path(peer_strategies.__file__)
 """hpcnas.search, with other packages' strategies as well; they are known here too since it is loaded."""
 OFF = ["inheritance.name=none"]
-PAPER = ["inheritance.behind=false", "inheritance.near_identity=false", "inheritance.widen=false"]
+PAPER = [f"inheritance.{name}=false" for name in ("behind", "near_identity", "widen", "overlap")]
 EVOLUTION = ["strategy.name=regularized_evolution"]
 WHOLE = ["stopping.name=none"]
 VARIANTS = {

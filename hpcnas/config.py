@@ -14,6 +14,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any
 
+from hpcnas import zoo
 from hpcnas.core.architecture import Block
 from hpcnas.core.budget import LIMITS, Budget
 from hpcnas.core.checks import at_least
@@ -81,6 +82,8 @@ class SpaceConfig:
     max_latency_ms: float = 0.0
     """Time of one example on the device that trains, measured before training (so that a search with this limit does not repeat
     exactly); 0: no limit."""
+    fit: bool = True
+    """A tower over a limit is made narrower, all blocks together, until it keeps it; else it is not tried."""
     tail: str = ""
     """Blocks behind the searched ones, always there and never mutated, such as the paper's decoder of three
     ``"svdf:filters=32,memory=32"``; joined by ``/``. They count towards the limits, not towards the depth."""
@@ -125,15 +128,17 @@ class SpaceConfig:
 
     def build(self) -> SearchSpace:
         types = (known_type(text.partition(":")[0], BLOCK_TYPES).narrowed(text) for text in self.blocks)
-        return SearchSpace(tuple(types), self.max_depth)
+        return SearchSpace(tuple(types), self.max_depth, self.fit, tuple(BLOCK_TYPES.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleConfig:
     """The final stage: the best architecture, retrained from scratch."""
 
-    finalists: int = 4
-    """So many of the search's best are trained from scratch; the one with the lowest validation loss makes the ensemble."""
+    finalists: int = 16
+    """So many of the search's best, with all suggestions among them, are trained from scratch; again and again the better half
+    goes on, until ``finishers`` are left, which are trained twice. The lowest mean validation loss wins."""
+    finishers: int = 2
     members: int = 2
     """p of the paper's Algorithm 3; the finals' winner is the first."""
     epochs: int = 40
@@ -142,7 +147,7 @@ class EnsembleConfig:
     """A hand-designed architecture, trained as one member is and reported beside them; empty: none."""
 
     def __post_init__(self) -> None:
-        at_least(1, "ensemble", finalists=self.finalists, members=self.members, epochs=self.epochs)
+        at_least(1, "ensemble", finalists=self.finalists, finishers=self.finishers, members=self.members, epochs=self.epochs)
         if self.baseline:
             try:
                 spell(self.baseline, BLOCK_TYPES)
@@ -184,13 +189,18 @@ class Config:
                     spell(text, BLOCK_TYPES)
                 except ArchitectureError as error:
                     raise ConfigError(f"{key}[{number}]: {error}") from error
+        if self.search.zoo not in (("fitting",), ("all",)):
+            try:
+                zoo.chosen(self.search.zoo)
+            except ConfigError as error:
+                raise ConfigError(f"search.zoo: {error}") from error
         if self.data.name not in DATASETS:
             raise ConfigError(f'data.name = "{self.data.name}": unknown data set; known: {", ".join(sorted(DATASETS))}')
 
 
 MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "spotting", "cluster")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
-MAY_NOT = ("search.objective", "search.suggestions")
+MAY_NOT = ("search.objective", "search.rank_by", "search.suggestions", "search.zoo")
 """Keys of those tables that do."""
 PLACES = ("data.path", "data.manifests", "data.cache")
 """Keys that say where a corpus is: a run that knows its recordings may find them elsewhere."""

@@ -22,9 +22,11 @@ from mpi4py import MPI
 from hpcnas import config as configuration
 from hpcnas.config import Config
 from hpcnas.core import metrics
-from hpcnas.core.archive import Archive
+from hpcnas.core.archive import Archive, rank_key
 from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.core.space import spell
+from hpcnas.core.stopping import NeverStop
+from hpcnas.core.stopping.race import Race
 from hpcnas.core.strategies import Finals, Lineup
 from hpcnas.core.trial import Proposal, Trial
 from hpcnas.core.tuning import OF_TRAINING, Settings
@@ -73,6 +75,7 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
         objective=labels_together if config.combiner.trained_together else labels_alone,
         begin=lambda: begin(run, config, finals, remember),
         conclude=lambda archive: combine(run, config, corpus, finals, archive),
+        stopping=finals.race if isinstance(finals, Finals) else NeverStop(),
         job_end=end,
     )
     return conduct(world, config, corpus, plan)
@@ -122,12 +125,21 @@ def to_train(config: Config, archive: Archive) -> Finals | Lineup:
     """What the stage trains, given the search's archive."""
     baseline = Proposal(spell(config.ensemble.baseline, BLOCK_TYPES), None, "baseline") if config.ensemble.baseline else None
     if not config.combiner.has_teams:
-        return Finals(tuple(map(_copy, archive.best(config.ensemble.finalists))), config.ensemble.members, baseline)
+        entrants, stage = finalists(config.ensemble.finalists, archive), config.ensemble
+        race = Race.of(len(entrants), stage.epochs, stage.finishers)
+        return Finals(tuple(map(_copy, entrants)), stage.members, race, baseline)
     (best,) = archive.best()
     members = [_copy(archive.trials[id_]) for id_ in (*best.proposal.team, best.id)]
     if config.combiner.trained_together:
         members = [replace(member, team=tuple(range(place))) for place, member in enumerate(members)]
     return Lineup(tuple(members), (baseline,) if baseline else ())
+
+
+def finalists(most: int, archive: Archive) -> list[Trial]:
+    """The best trials, and every suggestion that has a score: a search's answer shall not be worse than what it began with."""
+    suggested = [archive.trials[r.trial] for r in archive.ranking if archive.trials[r.trial].proposal.is_suggestion]
+    best = [trial for trial in archive.best(most) if trial not in suggested]
+    return sorted([*suggested, *best[: max(0, most - len(suggested))]], key=lambda t: rank_key(archive.results[t.id]))
 
 
 def _copy(trial: Trial) -> Proposal:

@@ -19,11 +19,16 @@ from pathlib import Path
 from mpi4py import MPI
 
 from hpcnas import config as configuration
+from hpcnas import zoo
 from hpcnas.config import Config
 from hpcnas.core.archive import Archive
 from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import OutcomeError, RunError
-from hpcnas.core.trial import TrialState
+from hpcnas.core.space import spell
+from hpcnas.core.trial import Proposal, TrialState
+from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.nn.corpus import Corpus
+from hpcnas.nn.cost import CostTable
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.launch import run_program, set_up_logging
@@ -63,6 +68,7 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
     corpus, remember = set_up(world, config, run, run.search, arguments.accept_new_data)
     plan = Plan(
         stage=run.search,
+        starts=given(config, corpus) if world.rank == 0 else (),
         strategy=config.strategy,
         inheritance=config.inheritance,
         stopping=config.stopping,
@@ -108,6 +114,15 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, argparse.Namespa
             pass
     complete = run.search.complete.exists() and not _goes_further(config.search, begun.search)
     return run, config, complete, arguments, found
+
+
+def given(config: Config, corpus: Corpus) -> list[Proposal]:
+    """What the search begins with: the user's suggestions, then the zoo's models."""
+    costs = CostTable(config.space.surroundings(corpus.bands, len(corpus.class_names)), corpus.window)
+    suggestions = [Proposal(spell(text, BLOCK_TYPES), None, "suggestion") for text in config.search.suggestions]
+    found = [*suggestions, *zoo.starts(config.search.zoo, costs.measure, config.space.budget)]
+    first = {proposal.architecture: proposal for proposal in reversed(found)}  # each once, under the first of its names
+    return [proposal for proposal in found if first[proposal.architecture] is proposal]
 
 
 def check_outcome(run: RunDir, archive: Archive) -> None:

@@ -12,7 +12,7 @@ from hpcnas.core.errors import ArchitectureError, ConfigError
 from hpcnas.core.inheritance import Parent
 from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.stopping import Asha, Median
-from hpcnas.core.strategies import Finals, Incremental, RandomSearch
+from hpcnas.core.strategies import Incremental, RandomSearch
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 
 
@@ -119,13 +119,20 @@ def test_a_tower_at_the_size_limit_is_changed_in_place_though_its_depth_would_le
 
 
 def test_suggestions_come_first_unless_they_are_over_the_budget():
-    suggestions = ("dense:units=9", "dense:units=99", "dense:units=7")
-    config = SearchConfig(max_trials=5, suggestions=suggestions)
-    coordinator = make([], config=config, budget=Budget(max_params=16))
+    starts = [Proposal(Architecture.parse(f"dense:units={n}"), None, "suggestion") for n in (9, 99, 7)]
+    coordinator = make([], max_trials=5, starts=starts, budget=Budget(max_params=16))
     trials = [coordinator.handle(Ready(g)).trial for g in range(4)]
     assert [t.id for t in trials] == [0, 2, 3, 4]
     assert [str(t.architecture) for t in trials[:2]] == ["dense:units=9", "dense:units=7"]
     assert coordinator.archive.results[1].error == "params = 99, over max_params = 16"
+
+
+def test_suggestions_over_the_budget_are_made_narrower_where_the_space_says_so():
+    starts = [Proposal(Architecture.parse("dense:units=99"), None, "zoo Big")]
+    coordinator = make([], max_trials=2, starts=starts, space=replace(SPACE, fit=True), budget=Budget(max_params=16))
+    first = coordinator.handle(Ready(0)).trial
+    assert str(first.architecture) == "dense:units=16" and first.proposal.mutation == "zoo Big, scaled"
+    assert first.proposal.is_suggestion
 
 
 def test_a_space_without_anything_new_ends_the_search_with_a_reason():
@@ -282,29 +289,6 @@ def test_parents_of_running_trials_keep_their_weights():
     second = coordinator.handle(Ready(1))
     coordinator.handle(Ready(0, completed(first.trial.id, 0.9)))
     assert second.trial.proposal.parent == 0 and discarded == []
-
-
-def test_given_architectures_may_repeat():
-    finals = Finals((Proposal(Architecture.parse("dense:units=8"), 7, "copy"),), members=3)
-    coordinator = make([], strategy=finals, max_trials=finals.trials)
-    trials = [coordinator.handle(Ready(0)).trial]
-    trials += [coordinator.handle(Ready(g, completed(0, 0.5) if not g else None)).trial for g in range(2)]
-    assert len({t.seed for t in trials}) == 3 and len({t.architecture for t in trials}) == 1
-
-
-def test_members_wait_for_the_finals_and_are_the_winner():
-    given = [Proposal(Architecture.parse(f"dense:units={n}"), n, "copy") for n in (8, 16, 32)]
-    finals = Finals(tuple(given[:2]), members=2, baseline=given[2])
-    coordinator = make([], strategy=finals, max_trials=finals.trials)
-    assert [coordinator.handle(Ready(g)).trial.proposal for g in range(3)] == given
-    assert isinstance(coordinator.handle(Ready(3)), Wait)
-    assert isinstance(coordinator.handle(Ready(2, completed(2, 0.9))), Wait), "the baseline does not decide"
-    assert isinstance(coordinator.handle(Ready(0, completed(0, 0.7, loss=0.9))), Wait)
-    last = coordinator.handle(Ready(1, completed(1, 0.6, loss=0.8)))
-    assert last.trial.proposal == given[1], "the one with the lower loss"
-    assert isinstance(coordinator.handle(Ready(2)), Wait)
-    assert isinstance(coordinator.handle(Ready(1, completed(3, 0.4))), Stop)
-    assert coordinator.finished and [t.id for t in finals.ensemble(coordinator.archive)] == [1, 3]
 
 
 @pytest.mark.parametrize("key", ["max_trials", "group_size", "keep_weights"])

@@ -30,7 +30,7 @@ def test_inheriting_from_an_equal_architecture_is_the_identity():
 
 
 def test_the_papers_rule_copies_leading_blocks_only():
-    rule = Parent(behind=False, near_identity=False, widen=False)
+    rule = Parent(behind=False, near_identity=False, widen=False, overlap=False)
     shapes = {"blocks.0.w": (8, 3), "blocks.1.w": (4, 8), "blocks.2.w": (4, 4), "classifier.weight": (2, 4)}
     merged = rule.merge(trial(1, "a/x/c"), shapes, [(Donor(trial(0, "a/b/c")), arrays(3.0, shapes))])
     assert merged.keys() == {"blocks.0.w"}
@@ -39,17 +39,34 @@ def test_the_papers_rule_copies_leading_blocks_only():
 def test_blocks_behind_the_mutation_and_the_classifier_follow_where_all_shapes_agree():
     shapes = {"blocks.0.w": (8, 3), "blocks.1.w": (4, 8), "blocks.2.w": (4, 4), "classifier.weight": (2, 4)}
     donor = arrays(3.0, shapes)
-    merged = Parent().merge(trial(1, "a/x/c"), shapes, [(Donor(trial(0, "a/b/c")), donor)])
+    rule = Parent(overlap=False)
+    merged = rule.merge(trial(1, "a/x/c"), shapes, [(Donor(trial(0, "a/b/c")), donor)])
     assert merged.keys() == {"blocks.0.w", "blocks.2.w", "classifier.weight"}
     donor["blocks.2.w"] = np.zeros((4, 5), np.float32)
-    assert "blocks.2.w" not in Parent().merge(trial(1, "a/x/c"), shapes, [(Donor(trial(0, "a/b/c")), donor)])
+    assert "blocks.2.w" not in rule.merge(trial(1, "a/x/c"), shapes, [(Donor(trial(0, "a/b/c")), donor)])
 
 
-def test_a_block_is_inherited_whole_or_not_at_all():
+def test_without_overlap_a_block_is_inherited_whole_or_not_at_all():
     donor = arrays(1.0)
     donor["blocks.1.b"] = np.zeros(5, np.float32)
-    merged = Parent().merge(trial(1, "a/b"), SHAPES, [(Donor(trial(0, "a/b")), donor)])
+    merged = Parent(overlap=False).merge(trial(1, "a/b"), SHAPES, [(Donor(trial(0, "a/b")), donor)])
     assert merged.keys() == {"blocks.0.w", "classifier.weight"}
+
+
+def test_a_block_of_another_size_takes_the_leading_part_of_its_ancestors_arrays():
+    narrow = {**SHAPES, "blocks.0.w": (6, 3), "blocks.1.w": (4, 6)}
+    wide = {**SHAPES, "blocks.0.w": (9, 3), "blocks.1.w": (4, 9)}
+    donor = {name: np.arange(np.prod(shape), dtype=np.float32).reshape(shape) for name, shape in SHAPES.items()}
+    for shapes, leading in ((narrow, 6), (wide, 8)):
+        merged = Parent().merge(trial(1, "a:n=2/b"), shapes, [(Donor(trial(0, "a:n=1/b")), donor)])
+        assert (merged["blocks.0.w"] == donor["blocks.0.w"][:leading]).all()
+        assert (merged["blocks.1.w"] == donor["blocks.1.w"][:, :leading]).all()
+
+
+def test_gates_of_a_recurrence_of_another_size_are_not_mixed_up():
+    name = "blocks.0.module.layer.weight_hh_l0"
+    donors = [(Donor(trial(0, "gru:units=2")), {name: np.ones((6, 2), np.float32)})]
+    assert not Parent(widen=False).merge(trial(1, "gru:units=4"), {name: (12, 4)}, donors)
 
 
 def test_a_first_architecture_and_a_child_of_a_failure_have_no_donors():

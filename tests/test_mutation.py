@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcnas.core.architecture import Architecture, Block
-from hpcnas.core.mutation import crossover, grow, matching_blocks, random_mutation, random_tower, swap
+from hpcnas.core.mutation import (
+    FINE_STEPS,
+    aligned_blocks,
+    crossover,
+    grow,
+    matching_blocks,
+    random_mutation,
+    random_tower,
+    swap,
+)
 
 
 def tower(*units: int) -> Architecture:
@@ -49,3 +58,35 @@ def test_an_inserted_block_leaves_the_blocks_behind_it_aligned():
 def test_no_donor_block_is_used_twice():
     pairs = matching_blocks(tower(1, 1, 1), tower(1, 1), behind=True)
     assert pairs == {0: 0, 1: 1}
+
+
+@given(st.sampled_from(list(FINE_STEPS)), st.integers(0, 2**32), st.integers(1, 4))
+def test_fine_steps_stay_within_the_space_and_lead_somewhere(name, seed, depth):
+    rng = np.random.default_rng(seed)
+    parent = random_tower(SPACE, depth, rng)
+    taken = FINE_STEPS[name](parent, SPACE, rng)
+    if taken is None:
+        assert (name, depth) in {("repeat", 4), ("insert", 4), ("remove", 1), ("exchange", depth), ("unrepeat", depth)}
+        return
+    child, step = taken
+    assert child in SPACE and step
+    assert child.depth - depth == {"repeat": 1, "insert": 1, "unrepeat": -1, "remove": -1}.get(name, 0)
+    if name in ("repeat", "unrepeat"):
+        assert {b.kind for b in child.blocks} == {b.kind for b in parent.blocks}
+
+
+def test_a_setting_moves_to_its_neighbour_in_all_blocks_of_its_stage():
+    rng = np.random.default_rng(0)
+    children = {str(FINE_STEPS["nudge"](tower(16, 16, 16), SPACE, rng)[0]) for _ in range(20)}
+    assert children == {"dense*3:units=8", "dense*3:units=32"}
+
+
+def test_descent_is_found_whatever_became_of_the_settings():
+    assert aligned_blocks(tower(1, 2, 3), tower(4, 5, 6)) == {0: 0, 1: 1, 2: 2}
+    assert aligned_blocks(tower(1, 2, 2, 3), tower(1, 2, 3)) in ({0: 0, 1: 1, 3: 2}, {0: 0, 2: 1, 3: 2})
+    mixed = Architecture.parse("dense:units=1/gru:units=4/dense:units=2")
+    assert aligned_blocks(mixed, tower(8, 9)) == {0: 0, 2: 1}
+
+
+def test_blocks_of_other_kinds_do_not_descend_from_each_other():
+    assert aligned_blocks(Architecture.parse("gru:units=4"), tower(1)) == {}

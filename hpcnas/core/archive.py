@@ -69,10 +69,10 @@ class Archive:
     def _indices(self, result: Result) -> Iterator[tuple[list[tuple[float, int]], tuple[float, int]]]:
         """The ordered lists that a scored result stands in, with its entry."""
         for epoch, entries in self._after.items():
-            if len(result.curve) >= epoch:
-                yield entries, (-result.curve[epoch - 1], result.trial)
+            if len(result.ranked) >= epoch:
+                yield entries, (-result.ranked[epoch - 1], result.trial)
         if result.state is TrialState.PAUSED:
-            yield self._paused.setdefault(len(result.curve), []), (-result.curve[-1], result.trial)
+            yield self._paused.setdefault(len(result.ranked), []), (-result.ranked[-1], result.trial)
 
     @property
     def running(self) -> list[Trial]:
@@ -106,14 +106,14 @@ class Archive:
         return list(islice((result for result in reversed(self.results.values()) if result.state.has_score), k))
 
     def after(self, epoch: int) -> Sequence[tuple[float, int]]:
-        """Of all scored trials that have come so far: minus the score after ``epoch`` epochs, and the trial; best first."""
+        """Of all scored trials that have come so far: minus the merit after ``epoch`` epochs, and the trial; best first."""
         if epoch not in self._after:
-            reached = (result for result in self._ranking if len(result.curve) >= epoch)
-            self._after[epoch] = sorted((-result.curve[epoch - 1], result.trial) for result in reached)
+            reached = (result for result in self._ranking if len(result.ranked) >= epoch)
+            self._after[epoch] = sorted((-result.ranked[epoch - 1], result.trial) for result in reached)
         return self._after[epoch]
 
     def paused(self) -> dict[int, list[tuple[float, int]]]:
-        """Paused trials by the number of their epochs: minus the score, and the trial; best first."""
+        """Paused trials by the number of their epochs: minus the merit, and the trial; best first."""
         return self._paused
 
     def lineage(self, id_: int) -> list[Trial]:
@@ -125,5 +125,5 @@ class Archive:
 
 
 def rank_key(result: Result) -> tuple[float, float, int]:
-    """Order of results, best first: score, then the lower loss, then the older trial."""
-    return -result.score, result.loss, result.trial
+    """Order of results, best first: merit, then the lower loss, then the older trial."""
+    return -result.merit, result.loss, result.trial

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -22,6 +22,7 @@ from hpcnas.core.budget import Budget
 from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import Average
 from hpcnas.core.errors import ArchitectureError, ConfigError
+from hpcnas.core.fitting import shrunk
 from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.messages import Ahead, Assignment, Fault, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.metrics import OBJECTIVES
@@ -40,6 +41,10 @@ RECENT = 50
 """How long a trial takes is judged by so many latest ones."""
 
 
+RANKINGS = {"loss": OBJECTIVES["cross_entropy"], "objective": None}
+"""What trials may be ranked by: logits and labels to a figure, higher is better; None: the search's objective."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
     """How long a search goes on, and over which groups."""
@@ -47,10 +52,16 @@ class SearchConfig:
     objective: str = "accuracy"
     """What the score is, on the validation split: ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``roc_area``,
     ``cross_entropy`` (negative), or one minus ``eer``, ``cavg``, ``pairwise_eer`` or ``misses``."""
+    rank_by: str = "loss"
+    """What decides which trials are varied, go on and come to the finals: ``loss``, the cross entropy on the validation split,
+    which tells models apart of which a few hundred recordings are right or wrong alike; or ``objective``."""
     max_trials: int = 60
     """Trials in all, failed ones included."""
     suggestions: tuple[str, ...] = ()
     """Architectures that are tried first, whether the space has them or not, such as ``"gru:units=64/dense:units=64"``."""
+    zoo: tuple[str, ...] = ("fitting",)
+    """Models drawn by hand that are tried next: ``fitting`` means all of the zoo that are within the limits; else their names,
+    such as ``TENet6`` (made narrower where they are over a limit), or ``all``. Empty: none."""
     max_steps: int = 0
     """Optimiser steps of all finished trials together, after which no trial is begun; 0: no limit."""
     time_limit: float = 0.0
@@ -64,6 +75,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ConfigError(f'search.objective = "{self.objective}": unknown; known: {", ".join(OBJECTIVES)}')
+        if self.rank_by not in RANKINGS:
+            raise ConfigError(f'search.rank_by = "{self.rank_by}": unknown; known: {", ".join(RANKINGS)}')
         at_least(1, "search", max_trials=self.max_trials, group_size=self.group_size, keep_weights=self.keep_weights)
         at_least(0, "search", max_steps=self.max_steps, time_limit=self.time_limit)
 
@@ -84,6 +97,7 @@ class Coordinator:
     Args:
         archive: what is known so far; trials in it without a result are handed out first, under their ids.
         tuner: chooses training settings beside the strategy's architectures; told of all results.
+        starts: what is tried first, whether the space has it or not.
         combiner: says which earlier trials a new one forms an ensemble with, if any.
         measure: cost of an architecture; raises ArchitectureError if it cannot be built.
         record: makes an event permanent. A trial is recorded before it is sent, a result before it counts.
@@ -104,6 +118,7 @@ class Coordinator:
     tuner: Tuner = field(default_factory=NoTuner)
     stopping: object = field(default_factory=NeverStop)
     combiner: object = field(default_factory=Average)
+    starts: Sequence[Proposal] = ()
     archive: Archive = field(default_factory=Archive)
     stored: Callable[[int], bool] = lambda trial: True
     """Whether the weights of an earlier trial are there."""
@@ -300,7 +315,7 @@ class Coordinator:
                 self.ended = f"{self.archive.steps} training steps done, of {self.config.max_steps}"
             elif 0 < self.config.time_limit <= self.elapsed():
                 self.ended = f"time limit of {self.config.time_limit:g} s reached"
-            elif (proposal := self._suggestion(id_) or self._proposal(entropy)) is None:
+            elif (proposal := self._given(id_) or self._proposal(entropy)) is None:
                 return None
             else:
                 trial = Trial(id_, self._completed(proposal, id_), seed=int(entropy.generate_state(1)[0]))
@@ -310,11 +325,9 @@ class Coordinator:
                 self._add(refusal)
         return None
 
-    def _suggestion(self, id_: int) -> Proposal | None:
-        """The user's own architecture for this trial."""
-        if id_ < len(self.config.suggestions):
-            return Proposal(Architecture.parse(self.config.suggestions[id_]), None, "suggestion")
-        return None
+    def _given(self, id_: int) -> Proposal | None:
+        """What this trial is to begin with, if anything is left of that."""
+        return self._fitted(self.starts[id_]) if id_ < len(self.starts) else None
 
     def _completed(self, proposal: Proposal, id_: int) -> Proposal:
         """With the settings and the team that the strategy has left to others."""
@@ -329,17 +342,27 @@ class Coordinator:
             proposal = self.strategy.propose(self.archive, self.space, rng, refused)
             if proposal is None or self.strategy.may_repeat:
                 return proposal
-            if not self.archive.seen(proposal.architecture) and not self._over_budget(proposal.architecture):
+            proposal = self._fitted(proposal)
+            if not self.archive.seen(proposal.architecture) and self._within_budget(proposal.architecture):
                 return proposal
         self.ended = f"no new architecture within the budget in {MAX_PROPOSALS} proposals"
         return None
 
-    def _over_budget(self, architecture: Architecture) -> bool:
-        """False too for what cannot be built: that is for its trial to say."""
+    def _fitted(self, proposal: Proposal) -> Proposal:
+        """The same within the budget, if a narrower tower of its shape is."""
+        if not (self.space.fit and self.budget.is_limited):
+            return proposal
+        tower = shrunk(proposal.architecture, self.space, self._within_budget)
+        if tower is None or tower == proposal.architecture:
+            return proposal
+        return replace(proposal, architecture=tower, mutation=f"{proposal.mutation}, scaled")
+
+    def _within_budget(self, architecture: Architecture) -> bool:
+        """True too for what cannot be built: that is for its trial to say."""
         try:
-            return bool(self.budget.objection(self.measure(architecture)))
+            return not self.budget.objection(self.measure(architecture))
         except ArchitectureError:
-            return False
+            return True
 
     def _refusal(self, trial: Trial) -> Result | None:
         """The result of a trial on which no training must be spent."""

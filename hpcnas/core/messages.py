@@ -37,6 +37,13 @@ class Progress:
     trial: int
     curve: tuple[float, ...]
     """Score after each epoch so far."""
+    merits: tuple[float, ...] = ()
+    """What trials are ranked by, likewise, where that is not the score."""
+
+    @property
+    def ranked(self) -> tuple[float, ...]:
+        """What it is ranked by after each epoch."""
+        return self.merits or self.curve
 
     @property
     def epoch(self) -> int:
@@ -44,9 +51,9 @@ class Progress:
         return len(self.curve)
 
     @property
-    def score(self) -> float:
-        """Of the last epoch."""
-        return self.curve[-1]
+    def merit(self) -> float:
+        """What it is ranked by after the last epoch."""
+        return self.ranked[-1]
 
 
 @dataclass(frozen=True)

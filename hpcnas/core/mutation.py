@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hpcnas.core.architecture import Architecture, Block
+from hpcnas.core.architecture import Architecture, Block, Stage
+from hpcnas.core.fitting import neighbours
 from hpcnas.core.space import SearchSpace
 
 
@@ -53,6 +54,85 @@ def random_mutation(architecture: Architecture, space: SearchSpace, rng: np.rand
     return swap(architecture, index, space.sample(rng)), f"swap {index}"
 
 
+def nudge(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
+    """One setting of one stage moved to its neighbour among the space's values; None if none can be."""
+    moves = []
+    for place, stage in enumerate(architecture.stages):
+        kind = space.type_of(stage.block.kind)
+        for name, value in stage.block.settings if kind else ():
+            moves += [(place, name, value, to) for to in neighbours(value, kind.choices.get(name, ()))]
+    if not moves:
+        return None
+    place, name, value, to = moves[rng.integers(len(moves))]
+    stage = architecture.stages[place]
+    return _restaged(architecture, place, replace(stage, block=stage.block.changed(name, to))), f"{name} {place} {value}>{to}"
+
+
+def repeat(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
+    """One block repeated once more; None where the tower is as deep as the space allows."""
+    if architecture.depth >= space.max_depth:
+        return None
+    place = int(rng.integers(len(architecture.stages)))
+    stage = architecture.stages[place]
+    return _restaged(architecture, place, replace(stage, count=stage.count + 1)), f"repeat {place}"
+
+
+def unrepeat(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
+    """One repetition taken back; None where nothing is repeated."""
+    repeated = [place for place, stage in enumerate(architecture.stages) if stage.count > 1]
+    if not repeated:
+        return None
+    place = repeated[rng.integers(len(repeated))]
+    stage = architecture.stages[place]
+    return _restaged(architecture, place, replace(stage, count=stage.count - 1)), f"unrepeat {place}"
+
+
+def exchange(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
+    """Two neighbouring stages exchanged; None where there is but one."""
+    stages = list(architecture.stages)
+    if len(stages) < 2:
+        return None
+    place = int(rng.integers(len(stages) - 1))
+    stages[place], stages[place + 1] = stages[place + 1], stages[place]
+    return Architecture.of(stages), f"exchange {place}"
+
+
+def _restaged(architecture: Architecture, place: int, stage: Stage) -> Architecture:
+    stages = architecture.stages
+    return Architecture.of((*stages[:place], stage, *stages[place + 1 :]))
+
+
+def _inserted(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
+    if architecture.depth >= space.max_depth:
+        return None
+    place = int(rng.integers(architecture.depth + 1))
+    return insert(architecture, place, space.sample(rng)), f"insert {place}"
+
+
+def _removed(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
+    if architecture.depth == 1:
+        return None
+    place = int(rng.integers(architecture.depth))
+    return remove(architecture, place), f"remove {place}"
+
+
+def _swapped(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str]:
+    place = int(rng.integers(architecture.depth))
+    return swap(architecture, place, space.sample(rng)), f"swap {place}"
+
+
+FINE_STEPS = {
+    "nudge": nudge,
+    "repeat": repeat,
+    "unrepeat": unrepeat,
+    "exchange": exchange,
+    "insert": _inserted,
+    "remove": _removed,
+    "swap": _swapped,
+}
+"""Steps from a tower to its neighbours, by name; each answers None where it cannot be taken."""
+
+
 def crossover(first: Architecture, second: Architecture, space: SearchSpace, rng: np.random.Generator) -> Architecture:
     """The first blocks of one tower and the last of the other, cut at random places, no deeper than the space allows."""
     head = first.blocks[: rng.integers(1, first.depth + 1)]
@@ -77,3 +157,38 @@ def matching_blocks(child: Architecture, parent: Architecture, behind: bool) -> 
             trailing += 1
             pairs[child.depth - trailing] = parent.depth - trailing
     return pairs
+
+
+def aligned_blocks(child: Architecture, parent: Architecture) -> dict[int, int]:
+    """Which block of ``parent`` each block of ``child`` descends from, whatever became of its settings.
+
+    The alignment of the two towers with the most in common (Needleman & Wunsch, 1970, doi:10.1016/0022-2836(70)90057-4): blocks
+    of one kind match, the more of their settings are equal the better.
+    """
+    ours, theirs = child.blocks, parent.blocks
+    best = np.zeros((len(ours) + 1, len(theirs) + 1))
+    for i in range(len(ours) - 1, -1, -1):
+        for j in range(len(theirs) - 1, -1, -1):
+            best[i, j] = max(best[i + 1, j], best[i, j + 1], _likeness(ours[i], theirs[j]) + best[i + 1, j + 1])
+    pairs: dict[int, int] = {}
+    i = j = 0
+    while i < len(ours) and j < len(theirs):
+        likeness = _likeness(ours[i], theirs[j])
+        if likeness and best[i, j] == likeness + best[i + 1, j + 1]:
+            pairs[i] = j
+            i, j = i + 1, j + 1
+        elif best[i, j] == best[i + 1, j]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def _likeness(one: Block, other: Block) -> float:
+    """0 for different kinds, 4 for equal blocks."""
+    if one.kind != other.kind:
+        return 0.0
+    if one == other:
+        return 4.0
+    shared = set(one.settings) & set(other.settings)
+    return 1 + len(shared) / max(1, len(one.settings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from math import comb, pi, sqrt, tan
 from statistics import NormalDist
@@ -39,9 +39,7 @@ def bootstrap_interval(
             continue
     if not values:
         raise MetricError(f"undefined in all {resamples} resamples of {n} examples")
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return float(low), float(high)
+    return percentile_interval(np.array(values), level)
 
 
 def share_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -49,6 +47,32 @@ def share_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def resampled_means(matrices: Sequence[np.ndarray], resamples: int = 1000, seed: int = 0) -> list[np.ndarray]:
+    """For each (S, N) matrix, one row a training and one column an example, its mean in every resample: trainings and examples
+    are drawn anew, each by themselves (Owen, 2007, the pigeonhole bootstrap, doi:10.1214/07-AOAS122).
+
+    All matrices have the same examples, which are drawn for all of them together, so that differences of what is returned are
+    paired; the trainings of each are its own.
+    """
+    rng = np.random.default_rng(seed)
+    n = matrices[0].shape[1]
+    values = [matrix.astype(np.float32) for matrix in matrices]
+    means = np.empty((len(matrices), resamples))
+    for draw in range(resamples):
+        counts = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float32)
+        for place, matrix in enumerate(values):
+            trainings = rng.integers(len(matrix), size=len(matrix))
+            means[place, draw] = (matrix @ counts)[trainings].mean() / n
+    return list(means)
+
+
+def percentile_interval(draws_R: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The middle share ``level`` of resampled figures."""
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(draws_R, [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def mcnemar(is_right_N: np.ndarray, other_is_right_N: np.ndarray) -> float:

@@ -90,13 +90,14 @@ class Model(nn.Module):
         return merged(x), after
 
     def inherit(self, arrays: Mapping[str, np.ndarray], near_identity: bool) -> int:
-        """Take over ``arrays``, named as here; returns how many parameters that were.
+        """Take over ``arrays``, named as here; returns how many parameters that were. A smaller array takes the leading part.
 
         With ``near_identity`` a block that inherits nothing starts as the identity, if its type can.
         """
         state = self.state_dict()
         for name, array in arrays.items():
-            state[name].copy_(state[name].new_tensor(array))
+            part = state[name][tuple(slice(0, length) for length in array.shape)] if array.ndim else state[name]
+            part.copy_(part.new_tensor(array))
         for index in range(len(self.blocks)) if near_identity else ():
             if not any(name.startswith(f"blocks.{index}.") for name in arrays):
                 self.near_identity(index)

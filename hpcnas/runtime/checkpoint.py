@@ -21,6 +21,7 @@ class SoFar:
 
     inherited: int = 0
     curve: tuple[float, ...] = ()
+    merits: tuple[float, ...] = ()
     seconds: float = 0.0
 
 
@@ -44,7 +45,8 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, chan
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        return SoFar(**{**state["so_far"], "curve": tuple(state["so_far"]["curve"])})
+        so_far = state["so_far"]
+        return SoFar(**{**so_far, "curve": tuple(so_far["curve"]), "merits": tuple(so_far.get("merits", ()))})
     except (UnpicklingError, EOFError, AttributeError, RuntimeError, KeyError, ValueError, TypeError) as error:
         why = str(error).strip().partition("\n")[0]
         raise RunError(f"{path}: cannot be read as a checkpoint ({why}); remove it, and the trial begins anew") from error

@@ -11,6 +11,7 @@ from mpi4py import MPI
 
 from hpcnas.config import Config
 from hpcnas.core import metrics
+from hpcnas.core.coordinator import RANKINGS
 from hpcnas.core.errors import ConfigError, HpcnasError
 from hpcnas.core.roster import Roster
 from hpcnas.nn.corpus import Corpus
@@ -58,7 +59,7 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, plan: Plan) -> int:
         around = config.space.surroundings(corpus.bands, len(corpus.class_names), plan.training.dropout)
         return TrialRunner(
             number, channel, line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.budget,
-            metrics.OBJECTIVES[config.search.objective], plan.splits, plan.objective,
+            metrics.OBJECTIVES[config.search.objective], plan.splits, plan.objective, RANKINGS[config.search.rank_by],
         )  # fmt: skip
 
     return run_trials(world, config, lambda: Desk(config, corpus, plan), make_runner)

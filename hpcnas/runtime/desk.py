@@ -71,6 +71,7 @@ class Desk:
             tuner=make_tuner(plan.tuning, config.seed),
             stopping=plan.stopping,
             combiner=plan.combiner,
+            starts=plan.starts,
             archive=archive,
             stored=lambda trial: plan.stage.weights(trial).exists(),
             discard=self._discarded.append,

@@ -40,6 +40,6 @@ class OptunaTuner:
         settings = dict(trial.proposal.settings)
         if settings.keys() == self._distributions.keys():  # suggested or copied architectures have none, or others
             state = TrialState.COMPLETE if result.state.has_score else TrialState.FAIL
-            value = result.score if result.state.has_score else None
+            value = result.merit if result.state.has_score else None
             told = create_trial(params=settings, distributions=self._distributions, value=value, state=state)
             self._told[trial.id] = told

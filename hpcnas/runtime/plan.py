@@ -14,7 +14,7 @@ from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.stopping import NeverStop
 from hpcnas.core.strategies import Finals, Lineup
-from hpcnas.core.trial import Trial
+from hpcnas.core.trial import Proposal, Trial
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.losses import Objective
@@ -39,6 +39,8 @@ class Plan:
     training: TrainingConfig
     augmentation: AugmentationConfig
     budget: Budget
+    starts: Sequence[Proposal] = ()
+    """What is tried first."""
     splits: Sequence[str] = ("validation",)
     """Whose predictions are stored with the weights; the first is the validation split."""
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
@@ -55,20 +57,16 @@ class Plan:
 
 def final_plan(config: Config, stage: Stage, lineup: Finals | Lineup, epochs: int, **more: object) -> Plan:
     """A stage that trains given architectures from scratch, whatever limits the search had."""
-    search = replace(
-        config.search, max_trials=lineup.trials, max_steps=0, time_limit=0.0, keep_weights=lineup.trials, suggestions=()
-    )
+    search = replace(config.search, max_trials=lineup.trials, max_steps=0, time_limit=0.0, keep_weights=lineup.trials)
     return Plan(
         stage=stage,
         strategy=lineup,
         inheritance=NoInheritance(),
-        stopping=NeverStop(),
         tuning=TuningConfig(),
         combiner=Average(),
         search=search,
         training=replace(config.training, epochs=epochs),
         augmentation=config.augmentation,
         budget=Budget(),
-        splits=FINAL_SPLITS,
-        **more,
+        **{"stopping": NeverStop(), "splits": FINAL_SPLITS, **more},
     )

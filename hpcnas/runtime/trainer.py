@@ -42,6 +42,7 @@ class TrialRunner:
         line: to the coordinator; the leader's only.
         budget: its limit on latency is checked here.
         metric: the score of logits against labels, higher is better.
+        merit: what trials are ranked by, likewise; None: the score.
         splits: whose predictions are stored with the weights; the first is the validation split.
         objective: what a trial's training minimises.
     """
@@ -58,6 +59,7 @@ class TrialRunner:
     metric: Callable[[np.ndarray, np.ndarray], float] = metrics.accuracy
     splits: Sequence[str] = ("validation",)
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
+    merit: Callable[[np.ndarray, np.ndarray], float] | None = None
     _lacked_memory: bool = False
     """Whether that is why the last trial failed."""
 
@@ -105,11 +107,15 @@ class TrialRunner:
                     self._announce_the_end()
                 logits = self._logits(model, "validation", epoch)
                 together = _finite("mean of the team's logits", (logits + mates.sum(0)) / (1 + len(mates)), epoch)
-                curve = (*so_far.curve, float(_finite("score", self.metric(together, labels), epoch)))
-                so_far = replace(so_far, curve=curve, seconds=time.monotonic() - start)
+                so_far = replace(
+                    so_far,
+                    curve=(*so_far.curve, float(_finite("score", self.metric(together, labels), epoch))),
+                    merits=(*so_far.merits, float(_finite("merit", self.merit(together, labels), epoch))) if self.merit else (),
+                    seconds=time.monotonic() - start,
+                )
                 if is_last:
                     break
-                verdict = self._ask(Progress(trial.id, curve))
+                verdict = self._ask(Progress(trial.id, so_far.curve, so_far.merits))
                 is_due = 0 < trainer.config.checkpoint_s <= time.monotonic() - saved
                 if self.channel.is_leader and (verdict is Verdict.SUSPEND or is_due):
                     checkpoint.save(self.stage.checkpoint(trial.id), model, optimizer, so_far)
@@ -144,6 +150,7 @@ class TrialRunner:
             seconds=time.monotonic() - start,
             group=self.number,
             curve=so_far.curve,
+            merits=so_far.merits,
             error=error,
         )
 
@@ -200,7 +207,7 @@ class TrialRunner:
         so_far = checkpoint.restore(self.stage.checkpoint(trial.id), model, optimizer, self.channel)
         if so_far is None and before:
             self._load(model, trial)
-            so_far = SoFar(before.inherited, before.curve, before.seconds)
+            so_far = SoFar(before.inherited, before.curve, before.merits, before.seconds)
         return so_far or SoFar(self._inherit(model, assignment))
 
     def _load(self, model: Model, trial: Trial) -> None:

@@ -122,8 +122,10 @@ def decode(fields: dict[str, Any]) -> Trial | Result:
         settings, team = tuple(sorted(f.pop("settings", {}).items())), tuple(f.pop("team", ()))
         proposal = Proposal(Architecture.parse(f.pop("architecture")), f.pop("parent"), f.pop("mutation"), settings, team)
         return Trial(proposal=proposal, **f)
-    curve = f["curve"] if None not in f["curve"] else [math.nan if score is None else score for score in f["curve"]]
-    f.update(state=TrialState(f["state"]), cost=Cost(**f["cost"]), curve=tuple(curve))
+    for name in ("curve", "merits"):
+        values = f.get(name, ())
+        f[name] = tuple(values) if None not in values else tuple(math.nan if value is None else value for value in values)
+    f.update(state=TrialState(f["state"]), cost=Cost(**f["cost"]))
     f.update((name, math.nan) for name in ("score", "loss") if f[name] is None)
     return Result(**f)
 

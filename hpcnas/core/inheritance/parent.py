@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcnas.core.archive import Archive
-from hpcnas.core.inheritance.parts import Arrays, Shapes, corresponding, taken
+from hpcnas.core.inheritance.parts import Arrays, Shapes, corresponding, overlapping, taken
 from hpcnas.core.inheritance.widening import is_wider, widened
-from hpcnas.core.mutation import matching_blocks
+from hpcnas.core.mutation import aligned_blocks, matching_blocks
 from hpcnas.core.trial import Donor, Trial
 
 
@@ -27,6 +27,9 @@ class Parent:
     """A new block starts as (nearly) the identity where its type allows it."""
     widen: bool = True
     """A block that replaced a narrower one of its kind starts with the same function."""
+    overlap: bool = True
+    """A block that has another size than the one that it descends from takes the leading part of its arrays, as networks of
+    many widths share them (Yu et al., ICLR 2019, arXiv:1812.08928); what is beyond starts at random."""
 
     def donors(self, archive: Archive, trial: Trial) -> tuple[Donor, ...]:
         """The parent, unless it never got a score."""
@@ -44,6 +47,10 @@ class Parent:
         """
         merged: dict[str, np.ndarray] = {}
         for donor, arrays in donors:
+            if self.overlap:
+                pairs = corresponding(shapes, aligned_blocks(trial.architecture, donor.trial.architecture), self.behind)
+                for own, theirs in pairs.items():
+                    merged.update(overlapping(shapes, arrays, own, theirs))
             pairs = corresponding(
                 shapes, matching_blocks(trial.architecture, donor.trial.architecture, self.behind), self.behind
             )

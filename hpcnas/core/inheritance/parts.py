@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
+
+_GATES = re.compile(r"\.(weight|bias)_[ih]h_l\d")
 
 Shapes = Mapping[str, tuple[int, ...]]
 Arrays = Mapping[str, np.ndarray]
@@ -36,3 +39,16 @@ def taken(shapes: Shapes, arrays: Arrays, own: str, theirs: str) -> dict[str, np
     if all(source in arrays and arrays[source].shape == shapes[name] for name, source in sources.items()):
         return {name: arrays[source] for name, source in sources.items()}
     return {}
+
+
+def overlapping(shapes: Shapes, arrays: Arrays, own: str, theirs: str) -> dict[str, np.ndarray]:
+    """The leading part that the child's and the donor's arrays have in common, by the names of the child's part ``own``.
+
+    A recurrence's gates stand one behind the other in its arrays, so that these are left out unless their sizes agree.
+    """
+    found = {}
+    for name, shape in shapes.items():
+        array = arrays.get(theirs + name[len(own) :]) if name.startswith(own) else None
+        if array is not None and array.ndim == len(shape) and (array.shape == shape or not _GATES.search(name)):
+            found[name] = array[tuple(slice(0, length) for length in shape)]
+    return found

@@ -33,10 +33,10 @@ class Asha:
         if not self._is_rung(progress.epoch):
             return Verdict.CONTINUE
         arrived = archive.after(progress.epoch)
-        better, others = bisect_right(arrived, (-progress.score, math.inf)), len(arrived)
+        better, others = bisect_right(arrived, (-progress.merit, math.inf)), len(arrived)
         own = archive.results.get(progress.trial)  # of a trial that came here before its group was lost
-        if own is not None and len(own.curve) >= progress.epoch:
-            better, others = better - (own.curve[progress.epoch - 1] >= progress.score), others - 1
+        if own is not None and len(own.ranked) >= progress.epoch:
+            better, others = better - (own.ranked[progress.epoch - 1] >= progress.merit), others - 1
         return Verdict.CONTINUE if better < (others + 1) // self.factor else Verdict.PAUSE
 
     def promote(self, archive: Archive, may_go_on: Callable[[int], bool]) -> int | None:

@@ -29,4 +29,4 @@ class Median(EndingRule):
         if progress.epoch < self.grace or len(others) < self.min_trials:
             return True
         middle = others[(len(others) - 1) // 2], others[len(others) // 2]  # ordered already
-        return progress.score >= -(middle[0][0] + middle[1][0]) / 2
+        return progress.merit >= -(middle[0][0] + middle[1][0]) / 2

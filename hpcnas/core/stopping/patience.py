@@ -21,5 +21,5 @@ class Patience(EndingRule):
         at_least(0, "stopping", by=self.by)
 
     def keep_going(self, archive: Archive, progress: Progress) -> bool:
-        before, since = progress.curve[: -self.epochs], progress.curve[-self.epochs :]
+        before, since = progress.ranked[: -self.epochs], progress.ranked[-self.epochs :]
         return not before or max(since) > max(before) + self.by

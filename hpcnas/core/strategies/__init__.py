@@ -10,6 +10,7 @@ from hpcnas.core.strategies.constrained import Constrained
 from hpcnas.core.strategies.finals import Finals
 from hpcnas.core.strategies.incremental import Incremental
 from hpcnas.core.strategies.lineup import Lineup
+from hpcnas.core.strategies.local_search import LocalSearch
 from hpcnas.core.strategies.pareto import Pareto
 from hpcnas.core.strategies.random_search import RandomSearch
 from hpcnas.core.strategies.regularized_evolution import RegularizedEvolution
@@ -21,6 +22,7 @@ STRATEGIES = {
     "harmonica": Harmonica,
     "incremental": Incremental,
     "linear_model": LinearModel,
+    "local_search": LocalSearch,
     "pareto": Pareto,
     "random": RandomSearch,
     "regularized_evolution": RegularizedEvolution,

@@ -66,7 +66,7 @@ class LinearModel:
             return proposals[0]
         latest = archive.latest(MOST_TRIALS)
         tried = [archive.trials[result.trial].architecture for result in latest]
-        scores = np.array([result.score for result in latest])
+        scores = np.array([result.merit for result in latest])
         predicted = self.predict(tried, scores, [proposal.architecture for proposal in new])
         return new[int(predicted.argmax())]
 

@@ -1,0 +1,74 @@
+"""Scaling a tower in width until it keeps the limits, instead of refusing it.
+
+All widths change together, as in the width multiplier of MobileNets (Howard et al., 2017, arXiv:1704.04861), each to a value
+that the space allows: under a small limit nearly every step from a good tower leads over it, and a narrower tower of the same
+shape is what an engineer would try.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+
+from hpcnas.core.architecture import Architecture, Stage
+from hpcnas.core.space import SearchSpace
+
+STEPS_PER_OCTAVE = 8
+"""Factors that are tried between a width and its half."""
+OCTAVES = 5
+"""A tower shrinks to a thirty-second of its width at most."""
+
+
+def scaled(tower: Architecture, space: SearchSpace, factor: float) -> Architecture:
+    """The same with all widths times ``factor``, rounded down to the space's values; at least the least of them."""
+    return tower if factor == 1 else Architecture.of(_scaled(stage, space, factor) for stage in tower.stages)
+
+
+def shrunk(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture], bool]) -> Architecture | None:
+    """The tower, or the widest scaled one that ``fits``; None if not even the narrowest does."""
+    if fits(tower):
+        return tower
+    return _widest(tower, space, fits, range(OCTAVES * STEPS_PER_OCTAVE, 0, -1), -1)
+
+
+def filled(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture], bool]) -> Architecture:
+    """The widest tower of this shape, up to four times as wide, that ``fits``; the tower itself if no wider one does."""
+    return _widest(tower, space, fits, range(2 * STEPS_PER_OCTAVE), 1) or tower
+
+
+def _widest(
+    tower: Architecture, space: SearchSpace, fits: Callable[[Architecture], bool], ladder: range, sign: int
+) -> Architecture | None:
+    """By bisection, narrowest first: costs grow with the width but for a shortcut that comes or goes."""
+    fitting: Architecture | None = None
+    low, high = 0, len(ladder)
+    while low < high:
+        middle = (low + high) // 2
+        candidate = scaled(tower, space, 2 ** (sign * ladder[middle] / STEPS_PER_OCTAVE))
+        if fits(candidate):
+            fitting, low = candidate, middle + 1
+        else:
+            high = middle
+    return fitting
+
+
+def _scaled(stage: Stage, space: SearchSpace, factor: float) -> Stage:
+    block = stage.block
+    kind = space.type_of(block.kind)
+    if kind is None or not kind.width:
+        return stage
+    width, choices = dict(block.settings)[kind.width], sorted(kind.choices[kind.width])
+    wanted = width * factor + 1e-6
+    if factor < 1:
+        value = choices[max(0, bisect_right(choices, wanted) - 1)]
+        value = min(width, value)
+    else:
+        value = max(width, choices[max(0, bisect_right(choices, wanted) - 1)])
+    return Stage(block.changed(kind.width, value), stage.count)
+
+
+def neighbours(value: int, choices: tuple[int, ...]) -> list[int]:
+    """The next lower and the next higher of the choices, where there are such."""
+    ordered = sorted(choices)
+    below, above = bisect_left(ordered, value), bisect_right(ordered, value)
+    return [*ordered[max(0, below - 1) : below], *ordered[above : above + 1]]

@@ -1,0 +1,63 @@
+"""Local search: the best few are varied by small steps, as far as trials last.
+
+After White, Nolen & Savani, Local search is state of the art for NAS benchmarks, UAI 2021 (arXiv:2005.02960), on towers: as in
+Mazzawi et al., Interspeech 2019, Algorithm 2, the best candidate is mutated and children inherit its weights, but steps are
+smaller than a whole random block, and nothing is prescribed about the depth. See ``FINE_STEPS`` for the steps.
+
+Pure: no files, no MPI, no torch. All chance comes from the generator that the caller passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from hpcnas.core.architecture import Architecture
+from hpcnas.core.archive import Archive
+from hpcnas.core.checks import at_least, between
+from hpcnas.core.mutation import FINE_STEPS, random_tower
+from hpcnas.core.space import SearchSpace
+from hpcnas.core.trial import Proposal
+
+PATIENCE = 20
+"""Proposals for one trial that were known already, after which a proposal is one step further away, and so on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalSearch:
+    """Small steps from the best few."""
+
+    beam: int = 4
+    """The tower that is varied is one of so many best ones."""
+    initial: int = 4
+    """Trials with a score, random towers among them where too little was suggested, before any is varied."""
+    initial_depth: int = 4
+    """Largest depth of random towers."""
+    second_step: float = 0.3
+    """How often a step is followed by another one, that by a third, and so on."""
+
+    may_repeat: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        at_least(1, "strategy", beam=self.beam, initial=self.initial, initial_depth=self.initial_depth)
+        between(0, 0.9, "strategy", second_step=self.second_step)
+
+    def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
+        if len(archive.ranking) < self.initial:
+            return Proposal(random_tower(space, int(rng.integers(1, self.initial_depth + 1)), rng), None, "start")
+        best = archive.best(self.beam)
+        parent = best[rng.integers(len(best))]
+        tower, names = parent.architecture, []
+        while len(names) <= refused // PATIENCE or rng.random() < self.second_step:
+            tower, name = _step(tower, space, rng)
+            names.append(name)
+        return Proposal(tower, parent.id, " + ".join(names))
+
+
+def _step(tower: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str]:
+    steps = list(FINE_STEPS.values())
+    while True:
+        if (taken := steps[rng.integers(len(steps))](tower, space, rng)) is not None:
+            return taken

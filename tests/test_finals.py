@@ -1,0 +1,114 @@
+"""The final stage: a race from scratch, the finishers a second time, then the winner for every further member."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import SPACE
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcnas.core.architecture import Architecture
+from hpcnas.core.coordinator import Coordinator, SearchConfig, unscored
+from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.stopping.race import Race
+from hpcnas.core.strategies import Finals
+from hpcnas.core.trial import Cost, Proposal, Result, TrialState
+
+COST = Cost(100, 1000, 50)
+EPOCHS = 16
+
+
+def proposal(number: int) -> Proposal:
+    return Proposal(Architecture.parse(f"dense:units={number + 1}"), number, "copy")
+
+
+def staged(finals: Finals, quality: list[float], groups: int, seed: int, broken: tuple[int, ...] = ()) -> Coordinator:
+    """The coordinator of a stage that simulated groups have worked off, answering in an order that ``seed`` decides."""
+    rng = np.random.default_rng(seed)
+    coordinator = Coordinator(
+        finals,
+        SPACE,
+        SearchConfig(max_trials=finals.trials),
+        0,
+        record=lambda event: None,
+        measure=lambda tower: COST,
+        stopping=finals.race,
+    )
+    ready: dict[int, Result | None] = dict.fromkeys(range(groups))
+    busy: dict[int, tuple[Assignment, tuple[float, ...]]] = {}
+    for _ in range(10_000):
+        free = [*ready, *busy]
+        group = free[rng.integers(len(free))]
+        if group in ready:
+            answer = coordinator.handle(Ready(group, ready[group]))
+            ready[group] = None
+            if isinstance(answer, Stop):
+                return coordinator
+            if isinstance(answer, Assignment):
+                del ready[group]
+                busy[group] = answer, answer.paused.ranked if answer.paused else ()
+            continue
+        order, merits = busy.pop(group)
+        trial = order.trial.id
+        own = quality[dict(order.trial.architecture.blocks[0].settings)["units"] - 1]
+        merits = (*merits, own * (1 - 0.5 ** (len(merits) + 1)))
+        if trial in broken:
+            ready[group] = unscored(order.trial, TrialState.FAILED, COST, "on purpose")
+            continue
+        verdict = None if len(merits) == EPOCHS else coordinator.handle(Progress(trial, merits, merits))
+        if verdict is Verdict.CONTINUE:
+            busy[group] = order, merits
+            continue
+        state = TrialState.COMPLETED if verdict is None else TrialState.PAUSED
+        ready[group] = Result(trial, state, merits[-1], -merits[-1], COST, len(merits), 0, 0, 1.0, group, merits, merits=merits)
+    raise AssertionError("the stage does not end")
+
+
+def finals_of(entrants: int, members: int = 2, baseline: bool = True, finishers: int = 2) -> Finals:
+    race = Race.of(entrants, EPOCHS, finishers)
+    return Finals(tuple(map(proposal, range(entrants))), members, race, proposal(entrants) if baseline else None)
+
+
+@given(st.integers(1, 17), st.integers(1, 5), st.integers(0, 99), st.integers(1, 4))
+def test_the_best_wins_whatever_the_order_and_the_number_of_groups(entrants, groups, seed, members):
+    quality = list(np.random.default_rng(seed).permutation(entrants + 1) + 1.0)
+    finals = finals_of(entrants, members)
+    coordinator = staged(finals, quality, groups, seed)
+    assert finals.winner(coordinator.archive) == int(np.argmax(quality[:entrants])), "the baseline does not take part"
+    ensemble = finals.ensemble(coordinator.archive)
+    assert len(ensemble) == members and {t.architecture for t in ensemble} == {
+        proposal(finals.winner(coordinator.archive)).architecture
+    }
+    assert len({t.seed for t in ensemble}) == members, "its members differ in their seeds"
+
+
+def test_halving_pays_for_the_longer_list():
+    finals = finals_of(16)
+    archive = staged(finals, [float(n) for n in range(1, 18)], 3, 0).archive
+    epochs = sorted(archive.results[i].epochs for i in range(16))
+    assert finals.race.rungs == (2, 4, 8)
+    assert epochs == [2] * 8 + [4] * 4 + [8] * 2 + [16] * 2
+    assert sum(epochs) == 5 * EPOCHS, "sixteen entrants for the price of five"
+
+
+def test_the_finishers_are_trained_twice_and_their_mean_loss_decides():
+    finals = finals_of(4, members=2, baseline=False)
+    archive = staged(finals, [1.0, 4.0, 3.0, 2.0], 2, 0).archive
+    assert [str(archive.trials[i].architecture) for i in (4, 5)] == ["dense:units=2", "dense:units=3"]
+    archive.add(replace(archive.results[4], loss=9.0))
+    assert finals.winner(archive) == 2, "the first one's second training was bad luck made plain"
+
+
+@pytest.mark.parametrize("broken", [(0,), (3, 5), (7,), (0, 1, 2, 3, 4, 5, 6), tuple(range(8))])
+def test_entrants_that_fail_do_not_hold_up_the_race(broken):
+    finals = finals_of(8)
+    coordinator = staged(finals, [float(n) for n in range(1, 10)], 2, 1, broken)
+    assert coordinator.finished
+    left = [n for n in range(8) if n not in broken]
+    assert finals.winner(coordinator.archive) == (max(left) if left else 0)
+
+
+def test_a_short_stage_has_no_rungs_and_trains_every_entrant_whole():
+    assert Race.of(4, 1, 2).rungs == ()
+    assert Race.of(2, 40, 2).rungs == ()

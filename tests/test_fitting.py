@@ -1,0 +1,97 @@
+"""Towers over the limits are scaled in width until they keep them."""
+
+import numpy as np
+import pytest
+from helpers import completed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpcnas.config import SpaceConfig
+from hpcnas.core.architecture import Architecture, Block
+from hpcnas.core.budget import Budget
+from hpcnas.core.coordinator import Coordinator, SearchConfig
+from hpcnas.core.fitting import filled, neighbours, scaled, shrunk
+from hpcnas.core.messages import Assignment, Ready
+from hpcnas.core.mutation import random_tower
+from hpcnas.core.strategies import STRATEGIES
+from hpcnas.nn.cost import CostTable
+
+CONFIG = SpaceConfig(max_params=10_000)
+SPACE = CONFIG.build()
+"""The default space."""
+COSTS = CostTable(CONFIG.surroundings(40, 12), 100)
+
+
+def fits(most: int):
+    return lambda tower: COSTS.measure(tower).params <= most
+
+
+def widths(tower: Architecture) -> list[int]:
+    return [dict(b.settings)[SPACE.type_of(b.kind).width] for b in tower.blocks]
+
+
+@settings(max_examples=20)  # each measures a few dozen blocks
+@given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([5_000, 10_000, 30_000]))
+def test_a_tower_over_a_limit_keeps_it_afterwards_and_its_shape(seed, depth, most):
+    tower = random_tower(SPACE, depth, np.random.default_rng(seed))
+    narrow = shrunk(tower, SPACE, fits(most))
+    if narrow is None:
+        assert not fits(most)(scaled(tower, SPACE, 1 / 32))
+        return
+    assert fits(most)(narrow)
+    assert [b.kind for b in narrow.blocks] == [b.kind for b in tower.blocks]
+    assert all(a <= b for a, b in zip(widths(narrow), widths(tower)))
+    assert (narrow == tower) == fits(most)(tower), "what fits is left alone"
+
+
+def test_scaling_goes_no_further_than_it_must():
+    tower = Architecture.parse("tdnn*3:channels=96,dilation=1,kernel=3")
+    params = COSTS.measure(shrunk(tower, SPACE, fits(30_000))).params
+    assert 15_000 < params <= 30_000
+
+
+def test_what_is_left_of_a_limit_can_be_used():
+    wide = filled(Architecture.parse("tdnn*3:channels=16,dilation=1,kernel=3"), SPACE, fits(30_000))
+    assert widths(wide)[0] > 16 and 15_000 < COSTS.measure(wide).params <= 30_000
+    full = Architecture.parse("dense:units=256")
+    assert filled(full, SPACE, fits(10**9)) == full
+
+
+def test_blocks_without_a_width_and_blocks_that_the_space_lacks_stay_as_they_are():
+    tower = Architecture.parse("max_pool:size=2/unheard:units=64/dense:units=64")
+    narrow = scaled(tower, SPACE, 0.5)
+    assert narrow.blocks[:2] == tower.blocks[:2] and narrow.blocks[2] == Block.parse("dense:units=32")
+
+
+def test_blocks_of_a_suggestion_that_the_space_does_not_draw_are_scaled_too():
+    assert str(scaled(Architecture.parse("gru:units=64"), SPACE, 0.5)) == "gru:units=32"
+
+
+@pytest.mark.parametrize(("value", "expected"), [(8, [16]), (16, [8, 32]), (20, [16, 32]), (32, [16]), (4, [8]), (99, [32])])
+def test_neighbours_of_a_value_lie_next_to_it_whether_it_is_a_choice_or_not(value, expected):
+    assert neighbours(value, (32, 8, 16)) == expected
+
+
+class Counting:
+    """A strategy whose proposals are counted."""
+
+    may_repeat = False
+
+    def __init__(self, inner: object) -> None:
+        self.inner, self.proposals = inner, 0
+
+    def propose(self, *arguments):
+        self.proposals += 1
+        return self.inner.propose(*arguments)
+
+
+@pytest.mark.parametrize("name", ["local_search", "incremental"])
+def test_under_a_small_limit_proposals_are_seldom_refused(name):
+    strategy, budget = Counting(STRATEGIES[name]()), Budget(max_params=10_000, max_activations=100_000)
+    config = SearchConfig(max_trials=12)
+    coordinator = Coordinator(strategy, SPACE, config, 0, record=lambda event: None, measure=COSTS.measure, budget=budget)
+    rng, result, trials = np.random.default_rng(0), None, 0
+    while isinstance(answer := coordinator.handle(Ready(0, result)), Assignment):
+        result = completed(answer.trial.id, rng.random())
+        trials += 1
+    assert trials == 12 and strategy.proposals / trials <= 3, f"{strategy.proposals / trials - 1:.1f} refusals a trial"
