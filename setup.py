@@ -39,6 +39,7 @@ setup(
     entry_points={
         "console_scripts": [
             "hpcnas-search = hpcnas.search:main",
+            "hpcnas-compare = hpcnas.compare:main",
             "hpcnas-ensemble = hpcnas.ensemble:main",
             "hpcnas-detect = hpcnas.detect:main",
             "hpcnas-doctor = hpcnas.doctor:main",

@@ -34,7 +34,10 @@ from hpcnas.store.run_dir import RunDir
 
 BESIDE = {"student": ("student", "distil"), "control": ("student", "distil"), "baseline": ("ensemble", "ensemble")}
 """Models beside an ensemble's members: the stage that they are trained in, and its program."""
-MODEL_NAMES = 'ensemble (default), "member N", baseline, student, control, best (of the search), or the number of a trial'
+MODEL_NAMES = (
+    'ensemble (default), "member N", baseline, student, control, best (of the search), the name of a compared model, or the '
+    "number of a trial"
+)
 
 
 class Mixture(nn.Module):
@@ -84,7 +87,7 @@ class Classifier:
 
         Args:
             name: ``ensemble``; ``member 0`` of it; its hand-designed ``baseline``; its ``student``, or ``control``, which
-                learnt from labels alone; ``best``: the search's best trial; or the number of a trial.
+                learnt from labels alone; ``best``: the search's best trial; a name in its comparison; or the number of a trial.
 
         Raises:
             RunError: if the run has no such model, or no weights of it any more.
@@ -302,7 +305,11 @@ def _members(run: RunDir, name: str) -> Sequence[Member]:
         return [Member("search", archive.ranking[0].trial, 1.0)]
     if name.isdigit() and int(name) in archive.results and archive.results[int(name)].state.has_score:
         return [Member("search", int(name), 1.0)]
+    compared = archive_of(run.comparison.journal)
+    trained = [result for result in compared.ranking if compared.trials[result.trial].proposal.mutation == name]
+    if trained:
+        return [Member("compare", min(trained, key=lambda result: result.loss).trial, 1.0)]
     raise RunError(
-        f'{run.root}: has no model "{name}"; known: ensemble, "member N", {", ".join(BESIDE)}, best, or the number of a trial '
-        "with a score"
+        f'{run.root}: has no model "{name}"; known: ensemble, "member N", {", ".join(BESIDE)}, best, a compared model, or the '
+        "number of a trial with a score"
     )

@@ -197,6 +197,35 @@ def ensemble_gain(names: Sequence[str], accuracies: Sequence[float], intervals: 
     return figure
 
 
+def accuracy_by_cost(
+    names: Sequence[str],
+    costs: Sequence[float],
+    accuracies: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    own: Sequence[bool],
+    label: str,
+) -> Figure:
+    """Test accuracy of models with its interval over what they cost. Named are those that no cheaper one equals, and one's own,
+    which are drawn in another colour."""
+    figure, axes = _figure(5.2, 4.2)
+    best = -1.0
+    for place in sorted(range(len(names)), key=lambda place: (costs[place], -accuracies[place])):
+        cost, accuracy, (low, high) = costs[place], accuracies[place], intervals[place]
+        leads, best = accuracy > best, max(best, accuracy)
+        colour = RED if own[place] else BLUE if leads else GREY
+        axes.plot([cost, cost], [low, high], color=colour, lw=1.2, alpha=0.7)
+        axes.plot(cost, accuracy, marker="o", ms=5, color=colour)
+        if leads or own[place]:
+            axes.annotate(names[place], (cost, accuracy), (4, 4), textcoords="offset points", fontsize=8, color=colour)
+    axes.set(xscale="log", xlabel=label, ylabel="test accuracy, with 95 % interval")
+    axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: thousands(round(x)).replace(".0", "")))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
 def confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Confusion matrix of the ensemble on the test split, rows normalised; numbers are counts."""
     side = max(3.3, 0.4 * len(class_names))

@@ -32,7 +32,12 @@ FINAL = {2: "the input is at fault", 3: "most trials failed, see the message abo
 """Exit statuses with which it would not go better another time."""
 FRUITLESS_JOBS = 3
 """So many in a row without a new result or checkpoint, and the job is not requeued again."""
-MARKERS = {"hpcnas.search": "complete", "hpcnas.ensemble": "ensemble/complete", "hpcnas.distil": "student/complete"}
+MARKERS = {
+    "hpcnas.search": "complete",
+    "hpcnas.ensemble": "ensemble/complete",
+    "hpcnas.distil": "student/complete",
+    "hpcnas.compare": "compare/complete",
+}
 """Which file in the run directory says that a program is done."""
 _RESULT = re.compile(rb'"event": ?"result"')
 
@@ -74,8 +79,8 @@ def run_directory(program: str, arguments: Sequence[str]) -> Path:
     """Where the program keeps its run: ``--run``, or for later stages the first argument."""
     if "--run" in arguments:
         return Path(arguments[arguments.index("--run") + 1])
-    if program == "hpcnas.search" or not arguments:
-        refuse("give hpcnas.search --run DIR, and other programs the run directory first")
+    if program in ("hpcnas.search", "hpcnas.compare") or not arguments:
+        refuse("give hpcnas.search and hpcnas.compare --run DIR, and other programs the run directory first")
     return Path(arguments[0])
 
 

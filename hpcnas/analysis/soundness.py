@@ -45,10 +45,10 @@ def texts(run: Run) -> Iterator[Finding]:
     readers = {
         run.dir.environment: lambda path: json.loads(path.read_text(encoding="utf-8")),
         run.dir.model_card: model_card.load,
-        **{stage.corpus: corpus_file.load for stage in (run.dir.search, run.dir.ensemble, run.dir.student)},
-        **{stage.running: running_file.load for stage in (run.dir.search, run.dir.ensemble, run.dir.student)},
-        run.dir.ensemble.settings: toml_file.load,
-        run.dir.student.settings: toml_file.load,
+        **{stage.corpus: corpus_file.load for stage in run.dir.stages},
+        **{stage.running: running_file.load for stage in run.dir.stages},
+        **{stage.settings: toml_file.load for stage in run.dir.stages},
+        run.dir.standings: lambda path: json.loads(path.read_text(encoding="utf-8")),
     }
     for path, read in readers.items():
         try:
@@ -67,7 +67,7 @@ def stages(run: Run) -> Iterator[Finding]:
     if not search.content.damaged:
         for what, is_damage in snapshot(run.dir.archive, search.content.records):
             yield Finding(run.dir.archive, is_damage, what, archive_file.REBUILD)
-    for stage in (run.dir.ensemble, run.dir.student):
+    for stage in run.dir.stages[1:]:
         if stage.root.exists():
             yield from stage_checks.check(files_of(stage, elders=frozenset(search.archive.trials)))
 

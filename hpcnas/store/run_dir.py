@@ -101,11 +101,25 @@ class RunDir:
 
     def stage(self, name: str) -> Stage:
         """By the name that models go by."""
-        return {"search": self.search, "ensemble": self.ensemble, "student": self.student}[name]
+        return {"search": self.search, "ensemble": self.ensemble, "student": self.student, "compare": self.comparison}[name]
 
     @property
     def student(self) -> Stage:
         return Stage(self.root / "student", "student-{trial}.h5")
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All that a run may have, the search first."""
+        return self.search, self.ensemble, self.student, self.comparison
+
+    @property
+    def comparison(self) -> Stage:
+        return Stage(self.root / "compare", "model-{trial}.h5")
+
+    @property
+    def standings(self) -> Path:
+        """What the comparison came to."""
+        return self.root / "compare" / "standings.json"
 
     @property
     def pruned(self) -> Path:
