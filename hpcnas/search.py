@@ -120,7 +120,7 @@ def given(config: Config, corpus: Corpus) -> list[Proposal]:
     """What the search begins with: the user's suggestions, then the zoo's models."""
     costs = CostTable(config.space.surroundings(corpus.bands, len(corpus.class_names)), corpus.window)
     suggestions = [Proposal(spell(text, BLOCK_TYPES), None, "suggestion") for text in config.search.suggestions]
-    found = [*suggestions, *zoo.starts(config.search.zoo, costs.measure, config.space.budget)]
+    found = [*suggestions, *zoo.starts(config.search.zoo, costs.measure, config.space.budget, config.space.fit)]
     first = {proposal.architecture: proposal for proposal in reversed(found)}  # each once, under the first of its names
     return [proposal for proposal in found if first[proposal.architecture] is proposal]
 

@@ -10,9 +10,9 @@ from hpcnas.config import SpaceConfig
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import Coordinator, SearchConfig
-from hpcnas.core.fitting import filled, neighbours, scaled, shrunk
+from hpcnas.core.fitting import neighbours, scaled, shrunk
 from hpcnas.core.messages import Assignment, Ready
-from hpcnas.core.mutation import random_tower
+from hpcnas.core.mutation import random_tower, rescale
 from hpcnas.core.strategies import STRATEGIES
 from hpcnas.nn.cost import CostTable
 
@@ -51,10 +51,11 @@ def test_scaling_goes_no_further_than_it_must():
 
 
 def test_what_is_left_of_a_limit_can_be_used():
-    wide = filled(Architecture.parse("tdnn*3:channels=16,dilation=1,kernel=3"), SPACE, fits(30_000))
-    assert widths(wide)[0] > 16 and 15_000 < COSTS.measure(wide).params <= 30_000
-    full = Architecture.parse("dense:units=256")
-    assert filled(full, SPACE, fits(10**9)) == full
+    narrow, rng = Architecture.parse("tdnn*3:channels=16,dilation=1,kernel=3"), np.random.default_rng(0)
+    taken = [shrunk(step[0], SPACE, fits(30_000)) for _ in range(40) if (step := rescale(narrow, SPACE, rng))]
+    assert max(COSTS.measure(tower).params for tower in taken) > 2 * COSTS.measure(narrow).params
+    assert min(widths(tower)[0] for tower in taken) < 16, "or given back"
+    assert rescale(Architecture.parse("max_pool:size=2"), SPACE, rng) is None
 
 
 def test_blocks_without_a_width_and_blocks_that_the_space_lacks_stay_as_they_are():

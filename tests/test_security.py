@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from hpcnas.core.errors import RunError
+from hpcnas.nn.averaging import Average
 from hpcnas.runtime import checkpoint
 from hpcnas.store.journal import archive_of
 from hpcnas.store.run_dir import RunDir
@@ -108,7 +109,7 @@ def test_code_in_a_checkpoint_is_not_run_and_the_file_is_named(write, tmp_path):
     path, trace = tmp_path / "000007.pt", tmp_path / "was-here"
     write({"model": Hostile(trace), "optimizer": {}, "so_far": {}}, path)
     with pytest.raises(RunError, match=r"000007\.pt: cannot be read as a checkpoint") as error:
-        checkpoint.restore(path, model, optimizer, Leader())
+        checkpoint.restore(path, model, Average(model, 1), optimizer, Leader())
     assert not trace.exists() and "\n" not in str(error.value)
 
 

@@ -12,7 +12,7 @@ from hpcnas.core.budget import Budget
 from hpcnas.core.errors import ConfigError
 from hpcnas.nn.cost import CostTable, measure
 from hpcnas.nn.model import Surroundings, build_model
-from hpcnas.zoo import ZOO, chosen, fitting, objections
+from hpcnas.zoo import ZOO, chosen, fitting, objections, starts
 from hpcnas.zoo.__main__ import table
 
 AS_IN_A_RUN = Surroundings(bands=40, classes=12)
@@ -53,6 +53,17 @@ def test_those_within_the_limits_are_found_and_the_others_say_which_one_they_bre
     assert why["TC-ResNet8"] == "params = 65180, over max_params = 10000"
     assert why["BC-ResNet-1"].startswith("activations = ") and why.keys() == ZOO.keys()
     assert [model.name for model in fitting(costs.measure, Budget())] == list(ZOO)
+
+
+def test_of_other_papers_the_smallest_that_can_be_made_narrower_begins_a_search_too(costs):
+    budget = Budget(max_params=10_000, max_activations=150_000)
+    begins = [proposal.mutation for proposal in starts(["fitting"], costs.measure, budget)]
+    assert begins[:2] == ["zoo BC-ResNet-1-t2", "zoo SparkNet-16"]
+    assert begins[2:] == ["zoo TC-ResNet8", "zoo MatchboxNet-3x1x64", "zoo TENet6-narrow", "zoo Res8-narrow"]
+    assert starts(["fitting"], costs.measure, budget, may_narrow=False) == starts(
+        ["BC-ResNet-1-t2", "SparkNet-16"], costs.measure, budget
+    )
+    assert len(starts(["fitting"], costs.measure, Budget())) == len(ZOO)
 
 
 def test_models_that_look_ahead_are_no_candidates_in_a_causal_run():

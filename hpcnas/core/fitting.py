@@ -28,27 +28,15 @@ def shrunk(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture
     """The tower, or the widest scaled one that ``fits``; None if not even the narrowest does."""
     if fits(tower):
         return tower
-    return _widest(tower, space, fits, range(OCTAVES * STEPS_PER_OCTAVE, 0, -1), -1)
-
-
-def filled(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture], bool]) -> Architecture:
-    """The widest tower of this shape, up to four times as wide, that ``fits``; the tower itself if no wider one does."""
-    return _widest(tower, space, fits, range(2 * STEPS_PER_OCTAVE), 1) or tower
-
-
-def _widest(
-    tower: Architecture, space: SearchSpace, fits: Callable[[Architecture], bool], ladder: range, sign: int
-) -> Architecture | None:
-    """By bisection, narrowest first: costs grow with the width but for a shortcut that comes or goes."""
     fitting: Architecture | None = None
-    low, high = 0, len(ladder)
-    while low < high:
+    low, high = 1, OCTAVES * STEPS_PER_OCTAVE + 1
+    while low < high:  # by bisection: costs fall with the width but for a shortcut that comes or goes
         middle = (low + high) // 2
-        candidate = scaled(tower, space, 2 ** (sign * ladder[middle] / STEPS_PER_OCTAVE))
+        candidate = scaled(tower, space, 2 ** (-middle / STEPS_PER_OCTAVE))
         if fits(candidate):
-            fitting, low = candidate, middle + 1
+            fitting, high = candidate, middle
         else:
-            high = middle
+            low = middle + 1
     return fitting
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from hpcnas.core.architecture import Architecture, Block, Stage
-from hpcnas.core.fitting import neighbours
+from hpcnas.core.fitting import neighbours, scaled
 from hpcnas.core.space import SearchSpace
 
 
@@ -97,6 +97,14 @@ def exchange(architecture: Architecture, space: SearchSpace, rng: np.random.Gene
     return Architecture.of(stages), f"exchange {place}"
 
 
+def rescale(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
+    """All widths up or down by a quarter of an octave to one; None where no width changes. Wider than the limits means as wide as
+    they allow, since what a search proposes is made to fit."""
+    factor = 2.0 ** (rng.choice((-1, 1)) * rng.integers(1, 5) / 4)
+    tower = scaled(architecture, space, factor)
+    return None if tower == architecture else (tower, f"widths x {factor:.2g}")
+
+
 def _restaged(architecture: Architecture, place: int, stage: Stage) -> Architecture:
     stages = architecture.stages
     return Architecture.of((*stages[:place], stage, *stages[place + 1 :]))
@@ -126,6 +134,7 @@ FINE_STEPS = {
     "repeat": repeat,
     "unrepeat": unrepeat,
     "exchange": exchange,
+    "rescale": rescale,
     "insert": _inserted,
     "remove": _removed,
     "swap": _swapped,

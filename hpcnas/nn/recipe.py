@@ -36,6 +36,9 @@ class TrainingConfig:
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
     dropout: float = 0.1
+    averaging: float = 0.05
+    """What is judged and kept is a moving average of the weights over the latest such share of all steps, which makes early scores
+    tell more of later ones; 0: the weights themselves."""
     clip: float = 5.0
     """Largest norm of a gradient; 0: any."""
     mixed_precision: bool = False
@@ -52,7 +55,7 @@ class TrainingConfig:
         )  # fmt: skip
         if not self.learning_rate > 0:
             raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be positive")
-        for name in ("warmup", "label_smoothing", "dropout"):
+        for name in ("warmup", "averaging", "label_smoothing", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least 0 and below 1")
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):

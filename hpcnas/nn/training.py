@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hpcnas.core.errors import TrialError
 from hpcnas.nn.augmentation import AugmentationConfig, augment, mask, mix_up
+from hpcnas.nn.averaging import Average
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import Group
 from hpcnas.nn.losses import LabelLoss, Objective
@@ -59,6 +60,10 @@ class Trainer:
         model.to(self.device)
         return self.group.wrap(self.config.make_optimizer(model.parameters()), model)
 
+    def average_of(self, model: nn.Module) -> Average:
+        """What ``train`` averages the weights in; ``optimizer_for`` was called before."""
+        return Average(model, self.config.averaging * self.config.epochs * self.steps_per_epoch)
+
     def train(
         self,
         model: nn.Module,
@@ -66,12 +71,13 @@ class Trainer:
         seed: int,
         done: int = 0,
         objective: Objective | None = None,
+        average: Average | None = None,
     ) -> Iterator[int]:
         """Train for all epochs but the first ``done``, yielding the number of steps behind after each; raises TrialError, on
         all ranks alike, on a loss that is not finite on any of them.
 
         The model must be equal on all ranks. Shuffling is by ``seed`` and pass over the corpus, dropout and augmentation by
-        seed, epoch and rank. ``objective``: the loss, of the labels alone if it is not given.
+        seed, epoch and rank. ``objective``: the loss, of the labels alone if it is not given. ``average`` follows every step.
         """
         config, group = self.config, self.group
         objective = objective or LabelLoss(config.label_smoothing)
@@ -93,6 +99,8 @@ class Trainer:
                     loss = objective(logits.float(), features, lengths, targets)
                     loss.backward()
                     group.step(optimizer, model, config.clip)
+                    if average is not None:
+                        average.follow()
                     total += loss.detach()
                     step += 1
             if not np.isfinite(group.sum(total.double().cpu().numpy().reshape(1))).all():

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hpcnas.core.errors import RunError
+from hpcnas.nn.averaging import Average
 from hpcnas.runtime.channel import GroupChannel
 from hpcnas.store.files import replacing
 
@@ -25,16 +26,19 @@ class SoFar:
     seconds: float = 0.0
 
 
-def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, so_far: SoFar) -> None:
-    """Write model, optimiser and progress."""
+def save(path: Path, model: nn.Module, average: Average, optimizer: torch.optim.Optimizer, so_far: SoFar) -> None:
+    """Write model, average, optimiser and progress."""
     whole = io.BytesIO()  # of a full disk torch makes an error that says nothing
     with replacing(path) as part:
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "so_far": asdict(so_far)}, whole)
+        state = {"model": model.state_dict(), "average": average.state(), "optimizer": optimizer.state_dict()}
+        torch.save({**state, "so_far": asdict(so_far)}, whole)
         part.write_bytes(whole.getbuffer())
 
 
-def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, channel: GroupChannel) -> SoFar | None:
-    """Bring model and optimiser to where ``save`` left them, on every rank of the group; None if there is no checkpoint.
+def restore(
+    path: Path, model: nn.Module, average: Average, optimizer: torch.optim.Optimizer, channel: GroupChannel
+) -> SoFar | None:
+    """Bring model, average and optimiser to where ``save`` left them, on every rank of the group; None if there is no checkpoint.
 
     The leader alone looks at the file system, which other nodes may see later. Raises RunError for a damaged file.
     """
@@ -44,6 +48,7 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, chan
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
+        average.load_state(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         so_far = state["so_far"]
         return SoFar(**{**so_far, "curve": tuple(so_far["curve"]), "merits": tuple(so_far.get("merits", ()))})

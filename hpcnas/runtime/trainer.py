@@ -18,6 +18,7 @@ from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdi
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
 from hpcnas.core.tuning import OF_AUGMENTATION
 from hpcnas.nn.augmentation import AugmentationConfig
+from hpcnas.nn.averaging import Average
 from hpcnas.nn.cost import latency_ms, measure
 from hpcnas.nn.losses import Objective
 from hpcnas.nn.model import Model, Surroundings, build_model
@@ -92,7 +93,8 @@ class TrialRunner:
                 return unscored(trial, TrialState.INFEASIBLE, cost, objection)
             trainer = trainer.with_settings(trainer.config.for_size(cost.params), trainer.augmentation)
             optimizer = trainer.optimizer_for(model)
-            so_far = self._starting_point(assignment, model, optimizer)
+            average = trainer.average_of(model)
+            so_far = self._starting_point(assignment, model, average, optimizer)
             start -= so_far.seconds
             saved = time.monotonic()
             mates = self._logits_of_mates(trial)
@@ -100,12 +102,13 @@ class TrialRunner:
             objective = self.objective(trial, trainer.config.label_smoothing, self.stage, library)
             labels = trainer.corpus.validation.labels
             state = TrialState.COMPLETED
-            for steps in trainer.train(model, optimizer, trial.seed, len(so_far.curve), objective):  # noqa: B007 wanted behind
+            epochs = trainer.train(model, optimizer, trial.seed, len(so_far.curve), objective, average)
+            for steps in epochs:  # noqa: B007 wanted behind
                 epoch = len(so_far.curve) + 1
                 is_last = epoch == trainer.config.epochs
                 if is_last:
                     self._announce_the_end()
-                logits = self._logits(model, "validation", epoch)
+                logits = self._logits(average.model, "validation", epoch)
                 together = _finite("mean of the team's logits", (logits + mates.sum(0)) / (1 + len(mates)), epoch)
                 so_far = replace(
                     so_far,
@@ -118,7 +121,7 @@ class TrialRunner:
                 verdict = self._ask(Progress(trial.id, so_far.curve, so_far.merits))
                 is_due = 0 < trainer.config.checkpoint_s <= time.monotonic() - saved
                 if self.channel.is_leader and (verdict is Verdict.SUSPEND or is_due):
-                    checkpoint.save(self.stage.checkpoint(trial.id), model, optimizer, so_far)
+                    checkpoint.save(self.stage.checkpoint(trial.id), model, average, optimizer, so_far)
                     saved = time.monotonic()
                 if verdict is Verdict.SUSPEND:
                     return None
@@ -127,7 +130,7 @@ class TrialRunner:
                     state = TrialState.PAUSED if verdict is Verdict.PAUSE else TrialState.STOPPED
                     break
             at_end = float(_finite("validation loss", metrics.cross_entropy(together, labels), epoch))
-            self._store(trial, model, logits, epoch)
+            self._store(trial, average.model, logits, epoch)
             score, loss = so_far.curve[-1], at_end
         except (ArchitectureError, TrialError, MemoryError, RuntimeError, OSError) as reason:
             if not self._is_of_trial(reason):
@@ -197,18 +200,25 @@ class TrialRunner:
         own = latency_ms(model.to(device), bands, frames, device) if self.channel.is_leader else 0.0
         return replace(cost, latency_ms=float(self.trainer.group.sum(np.array([own]))[0]))
 
-    def _starting_point(self, assignment: Assignment, model: Model, optimizer: torch.optim.Optimizer) -> SoFar:
+    def _starting_point(
+        self, assignment: Assignment, model: Model, average: Average, optimizer: torch.optim.Optimizer
+    ) -> SoFar:
         """Give the model what the trial has learnt already, or else what it inherits.
 
         A trial that was cut off goes on with its optimiser's state; one that was paused begins with a fresh one, which loses
         nothing (benchmarks/promotions.py) and saves a file of twice the size of its weights.
         """
         trial, before = assignment.trial, assignment.paused
-        so_far = checkpoint.restore(self.stage.checkpoint(trial.id), model, optimizer, self.channel)
-        if so_far is None and before:
+        so_far = checkpoint.restore(self.stage.checkpoint(trial.id), model, average, optimizer, self.channel)
+        if so_far is not None:
+            return so_far
+        if before:
             self._load(model, trial)
             so_far = SoFar(before.inherited, before.curve, before.merits, before.seconds)
-        return so_far or SoFar(self._inherit(model, assignment))
+        else:
+            so_far = SoFar(self._inherit(model, assignment))
+        average.reset()
+        return so_far
 
     def _load(self, model: Model, trial: Trial) -> None:
         """Give the model the arrays that its own trial left."""

@@ -7,7 +7,7 @@ all of them, features, head, dropout and recipe are the run's. Nothing is built 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.budget import Budget
@@ -132,16 +132,34 @@ def chosen(names: Iterable[str]) -> list[ZooModel]:
     return [known[name.lower()] for name in names]
 
 
-def starts(names: Iterable[str], measure: Callable[[Architecture], Cost], budget: Budget) -> list[Proposal]:
+NARROWED = 8
+"""A model of at most so many times the parameters that are allowed may be made narrower to begin with."""
+
+
+def starts(
+    names: Iterable[str], measure: Callable[[Architecture], Cost], budget: Budget, may_narrow: bool = True
+) -> list[Proposal]:
     """What a search may begin with, see ``search.zoo``; without those that cannot be built in it, as some cannot be causal."""
     match list(names):
         case ["fitting"]:
             models = fitting(measure, budget)
+            models += narrowable(models, measure, budget) if may_narrow else []
         case ["all"]:
             models = list(ZOO.values())
         case some:
             models = chosen(some)
     return [Proposal(model.tower, None, f"zoo {model.name}") for model in models if _can_be_built(model, measure)]
+
+
+def narrowable(models: Iterable[ZooModel], measure: Callable[[Architecture], Cost], budget: Budget) -> list[ZooModel]:
+    """Of each paper that none of ``models`` is from the smallest one, where nothing but its parameters is over the limits."""
+    lenient = replace(budget, max_params=NARROWED * budget.max_params)
+    papers = {model.paper for model in models}
+    smallest: dict[str, ZooModel] = {}
+    for model in sorted(fitting(measure, lenient), key=lambda model: model.params):
+        if model.paper not in papers:
+            smallest.setdefault(model.paper, model)
+    return [model for model in ZOO.values() if model in smallest.values()]
 
 
 def _can_be_built(model: ZooModel, measure: Callable[[Architecture], Cost]) -> bool:
