@@ -26,7 +26,7 @@ from hpcnas.terminal import EXIT_INTERRUPTED, complain, flush, make_printable, t
 
 EXIT_SUSPENDED = 75
 """EX_TEMPFAIL: the job was asked to end before the run was complete; the same command with --resume goes on."""
-_APART_S = 0.5
+_APART_S = 1.5
 """Between two ranks that end the job."""
 _PARTING_S = 20.0
 """So long a rank waits at most for the others as it leaves."""
