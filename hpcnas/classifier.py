@@ -69,17 +69,22 @@ class Classifier:
     Args:
         name: of the model within its run.
         members: what it is made of.
-        architectures: of each.
+        stored: of each, as it was trained.
         model: from features (B, F, T) to logits (B, K).
     """
 
     name: str
     members: Sequence[Member]
-    architectures: Sequence[Architecture]
+    stored: Sequence[StoredModel]
     model: Mixture
     front_end: FrontEnd
     class_names: Sequence[str]
     config: Config
+
+    @property
+    def architectures(self) -> list[Architecture]:
+        """Of each member."""
+        return [one.architecture for one in self.stored]
 
     @classmethod
     def open(cls, run: RunDir, name: str = "ensemble") -> Classifier:
@@ -124,14 +129,12 @@ class Classifier:
                 f"model_card.json, as if these were of another run or corpus ({first[0].strip()})"
             ) from error
         mixture = Mixture(models, [member.weight for member in members]).eval()
-        return cls(name, members, [one.architecture for one in stored], mixture, front_end, card.class_names, config)
+        return cls(name, members, stored, mixture, front_end, card.class_names, config)
 
     def as_file(self, reached: Mapping[str, float]) -> ModelFile:
         """What ``read`` takes: the model with all it needs, and the figures it reached."""
-        arrays = [{name: tensor.numpy() for name, tensor in model.state_dict().items()} for model in self.model.models]
-        stored = [StoredModel(*one) for one in zip(self.architectures, arrays)]
         card = ModelCard(self.front_end.mean.numpy(), self.front_end.std.numpy(), self.class_names)
-        return ModelFile(self.name, self.members, stored, card, configuration.dump(self.config), reached)
+        return ModelFile(self.name, self.members, self.stored, card, configuration.dump(self.config), reached)
 
     @property
     def can_listen(self) -> bool:

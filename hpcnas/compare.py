@@ -30,6 +30,7 @@ from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.core.strategies import Lineup
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.cost import CostTable, core_latency_ms
+from hpcnas.nn.folding import folded
 from hpcnas.nn.model import build_model
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.contestants import contestants, named
@@ -168,7 +169,7 @@ def conclude(run: RunDir, config: Config, corpus: Corpus, archive: Archive, left
     for standing in stand(models, corpus.test.labels):
         results = [archive.results[id_] for id_ in trainings[standing.name]]
         tower = archive.trials[results[0].trial].architecture
-        model = build_model(tower, around, seed=0)
+        model = folded(build_model(tower, around, seed=0))
         rows.append(
             Row(
                 standing,

@@ -21,10 +21,12 @@ from hpcnas.deploy.graphs import Step, Windows
 from hpcnas.deploy.speech import Noise
 from hpcnas.deploy.write import Form, Graph, write_model
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
+from hpcnas.nn.folding import folded
 from hpcnas.nn.front_end import KINDS, NORMALISATIONS, FrontEnd
 from hpcnas.nn.heads import HEADS
 from hpcnas.nn.model import build_model
 from hpcnas.store.ensemble_file import Member
+from hpcnas.store.model_file import StoredModel
 
 CLASSES = ("yes", "no", "other")
 CAUSAL = [kind for kind in BLOCKS if BLOCK_TYPES[kind].causal]
@@ -37,18 +39,19 @@ def classifier(*towers: str, **settings: object) -> Classifier:
     config = configuration.load(None, values)
     bands = (1 + config.features.deltas) * min(10, config.features.cepstra)
     generator = torch.Generator().manual_seed(0)
-    models = []
+    models, stored = [], []
     for seed, tower in enumerate(towers):
         model = build_model(spell(tower, BLOCK_TYPES), config.space.surroundings(bands, len(CLASSES)), seed)
         for name, tensor in model.state_dict().items():
             if "running" in name or "norm" in name:
                 tensor.copy_(tensor + 0.3 * torch.rand(tensor.shape, generator=generator))
-        models.append(model.eval().requires_grad_(False))
+        stored.append(StoredModel(spell(tower, BLOCK_TYPES), {n: tensor.numpy() for n, tensor in model.state_dict().items()}))
+        models.append(folded(model).eval().requires_grad_(False))
     shares = [1 / len(towers)] * len(towers)
     return Classifier(
         "ensemble",
         [Member("search", number, share) for number, share in enumerate(shares)],
-        [spell(tower, BLOCK_TYPES) for tower in towers],
+        stored,
         Mixture(models, shares).eval(),
         FrontEnd(config.features.front_end, 0.5 * torch.randn(bands, generator=generator), torch.full((bands,), 2.0)),
         CLASSES,

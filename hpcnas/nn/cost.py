@@ -14,6 +14,7 @@ from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.trial import Cost
 from hpcnas.nn.blocks.attention import SelfAttention
 from hpcnas.nn.blocks.utterance import AttentionPool
+from hpcnas.nn.folding import folded
 from hpcnas.nn.model import Model, Surroundings, build_block, build_ending, merged
 
 
@@ -92,7 +93,8 @@ class CostTable:
 
 
 def _counted(module: nn.Module, example: Tensor) -> tuple[Cost, Tensor]:
-    """What a module costs on an example, and what it makes of it."""
+    """What a module costs on an example once it is trained, and what it makes of it."""
+    module = folded(module)
     macs = activations = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple) -> None:

@@ -17,6 +17,7 @@ from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.space import known_type
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
+from hpcnas.nn.folding import folded
 from hpcnas.nn.heads import HEADS
 from hpcnas.nn.layers import State, stream
 from hpcnas.nn.masking import Mask, masking
@@ -90,7 +91,8 @@ class Model(nn.Module):
         return merged(x), after
 
     def inherit(self, arrays: Mapping[str, np.ndarray], near_identity: bool) -> int:
-        """Take over ``arrays``, named as here; returns how many parameters that were. A smaller array takes the leading part.
+        """Take over ``arrays``, named as here; returns how many parameters that were, counted as in the model's cost. A smaller
+        array takes the leading part.
 
         With ``near_identity`` a block that inherits nothing starts as the identity, if its type can.
         """
@@ -101,7 +103,9 @@ class Model(nn.Module):
         for index in range(len(self.blocks)) if near_identity else ():
             if not any(name.startswith(f"blocks.{index}.") for name in arrays):
                 self.near_identity(index)
-        return sum(arrays[name].size for name, _ in self.named_parameters() if name in arrays)
+        inherited = sum(arrays[name].size for name, _ in self.named_parameters() if name in arrays)
+        params, once_trained = (sum(p.numel() for p in model.parameters()) for model in (self, folded(self)))
+        return round(inherited * once_trained / params)
 
     def near_identity(self, index: int) -> None:
         """Make block ``index`` start as the identity, if its type can."""
@@ -138,10 +142,10 @@ def build_model(architecture: Architecture, around: Surroundings, seed: int) -> 
 
 
 def rebuilt(architecture: Architecture, arrays: Mapping[str, np.ndarray], around: Surroundings) -> Model:
-    """A finished model from its stored arrays, for predictions only."""
+    """A finished model from its stored arrays, for predictions only, without what only training needs."""
     model = build_model(architecture, around, seed=0)
     model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
-    return model.eval().requires_grad_(False)
+    return folded(model).eval().requires_grad_(False)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from hpcnas.core.tuning import OF_AUGMENTATION
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.averaging import Average
 from hpcnas.nn.cost import latency_ms, measure
+from hpcnas.nn.folding import folded
 from hpcnas.nn.losses import Objective
 from hpcnas.nn.model import Model, Surroundings, build_model
 from hpcnas.nn.training import Trainer
@@ -197,7 +198,7 @@ class TrialRunner:
         cost = measure(model, bands, frames)
         if not self.budget.max_latency_ms:
             return cost
-        own = latency_ms(model.to(device), bands, frames, device) if self.channel.is_leader else 0.0
+        own = latency_ms(folded(model).to(device), bands, frames, device) if self.channel.is_leader else 0.0
         return replace(cost, latency_ms=float(self.trainer.group.sum(np.array([own]))[0]))
 
     def _starting_point(

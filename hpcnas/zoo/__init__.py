@@ -66,7 +66,7 @@ _DS = (
 )
 _BC = "no dropout of channels within the blocks"
 _BC_T2 = f"the first convolution halves time too, and dilations with it: half the work; {_BC}"
-_TE = f"as it is deployed, without the training branches of 3, 5 and 7 frames (block `tenet`); {_COUNTED}"
+_TE = f"as it is deployed, without the training branches of 3, 5 and 7 frames, which block `tenet` has; {_COUNTED}"
 _RES = "batch norm behind the first convolution too, and learnt scales in all of them; none behind the last sum"
 _DENSE = "dense layers have batch norm and ReLU"
 _CRNN = f"time is padded, and the mean over time is judged instead of the recurrence's last output; {_DENSE}"

@@ -1,9 +1,11 @@
 """Inverted residuals: MBConv with squeeze-and-excitation on planes; on sequences over one or over several temporal scales."""
 
+import copy
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hpcnas.core.space import BlockType, widths
 from hpcnas.nn.layers import Beside, Conv1d, Conv2d, Residual, State, stream
@@ -21,7 +23,8 @@ TENET = BlockType(
     "tenet",
     layout="sequence",
     choices={"channels": widths(8, 64), "expand": (2, 3, 4), "stride": (1, 2)},
-    description="expand, depthwise convolutions over 3, 5, 7 and 9 frames summed, project: Li et al., TENet, Interspeech 2020",
+    description="expand, depthwise convolutions over 3, 5, 7 and 9 frames summed, project: Li et al., Interspeech 2020; once "
+    "trained, one convolution over 9",
 )
 MBCONV1D = BlockType(
     "mbconv1d",
@@ -65,18 +68,39 @@ class SqueezeExcite(nn.Module):
         return x * self.gate(sums / counts).unsqueeze(2), (sums[..., -1:], seen + x.shape[-1])
 
 
+def depthwise(channels: int, kernel: int, stride: int, causal: bool) -> nn.Sequential:
+    """A convolution of each channel over time, normalised."""
+    return nn.Sequential(Conv1d(channels, channels, kernel, stride, groups=channels, causal=causal), BatchNorm1d(channels))
+
+
 class MultiScale(nn.Module):
-    """Sum of depthwise convolutions with different kernels, each normalised."""
+    """Sum of depthwise convolutions over 3, 5, 7 and 9 frames, each normalised; once trained, the last alone."""
 
     def __init__(self, channels: int, stride: int, causal: bool) -> None:
         super().__init__()
-        self.scales = nn.ModuleList(
-            nn.Sequential(Conv1d(channels, channels, kernel, stride, groups=channels, causal=causal), BatchNorm1d(channels))
-            for kernel in (3, 5, 7, 9)
-        )
+        self.scales = nn.ModuleList(depthwise(channels, kernel, stride, causal) for kernel in (3, 5, 7, 9))
 
     def forward(self, x: Tensor) -> Tensor:
         return sum(scale(x) for scale in self.scales)
+
+    @torch.no_grad()
+    def folded(self) -> nn.Sequential:
+        """The longest convolution alone, with the weights that make it their sum; its normalisation only adds a bias."""
+        one = copy.deepcopy(self.scales[-1])
+        convolution, norm = one
+        weight, bias = torch.zeros_like(convolution.layer.weight), torch.zeros_like(norm.bias)
+        for shorter, own in self.scales:
+            scale = own.weight / (own.running_var + own.eps).sqrt()
+            behind = 0 if convolution.causal else (convolution.window - shorter.window) // 2
+            ahead = convolution.window - shorter.window - behind
+            weight += functional.pad(shorter.layer.weight * scale.view(-1, 1, 1), (ahead, behind))
+            bias += own.bias - own.running_mean * scale
+        convolution.layer.weight.copy_(weight)
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1 - norm.eps)
+        norm.weight.fill_(1)
+        norm.bias.copy_(bias)
+        return one
 
     def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         outs, after = zip(*(stream(scale, x, s) for scale, s in zip(self.scales, state or [None] * len(self.scales))))
@@ -112,7 +136,8 @@ def build_mbconv1d(settings: Mapping[str, int], in_shape: tuple[int, ...], causa
     wide = channels * settings["expand"]
     layers = [
         *(Conv1d(before, wide, 1), BatchNorm1d(wide), nn.ReLU()),
-        *(Conv1d(wide, wide, kernel, stride, groups=wide, causal=causal), BatchNorm1d(wide), nn.ReLU()),
+        *depthwise(wide, kernel, stride, causal),
+        nn.ReLU(),
         *(Conv1d(wide, channels, 1), BatchNorm1d(channels)),
     ]
     if stride == 1 and channels == before:
