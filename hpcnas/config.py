@@ -26,7 +26,7 @@ from hpcnas.core.roster import ClusterConfig
 from hpcnas.core.space import SearchSpace, known_type, spell
 from hpcnas.core.spotting import SpottingConfig
 from hpcnas.core.stopping import STOPPING, Asha
-from hpcnas.core.strategies import STRATEGIES, Incremental
+from hpcnas.core.strategies import STRATEGIES, LocalSearch
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.data import DATASETS
 from hpcnas.data.corpus import DataConfig
@@ -69,15 +69,17 @@ class FeatureConfig(FrontEndConfig, FilterBank):
 class SpaceConfig:
     """The block set B and the limits on a tower."""
 
-    blocks: tuple[str, ...] = ("conv", "conv1d", "dense", "dsconv", "svdf", "tcres", "tdnn")
+    blocks: tuple[str, ...] = (
+        "bcres", "conv", "conv1d", "dense", "dsconv", "matchbox", "mbconv", "mbconv1d", "svdf", "tcres", "tdnn", "tenet",
+    )  # fmt: skip
     """Kinds, or kinds with the values their settings may take: ``"svdf:filters=64|128,memory=8"``. The default has those that
     train fast on a CPU; a recurrence over 100 frames takes several times as long."""
-    max_depth: int = 5
-    max_params: int = 65_000
+    max_depth: int = 16
+    max_params: int = 66_000
     """0: no limit."""
     max_macs: int = 0
     """Multiply-accumulates per example; 0: no limit."""
-    max_activations: int = 30_000
+    max_activations: int = 140_000
     """Elements of all layers' outputs per example; keeps planes at full resolution, which train slowly, out; 0: no limit."""
     max_latency_ms: float = 0.0
     """Time of one example on the device that trains, measured before training (so that a search with this limit does not repeat
@@ -164,7 +166,7 @@ class Config:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     space: SpaceConfig = field(default_factory=SpaceConfig)
-    strategy: Any = field(default_factory=Incremental, metadata={"table": STRATEGIES})
+    strategy: Any = field(default_factory=LocalSearch, metadata={"table": STRATEGIES})
     inheritance: Any = field(default_factory=Parent, metadata={"table": INHERITANCE})
     stopping: Any = field(default_factory=Asha, metadata={"table": STOPPING})
     combiner: Any = field(default_factory=Average, metadata={"table": COMBINERS})

@@ -66,7 +66,14 @@ def test_fine_steps_stay_within_the_space_and_lead_somewhere(name, seed, depth):
     parent = random_tower(SPACE, depth, rng)
     taken = FINE_STEPS[name](parent, SPACE, rng)
     if taken is None:
-        assert (name, depth) in {("repeat", 4), ("insert", 4), ("remove", 1), ("exchange", depth), ("unrepeat", depth), ("rescale", depth)}
+        assert (name, depth) in {
+            ("repeat", 4),
+            ("insert", 4),
+            ("remove", 1),
+            ("exchange", depth),
+            ("unrepeat", depth),
+            ("rescale", depth),
+        }
         return
     child, step = taken
     assert child in SPACE and step

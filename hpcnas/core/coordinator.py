@@ -60,8 +60,8 @@ class SearchConfig:
     suggestions: tuple[str, ...] = ()
     """Architectures that are tried first, whether the space has them or not, such as ``"gru:units=64/dense:units=64"``."""
     zoo: tuple[str, ...] = ("fitting",)
-    """Models drawn by hand that are tried next: ``fitting`` means all of the zoo that are within the limits, and one of each other
-    paper that can be made narrower until it is; else their names, such as ``TENet6``, or ``all``. Empty: none."""
+    """Models drawn by hand that are tried next: ``fitting`` means all of the zoo that are within the limits, and one of each
+    other paper that can be made narrower until it is; else their names, such as ``TENet6``, or ``all``. Empty: none."""
     max_steps: int = 0
     """Optimiser steps of all finished trials together, after which no trial is begun; 0: no limit."""
     time_limit: float = 0.0

@@ -98,8 +98,8 @@ def exchange(architecture: Architecture, space: SearchSpace, rng: np.random.Gene
 
 
 def rescale(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
-    """All widths up or down by a quarter of an octave to one; None where no width changes. Wider than the limits means as wide as
-    they allow, since what a search proposes is made to fit."""
+    """All widths up or down by a quarter of an octave to one; None where no width changes. Wider than the limits means as wide
+    as they allow, since what a search proposes is made to fit."""
     factor = 2.0 ** (rng.choice((-1, 1)) * rng.integers(1, 5) / 4)
     tower = scaled(architecture, space, factor)
     return None if tower == architecture else (tower, f"widths x {factor:.2g}")

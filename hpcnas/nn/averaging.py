@@ -1,8 +1,8 @@
 """A moving average of a model's weights, which is what is judged, stored and inherited.
 
-At a high learning rate the weights jump about a good point, and what a model is worth after an early epoch says little about what
-it will be worth in the end; their average says much more. As Izmailov et al., UAI 2018 (arXiv:1803.05407) found of an equal mean;
-exponential as in Tarvainen & Valpola, NeurIPS 2017 (arXiv:1703.01780).
+At a high learning rate the weights jump about a good point (Izmailov et al., UAI 2018, arXiv:1803.05407), and what a model is
+worth after an early epoch says little about what it will be worth in the end; what their average is worth says much more. It is
+exponential, as in Tarvainen & Valpola, NeurIPS 2017 (arXiv:1703.01780).
 """
 
 from __future__ import annotations

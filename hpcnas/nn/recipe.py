@@ -37,7 +37,7 @@ class TrainingConfig:
     label_smoothing: float = 0.1
     dropout: float = 0.1
     averaging: float = 0.05
-    """What is judged and kept is a moving average of the weights over the latest such share of all steps, which makes early scores
+    """What is judged and kept is a moving average of the weights over the latest such share of all steps, so that early scores
     tell more of later ones; 0: the weights themselves."""
     clip: float = 5.0
     """Largest norm of a gradient; 0: any."""

@@ -38,7 +38,7 @@ def save(path: Path, model: nn.Module, average: Average, optimizer: torch.optim.
 def restore(
     path: Path, model: nn.Module, average: Average, optimizer: torch.optim.Optimizer, channel: GroupChannel
 ) -> SoFar | None:
-    """Bring model, average and optimiser to where ``save`` left them, on every rank of the group; None if there is no checkpoint.
+    """Bring model, average and optimiser to where ``save`` left them, on every rank of the group; None without a checkpoint.
 
     The leader alone looks at the file system, which other nodes may see later. Raises RunError for a damaged file.
     """
