@@ -26,7 +26,6 @@ from mpi4py import MPI
 
 from hpcnas import config as configuration
 from hpcnas.classifier import Classifier
-from hpcnas.config import TC_RESNET8
 from hpcnas.core import metrics
 from hpcnas.core.archive import Archive
 from hpcnas.core.significance import bootstrap_interval, mcnemar
@@ -38,23 +37,10 @@ from hpcnas.runtime.features import load_corpus
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
+from hpcnas.zoo import ZOO
 
-
-def bc_resnet(width: float) -> str:
-    """BC-ResNet, Kim et al., Interspeech 2021 (doi:10.21437/Interspeech.2021-383), in our blocks.
-
-    differs: the first convolution halves time too, dilations are halved with it, and the last block's stride stands for its
-    convolution over all five bands that are left.
-    """
-    blocks = [f"conv:channels={round(16 * width)},kernel=5,stride=2"]
-    for channels, count, stride, dilation in ((8, 2, 1, 1), (12, 2, 2, 1), (16, 4, 2, 2), (20, 4, 1, 4)):
-        settings = f"channels={round(channels * width)},dilation={dilation}"
-        blocks += [f"bcres:{settings},stride={stride if place == 0 else 1}" for place in range(count)]
-    return "/".join([*blocks, f"dsconv:channels={round(32 * width)},kernel=5,stride=5"])
-
-
-BASELINES = {65_000: ("TC-ResNet8", TC_RESNET8), 30_000: ("BC-ResNet-2", bc_resnet(2)), 10_000: ("BC-ResNet-1", bc_resnet(1))}
-"""By the limit that they keep."""
+BASELINES = {65_000: "TC-ResNet8", 30_000: "BC-ResNet-2-t2", 10_000: "BC-ResNet-1-t2"}
+"""A model of the zoo by the limit that it keeps, or nearly."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +79,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
-    settings = {limit: [f"space.max_params={limit}", f"ensemble.baseline={BASELINES[limit][1]}"] for limit in arguments.limits}
+    settings = {
+        limit: [f"space.max_params={limit}", f"ensemble.baseline={ZOO[BASELINES[limit]].architecture}"]
+        for limit in arguments.limits
+    }
     settings = settings or {0: []}
     runs = {(limit, seed): arguments.folder / f"{limit or 'default'}-{seed}" for seed in arguments.seeds for limit in settings}
     with ThreadPoolExecutor(arguments.jobs) as pool:
@@ -160,7 +149,7 @@ def row(run: RunDir, name: str, corpus: Corpus, logits: np.ndarray, cost: Cost) 
 
 def print_rows(limit: int, figures: Sequence[Figures]) -> str:
     """Baseline, one searched model and ensemble under one limit; returns what else is to be said of them."""
-    baseline = BASELINES[limit][0] if limit else "baseline"
+    baseline = BASELINES[limit] if limit else "baseline"
     where = f" of at most {thousands(limit)}" if limit else ""
     kinds: Mapping[str, Callable[[Figures], Row | None]] = {
         f"{baseline}, by hand": lambda f: f.baseline,

@@ -1,0 +1,151 @@
+"""The searched model of each size against the best one that experts drew by hand: one recipe, one number of steps, three seeds.
+
+    tools/with_env.sh .venv python benchmarks/by_hand.py benchmarks/arsc40.toml --set data.path=FOLDER --limits 10000 \
+        --rivals SparkNet-16 BC-ResNet-1 BC-ResNet-1-t2 --folder /tmp/by-hand
+
+For each limit of parameters: a search and its finals; then ``hpcnas.compare`` trains the rivals once, and the one with the
+lowest validation loss is the champion; then searched model and champion, ``--seeds`` times each. Runs of one process, as many
+limits at a time as ``--jobs``. What is in the folder is not run again: further limits, rivals and seeds are added to it. Prints
+a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+from hpcnas import config as configuration
+from hpcnas.core.archive import Archive
+from hpcnas.core.significance import mcnemar
+from hpcnas.core.trial import Cost
+from hpcnas.core.units import thousands
+from hpcnas.runtime.contestants import SEARCHED
+from hpcnas.runtime.features import load_corpus
+from hpcnas.store import ensemble_file, weights
+from hpcnas.store.journal import archive_of
+from hpcnas.store.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Of one model from scratch."""
+
+    name: str
+    cost: Cost
+    losses: Sequence[float]
+    """Validation."""
+    right_SN: np.ndarray
+    """Which test examples each training gets right."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
+    parser.add_argument("--limits", type=int, nargs="+", required=True)
+    parser.add_argument("--rivals", nargs="+", default=["zoo"], help="as --models of hpcnas.compare (default: zoo)")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--folder", type=Path, required=True)
+    arguments = parser.parse_args()
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        runs = list(pool.map(lambda limit: trained(arguments, limit), arguments.limits))
+    print("| limit | model | test accuracy | each seed | parameters | MACs | ahead | p |\n|---|---|---|---|---|---|---|---|")
+    notes = [shown(limit, run) for limit, run in zip(arguments.limits, runs)]
+    print("\n" + "\n".join(notes))
+
+
+def trained(arguments: argparse.Namespace, limit: int) -> RunDir:
+    """The run of a limit, with what is missing in it trained."""
+    run = RunDir(arguments.folder / str(limit))
+    settings = [part for change in (f"space.max_params={limit}", *arguments.set) for part in ("--set", change)]
+    program("hpcnas.search", str(arguments.config), "--run", str(run.root), "--resume", *settings)
+    program("hpcnas.ensemble", str(run.root))
+    compare = ["hpcnas.compare", "--run", str(run.root), "--resume", "--models"]
+    program(*compare, *arguments.rivals, "--seeds", "1")
+    program(*compare, "best", champion(run).name, "--seeds", str(arguments.seeds))
+    return run
+
+
+def program(*words: str) -> None:
+    """Run a program of hpcnas in one process with one thread; what it says goes on to standard error."""
+    subprocess.run([sys.executable, "-m", *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=sys.stderr, check=True)
+
+
+def compared(run: RunDir) -> dict[str, Trainings]:
+    """All models of the run's comparison by name."""
+    archive, labels = archive_of(run.comparison.journal), corpus_labels(run)
+    found: dict[str, list[int]] = {}
+    for id_, result in sorted(archive.results.items()):
+        if result.state.has_score:
+            found.setdefault(archive.trials[id_].proposal.mutation, []).append(id_)
+    return {
+        name: Trainings(
+            name,
+            archive.results[ids[0]].cost,
+            [archive.results[id_].loss for id_ in ids],
+            np.stack([weights.load_logits(run.comparison.weights(id_), "test").argmax(1) == labels for id_ in ids]),
+        )
+        for name, ids in found.items()
+    }
+
+
+def corpus_labels(run: RunDir) -> np.ndarray:
+    """Of the test split."""
+    return load_corpus(MPI.COMM_SELF, configuration.load(run.config)).test.labels
+
+
+def champion(run: RunDir) -> Trainings:
+    """The rival with the lowest validation loss in its first training."""
+    rivals = [one for name, one in compared(run).items() if name != SEARCHED]
+    return min(rivals, key=lambda one: one.losses[0])
+
+
+def shown(limit: int, run: RunDir) -> str:
+    """Two rows of the table; returns what else is to be said."""
+    models, best = compared(run), champion(run)
+    own, rival = models[SEARCHED], models[best.name]
+    pairs = min(len(own.right_SN), len(rival.right_SN))
+    p = mcnemar(own.right_SN[:pairs].ravel(), rival.right_SN[:pairs].ravel())
+    ahead = f"{100 * (own.right_SN.mean() - rival.right_SN.mean()):+.1f} points"
+    for name, one, against in (("searched", own, (ahead, f"{p:.4f}")), (f"{rival.name}, by hand", rival, ("", ""))):
+        each = ", ".join(f"{accuracy:.1%}" for accuracy in one.right_SN.mean(1))
+        cells = (name, f"{one.right_SN.mean():.1%}", each, thousands(one.cost.params), thousands(one.cost.macs), *against)
+        print(f"| {thousands(limit)} | {' | '.join(cells)} |")
+    return f"{thousands(limit)}: {averaged(run)}; {effort(run)}."
+
+
+def averaged(run: RunDir) -> str:
+    """What the ensemble is worth beside its members."""
+    labels, stored = corpus_labels(run), ensemble_file.load(run.ensemble_file)
+    members = [weights.load_logits(run.stage(one.stage).weights(one.trial), "test") for one in stored.members]
+    alone = [float((logits.argmax(1) == labels).mean()) for logits in members]
+    together = float((stored.logits["test"].argmax(1) == labels).mean())
+    return f"average of {len(members)} {together:.1%}, {100 * (together - np.mean(alone)):+.1f} points over its members"
+
+
+def effort(run: RunDir) -> str:
+    """What search and finals cost, in trainings of one model from scratch."""
+    search, finals = archive_of(run.search.journal), archive_of(run.ensemble.journal)
+    one = archive_of(run.comparison.journal)
+    own = [result for id_, result in one.results.items() if one.trials[id_].proposal.mutation == SEARCHED]
+    steps, seconds = own[0].steps, float(np.mean([result.seconds for result in own]))
+
+    def cost(archive: Archive) -> str:
+        took = sum(result.seconds for result in archive.results.values())
+        return f"{archive.steps / steps:.0f} times its steps, {took / 60:.0f} min"
+
+    return f"one training {steps} steps, {seconds / 60:.1f} min; search {cost(search)}; finals {cost(finals)}"
+
+
+if __name__ == "__main__":
+    main()
