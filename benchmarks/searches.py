@@ -42,20 +42,26 @@ PROGRAM = Path(peer_strategies.__file__)
 """hpcnas.search, with other packages' strategies as well; they are known here too since it is loaded."""
 OFF = ["inheritance.name=none"]
 PAPER = [f"inheritance.{name}=false" for name in ("behind", "near_identity", "widen", "overlap")]
-EVOLUTION = ["strategy.name=regularized_evolution"]
-WHOLE = ["stopping.name=none"]
+PLAIN = ["stopping.name=none", "search.zoo=[]"]
+RANDOM = ["strategy.name=random", *PLAIN]
+EVOLUTION = ["strategy.name=regularized_evolution", *PLAIN]
+INCREMENTAL = ["strategy.name=incremental", *PLAIN]
+LOCAL = ["strategy.name=local_search", *PLAIN]
 VARIANTS = {
-    "random, none": ["strategy.name=random", *OFF, *WHOLE],
-    "Optuna's TPE, none": ["strategy.name=optuna_tpe", *OFF, *WHOLE],
-    "Propulate, none": ["strategy.name=propulate", *OFF, *WHOLE],
-    "evolution, none": [*EVOLUTION, *OFF, *WHOLE],
-    "evolution, inheritance": [*EVOLUTION, *WHOLE],
-    "incremental, none": [*OFF, *WHOLE],
-    "incremental, the paper's transfer": [*PAPER, *WHOLE],
-    "incremental, inheritance": WHOLE,
-    "incremental + asha, inheritance": [],
+    "random, none": [*RANDOM, *OFF],
+    "Optuna's TPE, none": ["strategy.name=optuna_tpe", *PLAIN, *OFF],
+    "Propulate, none": ["strategy.name=propulate", *PLAIN, *OFF],
+    "evolution, none": [*EVOLUTION, *OFF],
+    "evolution, inheritance": EVOLUTION,
+    "incremental, none": [*INCREMENTAL, *OFF],
+    "incremental, the paper's transfer": [*INCREMENTAL, *PAPER],
+    "incremental, inheritance": INCREMENTAL,
+    "local search, inheritance": LOCAL,
+    "local search + asha, inheritance": [*LOCAL, "stopping.name=asha"],
+    "the default without inheritance": OFF,
+    "the default": [],
 }
-"""Strategy and inheritance, with what they set."""
+"""Strategy and inheritance, with what they set. The default has the zoo, small steps, successive halving and inheritance."""
 
 
 @dataclass(frozen=True)
