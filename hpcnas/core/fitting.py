@@ -46,12 +46,8 @@ def _scaled(stage: Stage, space: SearchSpace, factor: float) -> Stage:
     if kind is None or not kind.width:
         return stage
     width, choices = dict(block.settings)[kind.width], sorted(kind.choices[kind.width])
-    wanted = width * factor + 1e-6
-    if factor < 1:
-        value = choices[max(0, bisect_right(choices, wanted) - 1)]
-        value = min(width, value)
-    else:
-        value = max(width, choices[max(0, bisect_right(choices, wanted) - 1)])
+    nearest = choices[max(0, bisect_right(choices, width * factor + 1e-6) - 1)]
+    value = min(width, nearest) if factor < 1 else max(width, nearest)
     return Stage(block.changed(kind.width, value), stage.count)
 
 

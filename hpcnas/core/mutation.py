@@ -42,16 +42,10 @@ def random_tower(space: SearchSpace, depth: int, rng: np.random.Generator) -> Ar
 
 def random_mutation(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str]:
     """One random step and its name: with equal chance a block replaced, inserted or, of several, removed."""
-    steps = ["swap"]
-    steps += ["insert"] if architecture.depth < space.max_depth else []
-    steps += ["remove"] if architecture.depth > 1 else []
-    step = steps[rng.integers(len(steps))]
-    index = int(rng.integers(architecture.depth + (step == "insert")))
-    if step == "insert":
-        return insert(architecture, index, space.sample(rng)), f"insert {index}"
-    if step == "remove":
-        return remove(architecture, index), f"remove {index}"
-    return swap(architecture, index, space.sample(rng)), f"swap {index}"
+    steps = [_swapped]
+    steps += [_inserted] if architecture.depth < space.max_depth else []
+    steps += [_removed] if architecture.depth > 1 else []
+    return steps[rng.integers(len(steps))](architecture, space, rng)
 
 
 def nudge(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:

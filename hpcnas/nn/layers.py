@@ -29,15 +29,19 @@ def stream(module: nn.Module, x: Tensor, state: State) -> tuple[Tensor, State]:
     if hasattr(module, "stream"):
         return module.stream(x, state)
     if isinstance(module, nn.Sequential):
-        states = state or [None] * len(module)
-        after = []
-        for part, part_state in zip(module, states):
-            x, part_state = stream(part, x, part_state)
-            after.append(part_state)
-        return x, after
+        return stream_chain(module, x, state)
     if x.shape[-1]:
         return module(x), None
     return module(x.new_zeros(*x.shape[:-1], 1))[..., :0], None
+
+
+def stream_chain(chain: nn.Sequential, x: Tensor, state: State) -> tuple[Tensor, State]:
+    """The same for parts that hand on to each other."""
+    after = []
+    for part, part_state in zip(chain, state or [None] * len(chain)):
+        x, part_state = stream(part, x, part_state)
+        after.append(part_state)
+    return x, after
 
 
 class _Windowed(nn.Module):

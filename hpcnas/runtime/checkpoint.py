@@ -51,7 +51,7 @@ def restore(
         average.load_state(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         so_far = state["so_far"]
-        return SoFar(**{**so_far, "curve": tuple(so_far["curve"]), "merits": tuple(so_far.get("merits", ()))})
+        return SoFar(**{**so_far, "curve": tuple(so_far["curve"]), "merits": tuple(so_far["merits"])})
     except (UnpicklingError, EOFError, AttributeError, RuntimeError, KeyError, ValueError, TypeError) as error:
         why = str(error).strip().partition("\n")[0]
         raise RunError(f"{path}: cannot be read as a checkpoint ({why}); remove it, and the trial begins anew") from error

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from hpcnas.core.space import BlockType, widths
-from hpcnas.nn.layers import Conv2d, State, stream
+from hpcnas.nn.layers import Conv2d, State, stream_chain
 from hpcnas.nn.normalisation import BatchNorm2d
 
 MEAN = BlockType(
@@ -37,11 +37,8 @@ class Flat(nn.Sequential):
         return super().forward(x).squeeze(2)
 
     def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        after = []
-        for part, part_state in zip(self, state or [None] * len(self)):
-            x, part_state = stream(part, x, part_state)
-            after.append(part_state)
-        return x.squeeze(2), after
+        x, state = stream_chain(self, x, state)
+        return x.squeeze(2), state
 
 
 def build_mean(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
