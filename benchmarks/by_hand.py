@@ -15,9 +15,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,26 +23,13 @@ from mpi4py import MPI
 
 from hpcnas import config as configuration
 from hpcnas.core.archive import Archive
-from hpcnas.core.significance import mcnemar
-from hpcnas.core.trial import Cost
+from hpcnas.core.contest import stand
 from hpcnas.core.units import thousands
-from hpcnas.runtime.contestants import SEARCHED
+from hpcnas.runtime.contestants import SEARCHED, judged, trainings_of
 from hpcnas.runtime.features import load_corpus
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import archive_of
 from hpcnas.store.run_dir import RunDir
-
-
-@dataclass(frozen=True)
-class Trainings:
-    """Of one model from scratch."""
-
-    name: str
-    cost: Cost
-    losses: Sequence[float]
-    """Validation."""
-    right_SN: np.ndarray
-    """Which test examples each training gets right."""
 
 
 def main() -> None:
@@ -72,7 +57,7 @@ def trained(arguments: argparse.Namespace, limit: int) -> RunDir:
     program("hpcnas.ensemble", str(run.root))
     compare = ["hpcnas.compare", "--run", str(run.root), "--resume", "--models"]
     program(*compare, *arguments.rivals, "--seeds", "1")
-    program(*compare, "best", champion(run).name, "--seeds", str(arguments.seeds))
+    program(*compare, "best", champion(run), "--seeds", str(arguments.seeds))
     return run
 
 
@@ -81,52 +66,34 @@ def program(*words: str) -> None:
     subprocess.run([sys.executable, "-m", *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=sys.stderr, check=True)
 
 
-def compared(run: RunDir) -> dict[str, Trainings]:
-    """All models of the run's comparison by name."""
-    archive, labels = archive_of(run.comparison.journal), corpus_labels(run)
-    found: dict[str, list[int]] = {}
-    for id_, result in sorted(archive.results.items()):
-        if result.state.has_score:
-            found.setdefault(archive.trials[id_].proposal.mutation, []).append(id_)
-    return {
-        name: Trainings(
-            name,
-            archive.results[ids[0]].cost,
-            [archive.results[id_].loss for id_ in ids],
-            np.stack([weights.load_logits(run.comparison.weights(id_), "test").argmax(1) == labels for id_ in ids]),
-        )
-        for name, ids in found.items()
-    }
-
-
-def corpus_labels(run: RunDir) -> np.ndarray:
-    """Of the test split."""
-    return load_corpus(MPI.COMM_SELF, configuration.load(run.config)).test.labels
-
-
-def champion(run: RunDir) -> Trainings:
+def champion(run: RunDir) -> str:
     """The rival with the lowest validation loss in its first training."""
-    rivals = [one for name, one in compared(run).items() if name != SEARCHED]
-    return min(rivals, key=lambda one: one.losses[0])
+    archive = archive_of(run.comparison.journal)
+    first = {name: ids[0] for name, ids in trainings_of(archive).items() if name != SEARCHED}
+    return min(first, key=lambda name: archive.results[first[name]].loss)
 
 
 def shown(limit: int, run: RunDir) -> str:
     """Two rows of the table; returns what else is to be said."""
-    models, best = compared(run), champion(run)
-    own, rival = models[SEARCHED], models[best.name]
-    pairs = min(len(own.right_SN), len(rival.right_SN))
-    p = mcnemar(own.right_SN[:pairs].ravel(), rival.right_SN[:pairs].ravel())
-    ahead = f"{100 * (own.right_SN.mean() - rival.right_SN.mean()):+.1f} points"
-    for name, one, against in (("searched", own, (ahead, f"{p:.4f}")), (f"{rival.name}, by hand", rival, ("", ""))):
-        each = ", ".join(f"{accuracy:.1%}" for accuracy in one.right_SN.mean(1))
-        cells = (name, f"{one.right_SN.mean():.1%}", each, thousands(one.cost.params), thousands(one.cost.macs), *against)
+    archive, rival = archive_of(run.comparison.journal), champion(run)
+    labels = load_corpus(MPI.COMM_SELF, configuration.load(run.config)).test.labels
+    standings = {one.name: one for one in stand([judged(run.comparison, archive, name) for name in (SEARCHED, rival)], labels)}
+    ahead = standings[SEARCHED].accuracy - standings[rival].accuracy
+    (p,) = (one.p for one in standings.values() if not one.is_best)
+    for name, said, against in (
+        (SEARCHED, SEARCHED, (f"{100 * ahead:+.1f} points", f"{p:.4f}")),
+        (rival, f"{rival}, by hand", ("", "")),
+    ):
+        one, cost = standings[name], archive.results[trainings_of(archive)[name][0]].cost
+        each = ", ".join(f"{accuracy:.1%}" for accuracy in one.accuracies)
+        cells = (said, f"{one.accuracy:.1%}", each, thousands(cost.params), thousands(cost.macs), *against)
         print(f"| {thousands(limit)} | {' | '.join(cells)} |")
-    return f"{thousands(limit)}: {averaged(run)}; {effort(run)}."
+    return f"{thousands(limit)}: {averaged(run, labels)}; {effort(run)}."
 
 
-def averaged(run: RunDir) -> str:
+def averaged(run: RunDir, labels: np.ndarray) -> str:
     """What the ensemble is worth beside its members."""
-    labels, stored = corpus_labels(run), ensemble_file.load(run.ensemble_file)
+    stored = ensemble_file.load(run.ensemble_file)
     members = [weights.load_logits(run.stage(one.stage).weights(one.trial), "test") for one in stored.members]
     alone = [float((logits.argmax(1) == labels).mean()) for logits in members]
     together = float((stored.logits["test"].argmax(1) == labels).mean())
@@ -137,7 +104,7 @@ def effort(run: RunDir) -> str:
     """What search and finals cost, in trainings of one model from scratch."""
     search, finals = archive_of(run.search.journal), archive_of(run.ensemble.journal)
     one = archive_of(run.comparison.journal)
-    own = [result for id_, result in one.results.items() if one.trials[id_].proposal.mutation == SEARCHED]
+    own = [one.results[id_] for id_ in trainings_of(one)[SEARCHED]]
     steps, seconds = own[0].steps, float(np.mean([result.seconds for result in own]))
 
     def cost(archive: Archive) -> str:

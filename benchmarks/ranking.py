@@ -40,6 +40,16 @@ Row = Mapping[str, object]
 """A training: tower, epochs, what the search thought of the tower, figures after each epoch."""
 
 
+FIGURES: Mapping[str, Callable[[Row, int], float]] = {
+    "accuracy": lambda row, after: row["accuracy"][after - 1],
+    "loss": lambda row, after: -row["loss"][after - 1],
+    "mean loss of the last three epochs": lambda row, after: -np.mean(row["loss"][max(0, after - 3) : after]),
+    "averaged accuracy": lambda row, after: row["averaged accuracy"][after - 1],
+    "averaged loss": lambda row, after: -row["averaged loss"][after - 1],
+}
+"""What a training could be ranked by after so many epochs, higher is better; averaged: by the averages of the weights."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -125,23 +135,17 @@ def show(long: list[Row], short: list[Row]) -> None:
     test = np.array([row["test"] for row in long])
     print(f"{len(long)} towers, test accuracy {test[:, 0].min():.1%} to {test[:, 0].max():.1%}\n")
     print("| ranked by | test accuracy | test loss |\n|---|---|---|")
-    epochs, few = long[0]["epochs"], short[0]["epochs"]
     choices: dict[str, Callable[[Row, Row], float]] = {
         "accuracy in the search": lambda one, _: one["search accuracy"],
         "loss in the search": lambda one, _: -one["search loss"],
         "the same, for equal training": lambda one, _: -np.log(one["search loss"]) - 0.4 * np.log(one["training behind"]),
     }
-    for after in sorted({2, few // 2, few}):
-        for what in ("accuracy", "loss", "averaged loss"):
-            sign = 1 if what == "accuracy" else -1
-            choices[f"{what} from scratch after {after} of {few} epochs"] = lambda _, one, w=what, a=after, s=sign: (
-                s * one[w][a - 1]
-            )
-    for after in sorted({2, epochs // 4, epochs // 2, epochs}):
-        for what in ("accuracy", "loss", "averaged loss"):
-            sign = 1 if what == "accuracy" else -1
-            name = f"{what} from scratch after {after} of {epochs} epochs"
-            choices[name] = lambda one, _, w=what, a=after, s=sign: s * one[w][a - 1]
+    for place, rows in ((1, short), (0, long)):
+        of = rows[0]["epochs"]
+        for after in sorted({2, of // 4, of // 2, 3 * of // 4, of} - {0, 1}):
+            for what, figure in FIGURES.items():
+                name = f"{what} from scratch after {after} of {of} epochs"
+                choices[name] = lambda *pair, p=place, f=figure, a=after: f(pair[p], a)
     for name, choice in choices.items():
         values = [choice(*pair) for pair in zip(long, short)]
         print(f"| {name} | {spearman(values, test[:, 0]):.2f} | {spearman(values, -test[:, 1]):.2f} |")

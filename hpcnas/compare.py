@@ -25,7 +25,7 @@ from hpcnas import config as configuration
 from hpcnas import standings
 from hpcnas.config import Config
 from hpcnas.core.archive import Archive
-from hpcnas.core.contest import Contestant, schedule, stand
+from hpcnas.core.contest import schedule, stand
 from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.core.strategies import Lineup
 from hpcnas.nn.corpus import Corpus
@@ -33,7 +33,7 @@ from hpcnas.nn.cost import CostTable, core_latency_ms
 from hpcnas.nn.folding import folded
 from hpcnas.nn.model import build_model
 from hpcnas.runtime.conduct import conduct, set_up
-from hpcnas.runtime.contestants import contestants, named
+from hpcnas.runtime.contestants import contestants, judged, named, trainings_of
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.own_corpus import add_accept_new_data
@@ -42,7 +42,6 @@ from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.together import on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.standings import Outcome, Row
-from hpcnas.store import weights
 from hpcnas.store.files import replacing
 from hpcnas.store.journal import archive_of
 from hpcnas.store.run_dir import RunDir
@@ -144,26 +143,17 @@ def begin(run: RunDir, config: Config, roles: Roles, remember: Callable[[], None
 
 def conclude(run: RunDir, config: Config, corpus: Corpus, archive: Archive, left_out: Mapping[str, str]) -> None:
     """Store what the stage's archive comes to, and write the page."""
-    trainings: dict[str, list[int]] = {}
+    trainings = trainings_of(archive)
     failures: dict[str, str] = {}
     for id_, result in sorted(archive.results.items()):
-        name = archive.trials[id_].proposal.mutation
-        if result.state.has_score:
-            trainings.setdefault(name, []).append(id_)
-        else:
+        if not result.state.has_score:
+            name = archive.trials[id_].proposal.mutation
             logger.warning("%s: training %d failed: %s", name, id_, result.error)
             failures[name] = result.error
     if not trainings:
         raise RunError(f"{run.comparison.root}: every training failed; {next(iter(failures.values()))}")
     why = {**left_out, **{name: f"every training failed: {e}" for name, e in failures.items() if name not in trainings}}
-    models = [
-        Contestant(
-            name,
-            tuple(archive.results[id_].loss for id_ in ids),
-            np.stack([weights.load_logits(run.comparison.weights(id_), "test") for id_ in ids]),
-        )
-        for name, ids in trainings.items()
-    ]
+    models = [judged(run.comparison, archive, name) for name in trainings]
     around = config.space.surroundings(corpus.bands, len(corpus.class_names))
     rows = []
     for standing in stand(models, corpus.test.labels):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from hpcnas.core.architecture import Architecture
+from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
+from hpcnas.core.contest import Contestant
 from hpcnas.core.errors import ArchitectureError, ConfigError, RunError
 from hpcnas.core.space import spell
 from hpcnas.core.trial import Cost
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import archive_of
-from hpcnas.store.run_dir import RunDir
+from hpcnas.store.run_dir import RunDir, Stage
 from hpcnas.zoo import ZOO, chosen, objections
 
 SEARCHED = "searched"
@@ -69,6 +73,22 @@ def contestants(
             except ArchitectureError as error:
                 raise ConfigError(f"--models {name}: {str(error).removeprefix(f'{towers[name]}: ')}") from error
     return towers, {name: reason for name, reason in left_out.items() if name not in towers}
+
+
+def trainings_of(archive: Archive) -> dict[str, list[int]]:
+    """Which trainings of a comparison have a score, by the model's name, oldest first."""
+    found: dict[str, list[int]] = {}
+    for id_, result in sorted(archive.results.items()):
+        if result.state.has_score:
+            found.setdefault(archive.trials[id_].proposal.mutation, []).append(id_)
+    return found
+
+
+def judged(stage: Stage, archive: Archive, name: str) -> Contestant:
+    """What the trainings of the model of that name came to."""
+    ids = trainings_of(archive)[name]
+    logits = [weights.load_logits(stage.weights(id_), "test") for id_ in ids]
+    return Contestant(name, tuple(archive.results[id_].loss for id_ in ids), np.stack(logits))
 
 
 def searched(run: RunDir) -> Architecture:
