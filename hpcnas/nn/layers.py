@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hpcnas.nn.convolution import Convolution1d, Convolution2d
 from hpcnas.nn.masking import Mask
 
 State = Any
@@ -91,7 +92,7 @@ class Conv1d(_Windowed):
         # Odd windows are padded by the layer itself, without a padded copy of the input.
         self.pads = not causal and self.window % 2 == 1
         padding = self.window // 2 if self.pads else 0
-        self.layer = nn.Conv1d(before, channels, kernel, stride, padding, dilation, groups, bias=False)
+        self.layer = Convolution1d(before, channels, kernel, stride, padding, dilation, groups, bias=False)
 
     def valid(self, x: Tensor) -> Tensor:
         return self.layer(x)
@@ -123,7 +124,7 @@ class Conv2d(_Windowed):
         # Even windows are padded by ``_Windowed``: torch pads both ends alike, and would give a frame too many.
         self.pads = not causal and self.window % 2 == 1
         padding = ((kernel[0] - 1) * dilation[0] // 2 if pad_bands else 0, self.window // 2 if self.pads else 0)
-        self.layer = nn.Conv2d(before, channels, kernel, stride, padding, dilation, groups, bias=False)
+        self.layer = Convolution2d(before, channels, kernel, stride, padding, dilation, groups, bias=False)
 
     def valid(self, x: Tensor) -> Tensor:
         return self.layer(x)

@@ -8,10 +8,13 @@ channels, ``F`` bands, ``T`` frames.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hpcnas.nn.convolution import on_cpu
 from hpcnas.nn.masking import Mask
 
 
@@ -22,11 +25,15 @@ class _OverRealFrames(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(x)
+            return self._normalised(x, training=False)
         values = x.numel() // x.shape[1] if self.mask is None else self._real_values(x)
         if values == 1:  # which has no variance; torch would raise ValueError
-            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x) if self.mask is None else self._over_real_frames(x.float(), values).to(x.dtype)
+            return self._normalised(x, training=False)
+        self.num_batches_tracked.add_(1)
+        return self._normalised(x) if self.mask is None else self._over_real_frames(x.float(), values).to(x.dtype)
+
+    def _normalised(self, x: Tensor, training: bool = True) -> Tensor:
+        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, training, self.momentum, self.eps)
 
     def _real_values(self, x: Tensor) -> int:
         """Of each channel."""
@@ -44,8 +51,7 @@ class _OverRealFrames(nn.Module):
         mean = zeroed.sum([0, *range(2, x.dim())]) / values
         filled = torch.addcmul(zeroed, (~self.mask.real(x)).to(x.dtype), mean.view(channels))
         found = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
-        y = functional.batch_norm(filled, *found, self.weight * share**0.5, self.bias, True, 1.0, self.eps * share)
-        self.num_batches_tracked.add_(1)
+        y = batch_norm(filled, *found, self.weight * share**0.5, self.bias, True, 1.0, self.eps * share)
         self.running_mean.lerp_(found[0], self.momentum)
         self.running_var.lerp_(found[1] * ((of_all - 1) / (values - 1)), self.momentum)
         return y
@@ -57,3 +63,11 @@ class BatchNorm1d(_OverRealFrames, nn.BatchNorm1d):
 
 class BatchNorm2d(_OverRealFrames, nn.BatchNorm2d):
     """Of (B, C, F, T)."""
+
+
+def batch_norm(x: Tensor, *arguments: Any) -> Tensor:
+    """As torch has it; sequences as planes of one band on a CPU, whose kernels are at home on those alone where channels are
+    innermost in memory."""
+    if x.dim() == 3 and on_cpu(x):
+        return functional.batch_norm(x.unsqueeze(2), *arguments).squeeze(2)
+    return functional.batch_norm(x, *arguments)
