@@ -77,8 +77,8 @@ class SpaceConfig:
     max_depth: int = 16
     max_params: int = 66_000
     """0: no limit."""
-    max_macs: int = 0
-    """Multiply-accumulates per example; 0: no limit."""
+    max_macs: int = 3_000_000
+    """Multiply-accumulates per example; 0: no limit. The default is twice TC-ResNet8's for a second of audio."""
     max_activations: int = 140_000
     """Elements of all layers' outputs per example; keeps planes at full resolution, which train slowly, out; 0: no limit."""
     max_latency_ms: float = 0.0
@@ -138,12 +138,12 @@ class EnsembleConfig:
     """The final stage: the best architecture, retrained from scratch."""
 
     finalists: int = 16
-    """So many of the search's best, with all suggestions among them, are trained from scratch; again and again the better half
-    goes on, until ``finishers`` are left, which are trained twice. The lowest mean validation loss wins."""
+    """So many of what the search found, its best, and all that was suggested are trained from scratch; again and again the
+    better half goes on, until ``finishers`` are left, which are trained twice. The lowest mean validation loss wins."""
     finishers: int = 2
     members: int = 2
     """p of the paper's Algorithm 3; the finals' winner is the first."""
-    epochs: int = 40
+    epochs: int = 24
     """Of each member: longer than a trial's."""
     baseline: str = TC_RESNET8
     """A hand-designed architecture, trained as one member is and reported beside them; empty: none."""

@@ -22,12 +22,13 @@ from mpi4py import MPI
 from hpcnas import config as configuration
 from hpcnas.config import Config
 from hpcnas.core import metrics
-from hpcnas.core.archive import Archive, rank_key
+from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.core.space import spell
 from hpcnas.core.stopping import NeverStop
 from hpcnas.core.stopping.race import Race
 from hpcnas.core.strategies import Finals, Lineup
+from hpcnas.core.strategies.finals import finalists
 from hpcnas.core.trial import Proposal, Trial
 from hpcnas.core.tuning import OF_TRAINING, Settings
 from hpcnas.nn.blocks import BLOCK_TYPES
@@ -125,7 +126,7 @@ def to_train(config: Config, archive: Archive) -> Finals | Lineup:
     """What the stage trains, given the search's archive."""
     baseline = Proposal(spell(config.ensemble.baseline, BLOCK_TYPES), None, "baseline") if config.ensemble.baseline else None
     if not config.combiner.has_teams:
-        entrants, stage = finalists(config.ensemble.finalists, archive), config.ensemble
+        entrants, stage = finalists(archive, config.ensemble.finalists), config.ensemble
         race = Race.of(len(entrants), stage.epochs, stage.finishers)
         return Finals(tuple(map(_copy, entrants)), stage.members, race, baseline)
     (best,) = archive.best()
@@ -133,13 +134,6 @@ def to_train(config: Config, archive: Archive) -> Finals | Lineup:
     if config.combiner.trained_together:
         members = [replace(member, team=tuple(range(place))) for place, member in enumerate(members)]
     return Lineup(tuple(members), (baseline,) if baseline else ())
-
-
-def finalists(most: int, archive: Archive) -> list[Trial]:
-    """The best trials, and every suggestion that has a score: a search's answer shall not be worse than what it began with."""
-    suggested = [archive.trials[r.trial] for r in archive.ranking if archive.trials[r.trial].proposal.is_suggestion]
-    best = [trial for trial in archive.best(most) if trial not in suggested]
-    return sorted([*suggested, *best[: max(0, most - len(suggested))]], key=lambda t: rank_key(archive.results[t.id]))
 
 
 def _copy(trial: Trial) -> Proposal:

@@ -21,14 +21,13 @@ from mpi4py import MPI
 from hpcnas import config as configuration
 from hpcnas import zoo
 from hpcnas.config import Config
+from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import OutcomeError, RunError
 from hpcnas.core.space import spell
-from hpcnas.core.trial import Proposal, TrialState
+from hpcnas.core.trial import Cost, Proposal, TrialState
 from hpcnas.nn.blocks import BLOCK_TYPES
-from hpcnas.nn.corpus import Corpus
-from hpcnas.nn.cost import CostTable
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.launch import run_program, set_up_logging
@@ -68,7 +67,7 @@ def search(world: MPI.Comm, argv: Sequence[str]) -> int:
     corpus, remember = set_up(world, config, run, run.search, arguments.accept_new_data)
     plan = Plan(
         stage=run.search,
-        starts=given(config, corpus) if world.rank == 0 else (),
+        starts=lambda measure: given(config, measure),
         strategy=config.strategy,
         inheritance=config.inheritance,
         stopping=config.stopping,
@@ -116,11 +115,10 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, argparse.Namespa
     return run, config, complete, arguments, found
 
 
-def given(config: Config, corpus: Corpus) -> list[Proposal]:
+def given(config: Config, measure: Callable[[Architecture], Cost]) -> list[Proposal]:
     """What the search begins with: the user's suggestions, then the zoo's models."""
-    costs = CostTable(config.space.surroundings(corpus.bands, len(corpus.class_names)), corpus.window)
     suggestions = [Proposal(spell(text, BLOCK_TYPES), None, "suggestion") for text in config.search.suggestions]
-    found = [*suggestions, *zoo.starts(config.search.zoo, costs.measure, config.space.budget, config.space.fit)]
+    found = [*suggestions, *zoo.starts(config.search.zoo, measure, config.space.budget, config.space.fit)]
     first = {proposal.architecture: proposal for proposal in reversed(found)}  # each once, under the first of its names
     return [proposal for proposal in found if first[proposal.architecture] is proposal]
 

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcnas.core.architecture import Architecture
+from hpcnas.core.archive import Archive
 from hpcnas.core.coordinator import Coordinator, SearchConfig, unscored
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.stopping.race import Race
 from hpcnas.core.strategies import Finals
-from hpcnas.core.trial import Cost, Proposal, Result, TrialState
+from hpcnas.core.strategies.finals import finalists
+from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 
 COST = Cost(100, 1000, 50)
 EPOCHS = 16
@@ -112,3 +114,12 @@ def test_entrants_that_fail_do_not_hold_up_the_race(broken):
 def test_a_short_stage_has_no_rungs_and_trains_every_entrant_whole():
     assert Race.of(4, 1, 2).rungs == ()
     assert Race.of(2, 40, 2).rungs == ()
+
+
+def test_what_was_suggested_comes_to_the_finals_beside_the_best_that_was_found():
+    archive = Archive()
+    for id_, (mutation, loss) in enumerate([("zoo A", 5.0), ("swap", 2.0), ("zoo B", 1.0), ("swap", 3.0), ("suggestion", 9.0)]):
+        archive.add(Trial(id_, replace(proposal(id_), mutation=mutation), 0))
+        archive.add(Result(id_, TrialState.COMPLETED, -loss, loss, COST, 1, 0, 0, 1.0, 0, (-loss,)))
+    assert [trial.id for trial in finalists(archive, 1)] == [2, 1, 0, 4]
+    assert [trial.id for trial in finalists(archive, 9)] == [2, 1, 3, 0, 4]

@@ -17,7 +17,7 @@ from hpcnas.core.errors import ConfigError
 class TrainingConfig:
     """How one trial is trained."""
 
-    epochs: int = 8
+    epochs: int = 5
     epoch_examples: int = 0
     """After so many examples an epoch is over, and the next one goes on behind them; 0: after all. Where a pass over the corpus
     takes hours, scores and points to go on from then come more often."""

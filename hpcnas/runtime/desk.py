@@ -59,19 +59,21 @@ class Desk:
         self._refresh_at = self._start + _REFRESH_EVERY_S
         self.watch = Watch(archive, plan.search.max_trials, plan.search.objective)
         around = config.space.surroundings(corpus.bands, len(corpus.class_names))
+        measure = lru_cache(maxsize=1024)(CostTable(around, corpus.window).measure)
+        has_begun = any(not trial.proposal.is_suggestion for trial in archive.trials.values())
         self.coordinator = Coordinator(
             strategy=plan.strategy,
             space=config.space.build(),
             config=plan.search,
             seed=config.seed,
             record=self._record,
-            measure=lru_cache(maxsize=1024)(CostTable(around, corpus.window).measure),
+            measure=measure,
             budget=plan.budget,
             inheritance=plan.inheritance,
             tuner=make_tuner(plan.tuning, config.seed),
             stopping=plan.stopping,
             combiner=plan.combiner,
-            starts=plan.starts,
+            starts=() if has_begun else plan.starts(measure),
             archive=archive,
             stored=lambda trial: plan.stage.weights(trial).exists(),
             discard=self._discarded.append,

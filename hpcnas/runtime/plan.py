@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hpcnas.config import Config
+from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
 from hpcnas.core.combiners import Average
@@ -14,7 +15,7 @@ from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.stopping import NeverStop
 from hpcnas.core.strategies import Finals, Lineup
-from hpcnas.core.trial import Proposal, Trial
+from hpcnas.core.trial import Cost, Proposal, Trial
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.losses import Objective
@@ -39,8 +40,8 @@ class Plan:
     training: TrainingConfig
     augmentation: AugmentationConfig
     budget: Budget
-    starts: Sequence[Proposal] = ()
-    """What is tried first."""
+    starts: Callable[[Callable[[Architecture], Cost]], Sequence[Proposal]] = lambda measure: ()
+    """What is tried first, given the cost of a tower; asked for on rank 0 where none but these was tried yet."""
     splits: Sequence[str] = ("validation",)
     """Whose predictions are stored with the weights; the first is the validation split."""
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone

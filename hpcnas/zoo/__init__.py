@@ -6,6 +6,7 @@ all of them, features, head, dropout and recipe are the run's. Nothing is built 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -155,11 +156,12 @@ def narrowable(models: Iterable[ZooModel], measure: Callable[[Architecture], Cos
     """Of each paper that none of ``models`` is from the smallest one, where nothing but its parameters is over the limits."""
     lenient = replace(budget, max_params=NARROWED * budget.max_params)
     papers = {model.paper for model in models}
-    smallest: dict[str, ZooModel] = {}
-    for model in sorted(fitting(measure, lenient), key=lambda model: model.params):
-        if model.paper not in papers:
-            smallest.setdefault(model.paper, model)
-    return [model for model in ZOO.values() if model in smallest.values()]
+    found = set()
+    for model in sorted(ZOO.values(), key=lambda model: model.params):
+        if model.paper not in papers and not _objection(model, measure, lenient):
+            papers.add(model.paper)
+            found.add(model.name)
+    return [model for model in ZOO.values() if model.name in found]
 
 
 def _can_be_built(model: ZooModel, measure: Callable[[Architecture], Cost]) -> bool:
@@ -176,15 +178,20 @@ def objections(measure: Callable[[Architecture], Cost], budget: Budget) -> dict[
     Args:
         measure: the cost of a tower; raises ArchitectureError.
     """
-    found = {}
-    for name, model in ZOO.items():
-        try:
-            found[name] = budget.objection(measure(model.tower))
-        except ArchitectureError as error:
-            found[name] = str(error).removeprefix(f"{model.tower}: ")
-    return found
+    return {name: _objection(model, measure, budget) for name, model in ZOO.items()}
+
+
+def _objection(model: ZooModel, measure: Callable[[Architecture], Cost], budget: Budget) -> str:
+    try:
+        return budget.objection(measure(model.tower))
+    except ArchitectureError as error:
+        return str(error).removeprefix(f"{model.tower}: ")
 
 
 def fitting(measure: Callable[[Architecture], Cost], budget: Budget) -> list[ZooModel]:
-    """The models of the zoo that keep the limits, in the zoo's order; the rest as for ``objections``."""
-    return [ZOO[name] for name, objection in objections(measure, budget).items() if not objection]
+    """The models of the zoo that keep the limits, in the zoo's order; the rest as for ``objections``.
+
+    One with more than twice the parameters in its paper is not even built, for which rank 0 would take seconds.
+    """
+    small = [model for model in ZOO.values() if model.params <= 2 * (budget.max_params or math.inf)]
+    return [model for model in small if not _objection(model, measure, budget)]
