@@ -70,7 +70,7 @@ class SpaceConfig:
     """The block set B and the limits on a tower."""
 
     blocks: tuple[str, ...] = (
-        "bcres", "conv", "conv1d", "dense", "dsconv", "matchbox", "mbconv", "mbconv1d", "svdf", "tcres", "tdnn", "tenet",
+        "bcres", "conv", "conv1d", "dense", "dsconv", "matchbox", "mbconv", "mbconv1d", "svdf", "tcres", "tdnn",
     )  # fmt: skip
     """Kinds, or kinds with the values their settings may take: ``"svdf:filters=64|128,memory=8"``. The default has those that
     train fast on a CPU; a recurrence over 100 frames takes several times as long."""
@@ -143,7 +143,7 @@ class EnsembleConfig:
     finishers: int = 2
     members: int = 2
     """p of the paper's Algorithm 3; the finals' winner is the first."""
-    epochs: int = 24
+    epochs: int = 20
     """Of each member: longer than a trial's."""
     baseline: str = TC_RESNET8
     """A hand-designed architecture, trained as one member is and reported beside them; empty: none."""

@@ -123,7 +123,7 @@ def test_a_stage_goes_on_with_the_settings_it_was_begun_with(tmp_path):
     path = tmp_path / "ensemble" / "settings.toml"
     configuration.remember(path, configuration.EnsembleConfig(epochs=100), "ensemble")
     configuration.remember(path, configuration.EnsembleConfig(epochs=100), "ensemble")
-    with pytest.raises(RunError, match="epochs = 100, now 24"):
+    with pytest.raises(RunError, match="epochs = 100, now 20"):
         configuration.remember(path, configuration.EnsembleConfig(), "ensemble")
 
 
