@@ -119,7 +119,7 @@ def arrange(run: RunDir, config: Config, corpus: Corpus, arguments: argparse.Nam
             )
         left_out.pop(name, None)
     if not towers:
-        limits = ", ".join(f"space.{limit} = {most:g}" for limit, most in vars(config.space.budget).items() if most)
+        limits = ", ".join(f"space.{limit} = {most:.10g}" for limit, most in vars(config.space.budget).items() if most)
         raise ConfigError(f"no model of the zoo keeps {limits}; raise it, or give --models all or names")
     work = {name: table.measure(tower).macs for name, tower in towers.items()}
     proposals = schedule(begun, towers, arguments.seeds, work)

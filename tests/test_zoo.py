@@ -59,7 +59,8 @@ def test_of_other_papers_the_smallest_that_can_be_made_narrower_begins_a_search_
     budget = Budget(max_params=10_000, max_activations=150_000)
     begins = [proposal.mutation for proposal in starts(["fitting"], costs.measure, budget)]
     assert begins[:2] == ["zoo BC-ResNet-1-t2", "zoo SparkNet-16"]
-    assert begins[2:] == ["zoo TC-ResNet8", "zoo MatchboxNet-3x1x64", "zoo TENet6-narrow", "zoo Res8-narrow"]
+    others = ["zoo TC-ResNet8", "zoo DS-CNN-S", "zoo MatchboxNet-3x1x64", "zoo TENet6-narrow", "zoo Res8-narrow"]
+    assert begins[2:] == others, "whatever limit they are over"
     assert starts(["fitting"], costs.measure, budget, may_narrow=False) == starts(
         ["BC-ResNet-1-t2", "SparkNet-16"], costs.measure, budget
     )

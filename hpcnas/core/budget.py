@@ -30,7 +30,7 @@ class Budget:
         """The first limit that ``cost`` is over, in words; empty if it is within all of them."""
         for limit, most, figure in self._limits:
             if getattr(cost, figure) > most:
-                return f"{figure} = {getattr(cost, figure):g}, over {limit} = {most:g}"
+                return f"{figure} = {getattr(cost, figure):.10g}, over {limit} = {most:.10g}"
         return ""
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.budget import Budget
@@ -134,7 +134,7 @@ def chosen(names: Iterable[str]) -> list[ZooModel]:
 
 
 NARROWED = 8
-"""A model of at most so many times the parameters that are allowed may be made narrower to begin with."""
+"""A model of at most so many times what is allowed may be made narrower to begin with."""
 
 
 def starts(
@@ -153,8 +153,8 @@ def starts(
 
 
 def narrowable(models: Iterable[ZooModel], measure: Callable[[Architecture], Cost], budget: Budget) -> list[ZooModel]:
-    """Of each paper that none of ``models`` is from the smallest one, where nothing but its parameters is over the limits."""
-    lenient = replace(budget, max_params=NARROWED * budget.max_params)
+    """Of each paper that none of ``models`` is from the smallest one that is not far over the limits."""
+    lenient = Budget(**{name: NARROWED * limit for name, limit in asdict(budget).items()})
     papers = {model.paper for model in models}
     found = set()
     for model in sorted(ZOO.values(), key=lambda model: model.params):

@@ -1,6 +1,6 @@
 """The finals' race: synchronous successive halving of given trials (Jamieson & Talwalkar, AISTATS 2016, arXiv:1502.07943).
 
-All entrants are trained up to the first rung, the better half of them up to the second, and so on; ``finishers`` come to the
+All entrants are trained up to the first rung, the better part of them up to the second, and so on; ``finishers`` come to the
 end. Unlike ``asha`` it waits at each rung until everybody is there: who enters is known beforehand, and each halving counts.
 """
 
@@ -14,6 +14,9 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.messages import Progress, Verdict
 from hpcnas.core.trial import Result, TrialState
 
+ROUNDS = 3
+"""Rungs at most."""
+
 
 @dataclass(frozen=True)
 class Race:
@@ -24,15 +27,15 @@ class Race:
 
     entrants: int
     rungs: tuple[int, ...]
-    """Epochs after which the better half goes on, ascending."""
+    """Epochs after which the better part goes on, ascending."""
     finishers: int
     """So many come to the end."""
 
     @classmethod
     def of(cls, entrants: int, epochs: int, finishers: int) -> Race:
-        """With rungs so that each round takes as many epochs in all as the one before: the last at half of ``epochs``, the one
-        before at a quarter, and so on, as many as it takes to come down to the finishers."""
-        rounds = max(0, math.ceil(math.log2(max(1, entrants / finishers))))
+        """With rungs at an eighth, a quarter and half of ``epochs``, or the last of these that come down to the finishers by
+        halves. More entrants are not judged earlier: what a model will be shows after an eighth at the earliest."""
+        rounds = min(ROUNDS, math.ceil(math.log2(max(1, entrants / finishers))))
         rungs = sorted({round(epochs / 2**i) for i in range(1, rounds + 1)} - {0, epochs})
         return cls(entrants, tuple(rungs), min(finishers, entrants))
 
@@ -74,10 +77,14 @@ class Race:
             started = [result.trial for result in before]
         rung = self.rungs[round_]
         arrived = self._arrived(archive, started, rung)
-        places = max(self.finishers, math.ceil(self.entrants / 2 ** (round_ + 1)))
         if arrived is None:
             return None
-        return sorted(arrived, key=lambda result: (-result.ranked[rung - 1], result.trial))[:places]
+        return sorted(arrived, key=lambda result: (-result.ranked[rung - 1], result.trial))[: self._places(round_)]
+
+    def _places(self, round_: int) -> int:
+        """How many go on: the same share in each round."""
+        share = (self.finishers / self.entrants) ** ((round_ + 1) / len(self.rungs))
+        return max(self.finishers, math.ceil(self.entrants * share - 1e-9))
 
     @staticmethod
     def _arrived(archive: Archive, started: range | list[int], rung: int) -> list[Result] | None:
