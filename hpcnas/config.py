@@ -139,7 +139,7 @@ class EnsembleConfig:
 
     finalists: int = 16
     """So many of what the search found, its best, and all that was suggested are trained from scratch; again and again the
-    better half goes on, until ``finishers`` are left, which are trained twice. The lowest mean validation loss wins."""
+    better part goes on, until ``finishers`` are left, which are trained twice. The lowest mean validation loss wins."""
     finishers: int = 2
     members: int = 2
     """p of the paper's Algorithm 3; the finals' winner is the first."""

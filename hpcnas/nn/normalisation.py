@@ -24,19 +24,18 @@ class _OverRealFrames(nn.Module):
     mask: Mask | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return self._normalised(x, training=False)
-        values = x.numel() // x.shape[1] if self.mask is None else self._real_values(x)
-        if values == 1:  # which has no variance; torch would raise ValueError
-            return self._normalised(x, training=False)
-        self.num_batches_tracked.add_(1)
-        return self._normalised(x) if self.mask is None else self._over_real_frames(x.float(), values).to(x.dtype)
-
-    def _normalised(self, x: Tensor, training: bool = True) -> Tensor:
-        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, training, self.momentum, self.eps)
+        # One value has no variance; torch would raise ValueError.
+        by_batch = self.training and (values := self._real_values(x)) > 1
+        if by_batch:
+            self.num_batches_tracked.add_(1)
+        if by_batch and self.mask is not None:
+            return self._over_real_frames(x.float(), values).to(x.dtype)
+        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, self.momentum, self.eps)
 
     def _real_values(self, x: Tensor) -> int:
         """Of each channel."""
+        if self.mask is None:
+            return x.numel() // x.shape[1]
         return int(self.mask.lengths(x.shape[-1]).sum()) * x.shape[2:-1].numel()
 
     def _over_real_frames(self, x: Tensor, values: int) -> Tensor:

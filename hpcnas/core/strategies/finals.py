@@ -87,5 +87,5 @@ def finalists(archive: Archive, most: int) -> list[Trial]:
     """So many of the best that the search found, and all with a score that was suggested, best first: its answer shall not be
     worse than what it began with."""
     ranked = [archive.trials[result.trial] for result in archive.ranking]
-    best = {trial.id for trial in [trial for trial in ranked if not trial.proposal.is_suggestion][:most]}
-    return [trial for trial in ranked if trial.proposal.is_suggestion or trial.id in best]
+    found = [trial for trial in ranked if not trial.proposal.is_suggestion][:most]
+    return [trial for trial in ranked if trial.proposal.is_suggestion or trial in found]

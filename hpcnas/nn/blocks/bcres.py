@@ -31,9 +31,11 @@ class SubSpectralNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, bands, frames = x.shape
-        has_variance = batch * (bands // self.groups) * frames > 1
-        if self.groups > 1 and on_cpu(x) and self.norm.mask is None and has_variance:
-            return self._group_by_group(x) if self.training else self._as_learnt(x)
+        if self.groups > 1 and on_cpu(x):
+            if not self.training:
+                return self._as_learnt(x)
+            if self.norm.mask is None and batch * (bands // self.groups) * frames > 1:
+                return self._group_by_group(x)
         grouped = x.reshape(batch, channels * self.groups, bands // self.groups, frames)
         return self.norm(grouped).view(x.shape)
 
