@@ -1,9 +1,9 @@
 """Convolutions as torch has them, with channels innermost in memory where they run on a CPU.
 
 torch's CPU kernels for convolutions and batch norm are faster that way in most shapes (``benchmarks/layout.py``); a depthwise
-convolution with dilation, for which there is none, takes a quarter of the time as convolutions of its phases. What a convolution
-gives stays laid out so, which is how what follows wants it; values differ by rounding alone. Graphs that are exported see the
-plain layers.
+convolution with dilation, for which there is none, takes a quarter of the time as convolutions of its phases. What comes out
+stays laid out so, which is how what follows wants it; values differ by rounding alone. Graphs that are exported see the plain
+layers.
 """
 
 from __future__ import annotations
