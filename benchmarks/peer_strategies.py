@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -51,8 +51,6 @@ class Asking:
 
     Packages differ by two methods: ``ask(space, seed)`` gives a question and its tower, ``tell(question, score)`` answers it.
     """
-
-    may_repeat: ClassVar[bool] = False
 
     @cached_property
     def asked(self) -> dict[int, tuple[Any, Architecture]]:

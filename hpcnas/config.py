@@ -140,6 +140,8 @@ class EnsembleConfig:
     finalists: int = 16
     """So many of what the search found, its best, and all that was suggested are trained from scratch; again and again the
     better part goes on, until ``finishers`` are left, which are trained twice. The lowest mean validation loss wins."""
+    challengers: int = 16
+    """So many small steps away from those who lead at a quarter of the way are trained so far too, and join the race."""
     finishers: int = 2
     members: int = 2
     """p of the paper's Algorithm 3; the finals' winner is the first."""
@@ -149,6 +151,7 @@ class EnsembleConfig:
     """A hand-designed architecture, trained as one member is and reported beside them; empty: none."""
 
     def __post_init__(self) -> None:
+        at_least(0, "ensemble", challengers=self.challengers)
         at_least(1, "ensemble", finalists=self.finalists, finishers=self.finishers, members=self.members, epochs=self.epochs)
         if self.baseline:
             try:

@@ -26,7 +26,6 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.core.space import spell
 from hpcnas.core.stopping import NeverStop
-from hpcnas.core.stopping.race import Race
 from hpcnas.core.strategies import Finals, Lineup
 from hpcnas.core.strategies.finals import finalists
 from hpcnas.core.trial import Proposal, Trial
@@ -77,6 +76,7 @@ def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
         begin=lambda: begin(run, config, finals, remember),
         conclude=lambda archive: combine(run, config, corpus, finals, archive),
         stopping=finals.race if isinstance(finals, Finals) else NeverStop(),
+        budget=config.space.budget,
         job_end=end,
     )
     return conduct(world, config, corpus, plan)
@@ -114,8 +114,8 @@ def begin(run: RunDir, config: Config, finals: Finals | Lineup, remember: Callab
 def check_begun(run: RunDir, finals: Finals | Lineup) -> None:
     """Raise RunError if the stage was begun for others than ``finals``."""
     for trial in (record.event for record in replay(run.ensemble.journal) if isinstance(record.event, Trial)):
-        expected = [replace(given, team=()) for given in finals.given[trial.id : trial.id + 1] or finals.given]
-        if trial.id >= finals.trials or replace(trial.proposal, team=()) not in expected:
+        expected = [replace(given, team=()) for given in finals.given[trial.id : trial.id + 1]]
+        if trial.id >= finals.trials or (expected and replace(trial.proposal, team=()) not in expected):
             raise RunError(
                 f"{run.ensemble.root}: was begun for other members (trial {trial.id}: {trial.architecture}); "
                 "remove it to begin anew"
@@ -127,8 +127,14 @@ def to_train(config: Config, archive: Archive) -> Finals | Lineup:
     baseline = Proposal(spell(config.ensemble.baseline, BLOCK_TYPES), None, "baseline") if config.ensemble.baseline else None
     if not config.combiner.has_teams:
         entrants, stage = finalists(archive, config.ensemble.finalists), config.ensemble
-        race = Race.of(len(entrants), stage.epochs, stage.finishers)
-        return Finals(tuple(map(_copy, entrants)), stage.members, race, baseline)
+        return Finals.of(
+            [_copy(trial) for trial in entrants],
+            baseline,
+            members=stage.members,
+            epochs=stage.epochs,
+            finishers=stage.finishers,
+            challengers=stage.challengers,
+        )
     (best,) = archive.best()
     members = [_copy(archive.trials[id_]) for id_ in (*best.proposal.team, best.id)]
     if config.combiner.trained_together:

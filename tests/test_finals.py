@@ -1,5 +1,6 @@
 """The final stage: a race from scratch, the finishers a second time, then the winner for every further member."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
+from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import Coordinator, SearchConfig, unscored
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.stopping.race import Race
@@ -25,7 +27,18 @@ def proposal(number: int) -> Proposal:
     return Proposal(Architecture.parse(f"dense:units={number + 1}"), number, "copy")
 
 
-def staged(finals: Finals, quality: list[float], groups: int, seed: int, broken: tuple[int, ...] = ()) -> Coordinator:
+def units(trial: Trial) -> int:
+    return dict(trial.architecture.blocks[0].settings)["units"]
+
+
+def staged(
+    finals: Finals,
+    quality: list[float] | Callable[[Trial], float],
+    groups: int,
+    seed: int,
+    broken: tuple[int, ...] = (),
+    budget: Budget = Budget(),
+) -> Coordinator:
     """The coordinator of a stage that simulated groups have worked off, answering in an order that ``seed`` decides."""
     rng = np.random.default_rng(seed)
     coordinator = Coordinator(
@@ -36,6 +49,7 @@ def staged(finals: Finals, quality: list[float], groups: int, seed: int, broken:
         record=lambda event: None,
         measure=lambda tower: COST,
         stopping=finals.race,
+        budget=budget,
     )
     ready: dict[int, Result | None] = dict.fromkeys(range(groups))
     busy: dict[int, tuple[Assignment, tuple[float, ...]]] = {}
@@ -53,7 +67,7 @@ def staged(finals: Finals, quality: list[float], groups: int, seed: int, broken:
             continue
         order, merits = busy.pop(group)
         trial = order.trial.id
-        own = quality[dict(order.trial.architecture.blocks[0].settings)["units"] - 1]
+        own = quality(order.trial) if callable(quality) else quality[units(order.trial) - 1]
         merits = (*merits, own * (1 - 0.5 ** (len(merits) + 1)))
         if trial in broken:
             ready[group] = unscored(order.trial, TrialState.FAILED, COST, "on purpose")
@@ -67,9 +81,10 @@ def staged(finals: Finals, quality: list[float], groups: int, seed: int, broken:
     raise AssertionError("the stage does not end")
 
 
-def finals_of(entrants: int, members: int = 2, baseline: bool = True, finishers: int = 2) -> Finals:
-    race = Race.of(entrants, EPOCHS, finishers)
-    return Finals(tuple(map(proposal, range(entrants))), members, race, proposal(entrants) if baseline else None)
+def finals_of(entrants: int, members: int = 2, baseline: bool = True, finishers: int = 2, challengers: int = 0) -> Finals:
+    beside = proposal(entrants) if baseline else None
+    own = [proposal(number) for number in range(entrants)]
+    return Finals.of(own, beside, members=members, epochs=EPOCHS, finishers=finishers, challengers=challengers)
 
 
 @given(st.integers(1, 17), st.integers(1, 5), st.integers(0, 99), st.integers(1, 4))
@@ -109,6 +124,41 @@ def test_entrants_that_fail_do_not_hold_up_the_race(broken):
     assert coordinator.finished
     left = [n for n in range(8) if n not in broken]
     assert finals.winner(coordinator.archive) == (max(left) if left else 0)
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 99), st.integers(1, 9), st.integers(1, 3))
+def test_challengers_join_the_race_and_may_win_it(entrants, groups, seed, challengers, finishers):
+    finals = finals_of(entrants, finishers=finishers, challengers=challengers)
+
+    def quality(trial: Trial) -> float:  # the later the better: the last challenger beats everybody
+        return float(trial.id + 1 if trial.id in finals.race.challengers else 0.5 / (trial.id + 1))
+
+    coordinator = staged(finals, quality, groups, seed)
+    archive, race = coordinator.archive, finals.race
+    assert coordinator.finished and len(archive.results) == finals.trials
+    assert finals.winner(archive) == race.challengers[-1]
+    assert {t.architecture for t in finals.ensemble(archive)} == {archive.trials[race.challengers[-1]].architecture}
+    if race.rungs:
+        first = race.rungs[race.meeting]
+        assert all(archive.results[i].epochs >= first for i in race.challengers), "none is judged before the meeting"
+
+
+def test_challengers_come_from_those_who_lead_at_the_meeting_and_are_new():
+    finals = finals_of(8, challengers=6)
+    archive = staged(finals, lambda trial: float(units(trial)) if trial.id < 8 else 0.1, 3, 0).archive
+    challengers = [archive.trials[i] for i in finals.race.challengers]
+    origins = {int(trial.proposal.mutation.rpartition(" of ")[2]) for trial in challengers}
+    assert origins <= {4, 5, 6, 7}, "the better four of eight"
+    towers = [trial.architecture for trial in challengers]
+    assert len({*towers, *(p.architecture for p in finals.entrants)}) == 8 + 6
+    assert [archive.results[trial.id].epochs for trial in challengers] == [finals.race.rungs[finals.race.meeting]] * 6
+
+
+def test_where_nothing_near_the_leaders_keeps_the_limits_a_leader_is_trained_once_more():
+    finals = finals_of(4, challengers=2)
+    coordinator = staged(finals, [float(n) for n in range(1, 7)], 2, 0, budget=Budget(max_params=99))
+    again = [coordinator.archive.trials[i].proposal for i in finals.race.challengers]
+    assert [one.mutation for one in again] == ["copy", "copy"] and coordinator.finished
 
 
 def test_a_short_stage_has_no_rungs_and_trains_every_entrant_whole():

@@ -76,8 +76,6 @@ def test_neighbours_of_a_value_lie_next_to_it_whether_it_is_a_choice_or_not(valu
 class Counting:
     """A strategy whose proposals are counted."""
 
-    may_repeat = False
-
     def __init__(self, inner: object) -> None:
         self.inner, self.proposals = inner, 0
 

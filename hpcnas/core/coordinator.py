@@ -340,7 +340,7 @@ class Coordinator:
         rng = np.random.default_rng(entropy)
         for refused in range(MAX_PROPOSALS):
             proposal = self.strategy.propose(self.archive, self.space, rng, refused)
-            if proposal is None or self.strategy.may_repeat:
+            if proposal is None or proposal.given:
                 return proposal
             proposal = self._fitted(proposal)
             if not self.archive.seen(proposal.architecture) and self._within_budget(proposal.architecture):
@@ -370,7 +370,7 @@ class Coordinator:
             cost = self.measure(trial.architecture)
         except ArchitectureError as error:
             return unscored(trial, TrialState.FAILED, Cost(0, 0, 0), str(error))
-        objection = self.budget.objection(cost)
+        objection = "" if trial.proposal.given else self.budget.objection(cost)
         return unscored(trial, TrialState.INFEASIBLE, cost, objection) if objection else None
 
     def _add(self, event: Trial | Result) -> None:

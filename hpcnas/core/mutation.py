@@ -136,6 +136,14 @@ FINE_STEPS = {
 """Steps from a tower to its neighbours, by name; each answers None where it cannot be taken."""
 
 
+def fine_step(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str]:
+    """One of the fine steps, with equal chance among those that can be taken, and its name."""
+    steps = list(FINE_STEPS.values())
+    while True:
+        if (taken := steps[rng.integers(len(steps))](architecture, space, rng)) is not None:
+            return taken
+
+
 def crossover(first: Architecture, second: Architecture, space: SearchSpace, rng: np.random.Generator) -> Architecture:
     """The first blocks of one tower and the last of the other, cut at random places, no deeper than the space allows."""
     head = first.blocks[: rng.integers(1, first.depth + 1)]

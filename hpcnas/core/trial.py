@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from hpcnas.core.architecture import Architecture
@@ -22,6 +22,8 @@ class Proposal:
     """Training settings that differ from the run's, by name, sorted."""
     team: tuple[int, ...] = ()
     """Earlier trials that it forms an ensemble with: its score is that of the mean of all their logits."""
+    given: bool = field(default=False, compare=False)
+    """To be trained as it is, whatever the limits and though it was trained before, since it is not the strategy's own idea."""
 
     @property
     def is_suggestion(self) -> bool:

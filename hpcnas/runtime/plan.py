@@ -57,7 +57,7 @@ class Plan:
 
 
 def final_plan(config: Config, stage: Stage, lineup: Finals | Lineup, epochs: int, **more: object) -> Plan:
-    """A stage that trains given architectures from scratch, whatever limits the search had."""
+    """A stage that trains given architectures from scratch, whatever limits the search had, and perhaps others like them."""
     search = replace(config.search, max_trials=lineup.trials, max_steps=0, time_limit=0.0, keep_weights=lineup.trials)
     return Plan(
         stage=stage,
@@ -68,6 +68,5 @@ def final_plan(config: Config, stage: Stage, lineup: Finals | Lineup, epochs: in
         search=search,
         training=replace(config.training, epochs=epochs),
         augmentation=config.augmentation,
-        budget=Budget(),
-        **{"stopping": NeverStop(), "splits": FINAL_SPLITS, **more},
+        **{"budget": Budget(), "stopping": NeverStop(), "splits": FINAL_SPLITS, **more},
     )

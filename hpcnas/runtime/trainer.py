@@ -89,7 +89,8 @@ class TrialRunner:
             trainer, around = self._tuned(trial)
             model = build_model(trial.architecture, around, trial.seed)
             cost = self._measure(model)
-            if not assignment.paused and (objection := self.budget.objection(cost)):
+            may_be_over = assignment.paused or trial.proposal.given
+            if not may_be_over and (objection := self.budget.objection(cost)):
                 self._forget_checkpoint(trial)
                 return unscored(trial, TrialState.INFEASIBLE, cost, objection)
             trainer = trainer.with_settings(trainer.config.for_size(cost.params), trainer.augmentation)

@@ -2,8 +2,7 @@
 
 A strategy is a frozen dataclass whose fields are its configuration, with ``propose(archive, space, rng, refused) ->
 Proposal``; all its chance comes from ``rng``, and ``refused`` counts the proposals for this trial that were known already or
-over the budget. None means that nothing can be said before a running trial is back. ``may_repeat`` says whether an
-architecture may be tried more than once.
+over the budget. None means that nothing can be said before a running trial is back.
 """
 
 from hpcnas.core.strategies.constrained import Constrained

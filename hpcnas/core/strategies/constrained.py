@@ -7,7 +7,6 @@ CVPR 2018 (doi:10.1109/CVPR.2018.00907); without it each place is its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -33,8 +32,6 @@ class Constrained:
     """The candidate is drawn from so many best ones."""
     initial: int = 5
     """Random towers before the first mutation."""
-
-    may_repeat: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least(1, "strategy", cell=self.cell, cells=self.cells, beam=self.beam, initial=self.initial)

@@ -2,27 +2,35 @@
 
 Algorithm 3 of Mazzawi et al., Interspeech 2019, trains the best candidate p times. differs: trials of a search are short and
 started from different parents, so that the best of them is partly the best trained or the luckiest. Here many of the best run a
-race from scratch, trained as members are; its finishers are trained a second time, with other seeds, and the lowest mean
-validation loss decides: among ten finalists on the built-in speech it foretold test accuracy (correlation -0.8) where
-validation accuracy hardly did (0.4).
+race from scratch, trained as members are. Challengers, small steps away from those who lead it at a quarter of the way, join it
+there: from scratch a quarter of the way tells towers apart that inherited weights do not. The finishers are trained a second
+time, with other seeds, and the lowest mean validation loss decides: among ten finalists on the built-in speech it foretold test
+accuracy (correlation -0.8) where validation accuracy hardly did (0.4).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hpcnas.core.archive import Archive
+from hpcnas.core.mutation import fine_step
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping.race import Race
 from hpcnas.core.trial import Proposal, Trial
 
+BEAM = 4
+"""A challenger comes from one of so many leaders."""
+PATIENCE = 20
+"""Proposals for one challenger that were known already, after which one is a step further away, and so on."""
+
 
 @dataclass(frozen=True)
 class Finals:
-    """Trials are the entrants, the baseline, the finishers' second trainings, and the members that the winner still lacks.
+    """Trials are the entrants, the baseline, the challengers, the finishers' second trainings, and the members that the winner
+    still lacks.
 
     Not in ``STRATEGIES``, since its proposals are not configuration.
     """
@@ -34,7 +42,21 @@ class Finals:
     race: Race
     baseline: Proposal | None = None
 
-    may_repeat: ClassVar[bool] = True
+    @classmethod
+    def of(
+        cls,
+        entrants: Sequence[Proposal],
+        baseline: Proposal | None,
+        *,
+        members: int,
+        epochs: int,
+        finishers: int,
+        challengers: int,
+    ) -> Finals:
+        """With the race that comes down from entrants and challengers to the finishers in ``epochs``."""
+        first = len(entrants) + (baseline is not None)
+        race = Race.of(len(entrants), epochs, finishers, range(first, first + challengers))
+        return cls(tuple(entrants), members, race, baseline)
 
     @property
     def given(self) -> tuple[Proposal, ...]:
@@ -42,45 +64,67 @@ class Finals:
         return self.entrants if self.baseline is None else (*self.entrants, self.baseline)
 
     @property
-    def again(self) -> int:
-        """Finishers that are trained a second time, to choose among them."""
-        return self.race.finishers if len(self.entrants) > 1 and self.race.finishers > 1 else 0
+    def again(self) -> range:
+        """Second trainings of the finishers, to choose among them."""
+        first = len(self.given) + len(self.race.challengers)
+        is_open = self.race.finishers > 1 and len(self.entrants) + len(self.race.challengers) > 1
+        return range(first, first + (self.race.finishers if is_open else 0))
 
     @property
     def trials(self) -> int:
         """In all."""
-        return len(self.given) + self.again + max(0, self.members - (2 if self.again else 1))
+        return self.again.stop + max(0, self.members - (2 if self.again else 1))
 
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal | None:
         """None while it is not known who is next."""
-        next_id, given = archive.next_id, len(self.given)
-        if next_id < given:
-            return self.given[next_id]
+        next_id = archive.next_id
+        if next_id < len(self.given):
+            return replace(self.given[next_id], given=True)
+        if next_id in self.race.challengers:
+            return self._challenger(archive, space, rng, refused)
         finishers = self.race.ranking(archive)
         if finishers is None:
             return None
-        if next_id < given + self.again:
-            place = min(next_id - given, len(finishers) - 1)  # where some failed, the last one is trained once more
-            return self.entrants[finishers[place].trial] if finishers else self.entrants[0]
-        if any(trial not in archive.results for trial in range(given, given + self.again)):
+        if next_id in self.again:
+            place = min(next_id - self.again.start, len(finishers) - 1)  # where some failed, the last one is trained once more
+            return self._once_more(archive, finishers[place].trial if finishers else 0)
+        if any(trial not in archive.results for trial in self.again):
             return None
-        return self.entrants[self.winner(archive)]
+        return self._once_more(archive, self.winner(archive))
 
     def winner(self, archive: Archive) -> int:
-        """The entrant with the lowest mean loss over its trainings among those who came to the end; the first if none did."""
+        """The trial with the lowest mean loss over its trainings among those who came to the end; the first if none did."""
         losses: dict[int, list[float]] = {}
         for place, finisher in enumerate(self.race.ranking(archive) or ()):
-            second = len(self.given) + place
-            trainings = [finisher, *([archive.results[second]] if place < self.again and second in archive.results else [])]
+            trainings = [finisher, *(archive.results[i] for i in self.again[place : place + 1] if i in archive.results)]
             losses[finisher.trial] = [one.loss for one in trainings if one.state.has_score]
         return min(losses, key=lambda trial: (sum(losses[trial]) / len(losses[trial]), trial)) if losses else 0
 
     def ensemble(self, archive: Archive) -> list[Trial]:
         """The winner's trainings that have a score, oldest first, as many as there are members."""
-        architecture = self.entrants[winner := self.winner(archive)].architecture
-        ids = [winner, *range(len(self.given), self.trials)]
-        scored = [i for i in ids if i in archive.results and archive.results[i].state.has_score]
-        return [archive.trials[i] for i in scored if archive.trials[i].architecture == architecture][: self.members]
+        winner = self.winner(archive)
+        ids = [winner, *range(self.again.start, self.trials)]
+        scored = [archive.trials[i] for i in ids if i in archive.results and archive.results[i].state.has_score]
+        return [trial for trial in scored if trial.architecture == archive.trials[winner].architecture][: self.members]
+
+    def _challenger(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int) -> Proposal | None:
+        leaders = self.race.leaders(archive)
+        if leaders is None:
+            return None
+        origin = leaders[rng.integers(min(BEAM, len(leaders)))].trial if leaders else 0
+        steps = 1 + refused // PATIENCE
+        if steps > BEAM:  # nothing near the leaders is new or keeps the limits
+            return self._once_more(archive, origin)
+        tower, names = archive.trials[origin].architecture, []
+        for _ in range(steps):
+            tower, name = fine_step(tower, space, rng)
+            names.append(name)
+        return Proposal(tower, None, f"{' + '.join(names)} of {origin}", archive.trials[origin].proposal.settings)
+
+    @staticmethod
+    def _once_more(archive: Archive, trial: int) -> Proposal:
+        before = archive.trials[trial].proposal
+        return Proposal(before.architecture, before.parent, "copy", before.settings, given=True)
 
 
 def finalists(archive: Archive, most: int) -> list[Trial]:

@@ -10,7 +10,6 @@ Pure: no files, no MPI, no torch. All chance comes from the generator that the c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -45,8 +44,6 @@ class Incremental:
     """The candidate is drawn from so many best ones."""
     grow_probability: float = 1.0
     """How often a tower that may grow does."""
-
-    may_repeat: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least(1, "strategy", trials_per_block=self.trials_per_block, initial_depth=self.initial_depth, beam=self.beam)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
@@ -23,8 +22,6 @@ class Lineup:
     beside: tuple[Proposal, ...] = ()
     """To compare with, such as a baseline."""
 
-    may_repeat: ClassVar[bool] = True
-
     @property
     def given(self) -> tuple[Proposal, ...]:
         return (*self.members, *self.beside)
@@ -39,7 +36,8 @@ class Lineup:
         proposal = self.given[archive.next_id]
         if any(mate not in archive.results for mate in proposal.team):
             return None
-        return replace(proposal, team=tuple(mate for mate in proposal.team if archive.results[mate].state.has_score))
+        team = tuple(mate for mate in proposal.team if archive.results[mate].state.has_score)
+        return replace(proposal, team=team, given=True)
 
     def ensemble(self, archive: Archive) -> list[Trial]:
         """The members that have a score."""

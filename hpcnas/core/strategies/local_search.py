@@ -10,14 +10,12 @@ Pure: no files, no MPI, no torch. All chance comes from the generator that the c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.checks import at_least, between
-from hpcnas.core.mutation import FINE_STEPS, random_tower
+from hpcnas.core.mutation import fine_step, random_tower
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.trial import Proposal
 
@@ -38,8 +36,6 @@ class LocalSearch:
     second_step: float = 0.3
     """How often a step is followed by another one, that by a third, and so on."""
 
-    may_repeat: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         at_least(1, "strategy", beam=self.beam, initial=self.initial, initial_depth=self.initial_depth)
         between(0, 0.9, "strategy", second_step=self.second_step)
@@ -51,13 +47,6 @@ class LocalSearch:
         parent = best[rng.integers(len(best))]
         tower, names = parent.architecture, []
         while len(names) <= refused // PATIENCE or rng.random() < self.second_step:
-            tower, name = _step(tower, space, rng)
+            tower, name = fine_step(tower, space, rng)
             names.append(name)
         return Proposal(tower, parent.id, " + ".join(names))
-
-
-def _step(tower: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str]:
-    steps = list(FINE_STEPS.values())
-    while True:
-        if (taken := steps[rng.integers(len(steps))](tower, space, rng)) is not None:
-            return taken

@@ -7,7 +7,6 @@ a time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -32,8 +31,6 @@ class Pareto:
     """Largest depth of those."""
     crossover: float = 0.2
     """Share of children made of two parents; the others are mutations."""
-
-    may_repeat: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least(2, "strategy", population=self.population)

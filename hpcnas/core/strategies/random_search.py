@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -19,8 +18,6 @@ class RandomSearch:
     """Depth uniform from ``min_depth`` to the space's limit, blocks independent."""
 
     min_depth: int = 1
-
-    may_repeat: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least(1, "strategy", min_depth=self.min_depth)

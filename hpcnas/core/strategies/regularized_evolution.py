@@ -6,7 +6,6 @@ Real et al., AAAI 2019 (doi:10.1609/aaai.v33i01.33014780), Algorithm 1, on tower
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -25,8 +24,6 @@ class RegularizedEvolution:
     """S: the parent is the best of so many, drawn from the population."""
     initial_depth: int = 3
     """Largest depth of the first, random towers."""
-
-    may_repeat: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least(1, "strategy", population=self.population, sample=self.sample, initial_depth=self.initial_depth)

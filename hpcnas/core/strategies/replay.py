@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -20,8 +19,6 @@ class Replay:
 
     architectures: tuple[str, ...] = ()
 
-    may_repeat: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         if not self.architectures:
             raise ConfigError('strategy.architectures is empty; name at least one, such as "gru:units=64/dense:units=64"')
@@ -33,4 +30,4 @@ class Replay:
 
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         text = self.architectures[archive.next_id % len(self.architectures)]
-        return Proposal(Architecture.parse(text), None, "replay")
+        return Proposal(Architecture.parse(text), None, "replay", given=True)

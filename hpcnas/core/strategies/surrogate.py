@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import ClassVar
 
 import numpy as np
 
@@ -46,8 +45,6 @@ class LinearModel:
     """Share of trials for which the model is not asked."""
     ridge: float = 1.0
     """Weight of the squared coefficients."""
-
-    may_repeat: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least(
