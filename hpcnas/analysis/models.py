@@ -10,6 +10,7 @@ import numpy as np
 
 from hpcnas.core import metrics
 from hpcnas.core.significance import bootstrap_interval, mcnemar
+from hpcnas.core.trial import TrialState
 from hpcnas.core.units import thousands
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import archive_of
@@ -78,8 +79,8 @@ def models(run: RunDir) -> tuple[list[ModelRow], Confusion | None]:
     for stage, trained in ((run.ensemble, archive), (run.student, students)):
         for trial in trained.trials.values():
             result = trained.results.get(trial.id)
-            if result is None or not result.state.has_score:
-                continue
+            if result is None or not result.state.has_score or result.state is TrialState.PAUSED:
+                continue  # a finalist that left the race early is not what it would be
             if trial.proposal.mutation in NAMES:
                 name = NAMES[trial.proposal.mutation]
             else:

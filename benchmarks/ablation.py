@@ -1,0 +1,113 @@
+"""What each part of the default search is worth: the same search and finals without it, from scratch to the end, several seeds.
+
+    tools/with_env.sh .venv python benchmarks/ablation.py benchmarks/arsc12.toml --set data.path=FOLDER --folder /tmp/ablation \
+        --set space.max_params=10000 --set ensemble.epochs=20
+
+Search, finals and two trainings of the winner for each variant and seed, in one process each, as many at a time as ``--jobs``.
+What is in the folder is not run again. Prints a Markdown table: means over seeds of the winner's trainings, with the standard
+error of the difference to the whole, paired by seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpcnas.core import metrics
+from hpcnas.core.units import thousands
+from hpcnas.store import ensemble_file, weights
+from hpcnas.store.journal import archive_of
+from hpcnas.store.run_dir import RunDir
+
+VARIANTS = {
+    "everything": (),
+    "no zoo to begin with": ("search.zoo=[]",),
+    "not fitted to the limit": ("space.fit=false",),
+    "the paper's steps": ("strategy.name=incremental",),
+    "ranked by accuracy": ("search.rank_by=objective",),
+    "no averaged weights": ("training.averaging=0",),
+    "no inheritance": ("inheritance.name=none",),
+    "no halving of trials": ("stopping.name=none", "search.max_trials=27"),
+    "no challengers": ("ensemble.challengers=0",),
+    "four finalists, no race": ("ensemble.challengers=0", "ensemble.finalists=4", "ensemble.finishers=4"),
+}
+"""What is left out, and the settings that do so. 27 whole trials take the epochs of 60 of which two thirds pause after two."""
+MEMBERS = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a variant and seed: the winner from scratch, mean of its trainings."""
+
+    loss: float
+    """Cross entropy on the validation split, nats."""
+    accuracy: float
+    """On the test split, in [0, 1]."""
+    params: float
+    macs: float
+    steps: float
+    """Of search and finals, in trainings of the winner."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--folder", type=Path, required=True)
+    arguments = parser.parse_args()
+    work = [(seed, variant) for seed in range(arguments.seeds) for variant in arguments.variants]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        done = dict(zip(work, pool.map(lambda one: outcome(arguments, *one), work)))
+    seeds = range(arguments.seeds)
+    print(
+        "| left out | test accuracy | against the whole | validation loss | parameters | MACs | trainings |\n|---|---|---|---|---|---|---|"
+    )
+    for variant in arguments.variants:
+        ours = [done[seed, variant] for seed in seeds]
+        behind = [100 * (done[seed, variant].accuracy - done[seed, "everything"].accuracy) for seed in seeds]
+        error = f" ± {np.std(behind, ddof=1) / np.sqrt(len(behind)):.1f}" if len(behind) > 1 else ""
+        mean = {key: float(np.mean([getattr(one, key) for one in ours])) for key in vars(ours[0])}
+        each = ", ".join(f"{one.accuracy:.1%}" for one in ours)
+        print(
+            f"| {variant} | {mean['accuracy']:.1%} ({each}) | {np.mean(behind):+.1f}{error} | {mean['loss']:.3f} "
+            f"| {thousands(mean['params'])} | {thousands(mean['macs'])} | {mean['steps']:.0f} |"
+        )
+
+
+def outcome(arguments: argparse.Namespace, seed: int, variant: str) -> Outcome:
+    """The result of a variant, which is run where it is missing."""
+    run = RunDir(arguments.folder / variant.replace(" ", "-").replace("'", "").replace(",", "") / str(seed))
+    fixed = (f"seed={seed}", f"ensemble.members={MEMBERS}", "ensemble.baseline=")
+    settings = [part for change in (*fixed, *arguments.set, *VARIANTS[variant]) for part in ("--set", change)]
+    if not run.ensemble_file.exists():
+        program("hpcnas.search", str(arguments.config), "--run", str(run.root), "--resume", *settings)
+        program("hpcnas.ensemble", str(run.root))
+    stored, finals = ensemble_file.load(run.ensemble_file), archive_of(run.ensemble.journal)
+    results = [finals.results[member.trial] for member in stored.members]
+    logits = [weights.load_logits(run.ensemble.weights(result.trial), "test") for result in results]
+    return Outcome(
+        loss=float(np.mean([result.loss for result in results])),
+        accuracy=float(np.mean([metrics.accuracy(of, stored.labels["test"]) for of in logits])),
+        params=results[0].cost.params,
+        macs=results[0].cost.macs,
+        steps=(archive_of(run.search.journal).steps + finals.steps) / results[0].steps,
+    )
+
+
+def program(*words: str) -> None:
+    """Run a program of hpcnas in one process with one thread; what it says goes on to standard error."""
+    subprocess.run([sys.executable, "-m", *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=sys.stderr, check=True)
+
+
+if __name__ == "__main__":
+    main()
