@@ -55,6 +55,11 @@ class Settings:
     """What all trainings of a comparison have in common, beside the run's configuration."""
 
     epochs: int
+    quantised: bool
+
+    @classmethod
+    def of(cls, config: Config) -> Settings:
+        return cls(config.ensemble.epochs, config.ensemble.quantised)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -123,7 +128,7 @@ def arrange(run: RunDir, config: Config, corpus: Corpus, arguments: argparse.Nam
         raise ConfigError(f"no model of the zoo keeps {limits}; raise it, or give --models all or names")
     work = {name: table.measure(tower).macs for name, tower in towers.items()}
     proposals = schedule(begun, towers, arguments.seeds, work)
-    configuration.check_remembered(run.comparison.settings, Settings(config.ensemble.epochs), "ensemble")
+    configuration.check_remembered(run.comparison.settings, Settings.of(config), "ensemble")
     missing = len(proposals) - len(archive.results)
     is_complete = not missing and run.standings.exists() and run.comparison.complete.exists()
     logger.info("%s: %d models, %d trainings to go", run.comparison.root, len(towers), missing)
@@ -137,7 +142,7 @@ def begin(run: RunDir, config: Config, roles: Roles, remember: Callable[[], None
             part.write_text(configuration.dump(config), encoding="utf-8")
         record_environment(run.environment, roles)
     remember()
-    configuration.remember(run.comparison.settings, Settings(config.ensemble.epochs), "ensemble")
+    configuration.remember(run.comparison.settings, Settings.of(config), "ensemble")
     run.comparison.complete.unlink(missing_ok=True)
 
 

@@ -147,6 +147,8 @@ class EnsembleConfig:
     """p of the paper's Algorithm 3; the finals' winner is the first."""
     epochs: int = 20
     """Of each member: longer than a trial's."""
+    quantised: bool = False
+    """Finalists and members are trained and judged as they will run in 8-bit integers; see ``training.quantised``."""
     baseline: str = TC_RESNET8
     """A hand-designed architecture, trained as one member is and reported beside them; empty: none."""
 

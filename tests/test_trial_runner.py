@@ -187,11 +187,11 @@ class Breaking(Trainer):
     what: str
     value: float
 
-    def evaluate(self, model: nn.Module, split: Split, batch_size: int = 256) -> np.ndarray:
+    def evaluate(self, model: nn.Module, split: Split, batch_size: int = 256, quantised: bool = False) -> np.ndarray:
         self.done = getattr(self, "done", 0) + (split is CORPUS.validation)
         if self.done > 1 and self.what == "weights":
             model.blocks[0].module[1].running_var[3] = self.value  # of which infinity does not show in any logit
-        logits = super().evaluate(model, split, batch_size)
+        logits = super().evaluate(model, split, batch_size, quantised)
         if self.done > 1 and self.what == ("validation" if split is CORPUS.validation else "test"):
             logits[5, 1] = self.value
         return logits

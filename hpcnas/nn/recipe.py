@@ -41,6 +41,9 @@ class TrainingConfig:
     tell more of later ones; 0: the weights themselves."""
     clip: float = 5.0
     """Largest norm of a gradient; 0: any."""
+    quantised: bool = False
+    """Trained and judged as it will run in 8-bit integers: weights and activations are rounded, gradients pass. Trials too; for
+    the final stage alone see ``ensemble.quantised``."""
     mixed_precision: bool = False
     """Forward pass in bfloat16; on a GPU only."""
     checkpoint_s: float = 600.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import Group
 from hpcnas.nn.losses import LabelLoss, Objective
 from hpcnas.nn.model import seeded
+from hpcnas.nn.quantisation import as_int8
 from hpcnas.nn.recipe import TrainingConfig
 
 
@@ -94,10 +96,11 @@ class Trainer:
                     optimizer.param_groups[0]["lr"] = config.rate(step / steps, self.group_size)
                     features, lengths, targets = self._training_batch(rows, augmentation)
                     optimizer.zero_grad()
-                    with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
-                        logits = model(features, lengths)
-                    loss = objective(logits.float(), features, lengths, targets)
-                    loss.backward()
+                    with as_int8(model) if config.quantised else nullcontext():
+                        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
+                            logits = model(features, lengths)
+                        loss = objective(logits.float(), features, lengths, targets)
+                        loss.backward()
                     group.step(optimizer, model, config.clip)
                     if average is not None:
                         average.follow()
@@ -107,11 +110,11 @@ class Trainer:
                 raise TrialError(f"loss not finite in epoch {epoch + 1}")
             yield step
 
-    def evaluate(self, model: nn.Module, split: Split, batch_size: int = 256) -> np.ndarray:
+    def evaluate(self, model: nn.Module, split: Split, batch_size: int = 256, quantised: bool = False) -> np.ndarray:
         """(N, K) logits of a whole split on every rank, each example computed by one rank only; of longer recordings the mean
         over windows that cover them.
 
-        Running statistics differ between ranks; the leader's hold for all.
+        Running statistics differ between ranks; the leader's hold for all. ``quantised``: as in 8-bit integers.
         """
         self.group.share(model)
         logits = np.zeros((len(split), len(self.corpus.class_names)), np.float32)
@@ -119,7 +122,7 @@ class Trainer:
         rows, offsets = split.covering(own, self.corpus.window)
         was_training = model.training
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), as_int8(model) if quantised else nullcontext():
             for start in range(0, len(rows), batch_size):
                 batch = slice(start, start + batch_size)
                 windows = split.windows(rows[batch], offsets[batch], self.corpus.window)

@@ -50,5 +50,7 @@ def stored_logits(path: Path, splits: Sequence[str], around: Surroundings, train
     logits = {split: of for split, of in logits.items() if len(of) == len(getattr(trainer.corpus, split))}
     if len(logits) < len(splits):
         model = rebuilt(weights.load_architecture(path), weights.load_arrays(path), around).to(trainer.device)
-        logits.update({s: trainer.evaluate(model, getattr(trainer.corpus, s)) for s in splits if s not in logits})
+        quantised = trainer.config.quantised
+        missing = [split for split in splits if split not in logits]
+        logits.update({s: trainer.evaluate(model, getattr(trainer.corpus, s), quantised=quantised) for s in missing})
     return logits

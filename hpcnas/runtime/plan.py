@@ -66,7 +66,7 @@ def final_plan(config: Config, stage: Stage, lineup: Finals | Lineup, epochs: in
         tuning=TuningConfig(),
         combiner=Average(),
         search=search,
-        training=replace(config.training, epochs=epochs),
+        training=replace(config.training, epochs=epochs, quantised=config.training.quantised or config.ensemble.quantised),
         augmentation=config.augmentation,
         **{"budget": Budget(), "stopping": NeverStop(), "splits": FINAL_SPLITS, **more},
     )

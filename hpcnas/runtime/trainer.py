@@ -255,7 +255,8 @@ class TrialRunner:
         Raises TrialError, on all ranks alike, if they are not finite or the weights, which need not show in them: whoever
         inherited such ones would fail too.
         """
-        logits = self.trainer.evaluate(model, getattr(self.trainer.corpus, split))
+        quantised = self.trainer.config.quantised
+        logits = self.trainer.evaluate(model, getattr(self.trainer.corpus, split), quantised=quantised)
         state = model.state_dict()  # the leader's: it was shared to evaluate
         if not torch.stack([tensor.isfinite().all() for tensor in state.values()]).all():
             name = next(name for name, tensor in state.items() if not tensor.isfinite().all())
