@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -86,9 +87,12 @@ def main() -> None:
 
 def outcome(arguments: argparse.Namespace, seed: int, variant: str) -> Outcome:
     """The result of a variant, which is run where it is missing."""
-    run = RunDir(arguments.folder / variant.replace(" ", "-").replace("'", "").replace(",", "") / str(seed))
+    run = RunDir(folder_of(arguments, seed, variant))
     fixed = (f"seed={seed}", f"ensemble.members={MEMBERS}", "ensemble.baseline=")
     settings = [part for change in (*fixed, *arguments.set, *VARIANTS[variant]) for part in ("--set", change)]
+    whole = folder_of(arguments, seed, "everything")
+    if whole.exists() and not run.root.exists() and all(change.startswith("ensemble.") for change in VARIANTS[variant]):
+        shutil.copytree(whole, run.root, ignore=shutil.ignore_patterns("ensemble", "report"))  # the same search
     if not run.ensemble_file.exists():
         program("hpcnas.search", str(arguments.config), "--run", str(run.root), "--resume", *settings)
         program("hpcnas.ensemble", str(run.root))
@@ -102,6 +106,10 @@ def outcome(arguments: argparse.Namespace, seed: int, variant: str) -> Outcome:
         macs=results[0].cost.macs,
         steps=(archive_of(run.search.journal).steps + finals.steps) / results[0].steps,
     )
+
+
+def folder_of(arguments: argparse.Namespace, seed: int, variant: str) -> Path:
+    return arguments.folder / variant.replace(" ", "-").replace("'", "").replace(",", "") / str(seed)
 
 
 def program(*words: str) -> None:
