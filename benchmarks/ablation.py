@@ -70,9 +70,8 @@ def main() -> None:
     with ThreadPoolExecutor(arguments.jobs) as pool:
         done = dict(zip(work, pool.map(lambda one: outcome(arguments, *one), work)))
     seeds = range(arguments.seeds)
-    print(
-        "| left out | test accuracy | against the whole | validation loss | parameters | MACs | trainings |\n|---|---|---|---|---|---|---|"
-    )
+    columns = ("left out", "test accuracy", "against the whole", "validation loss", "parameters", "MACs", "trainings")
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for variant in arguments.variants:
         ours = [done[seed, variant] for seed in seeds]
         behind = [100 * (done[seed, variant].accuracy - done[seed, "everything"].accuracy) for seed in seeds]
