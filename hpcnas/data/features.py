@@ -1,4 +1,5 @@
-"""Log-mel features: computed once per corpus, by all ranks, and put together in one file that ranks map instead of copying.
+"""Log-mel features, or a device's own (``micro``): computed once per corpus, by all ranks, and put together in one file that
+ranks map instead of copying.
 
 Every rank writes a share of its own, since file systems over a network may lose bytes where two nodes write into one file; one
 of them copies the shares, each against its checksum, into an HDF5 file with contiguous datasets:
@@ -17,6 +18,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import kaldi_native_fbank as knf
@@ -38,7 +40,7 @@ NOISE_STRETCH_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class FilterBank:
-    """Kaldi-compatible log-mel filter bank energies."""
+    """Kaldi-compatible log-mel filter bank energies. ``micro.MicroBank`` is another bank with the same methods."""
 
     bands: int = 40
     """Of the mel filter bank."""
@@ -56,20 +58,32 @@ class FilterBank:
         if not 0 <= self.low_hz < self.high_hz <= audio.RATE / 2:
             raise ConfigError(f"features.low_hz, high_hz = {self.low_hz}, {self.high_hz}: must ascend up to {audio.RATE // 2}")
 
+    def stream(self) -> LogMelStream:
+        """What makes features of one recording, or of one microphone: it begins knowing nothing."""
+        return LogMelStream(self)
+
+    def check(self) -> None:
+        """Raises ConfigError if what computes the features is not installed."""
+
+    @property
+    def described(self) -> dict[str, dict[str, Any]]:
+        """All that another program needs to make the same features, for JSON."""
+        return {"kaldi_fbank": kaldi_options(self)}
+
 
 _AT_ONCE = 10 * audio.RATE
 """Samples that are a list at a time."""
 
 
 def log_mel(samples: np.ndarray, config: FilterBank) -> np.ndarray:
-    """(F, T) natural log of mel band energies of samples at ``audio.RATE``; T = duration / hop, rounded."""
-    stream = LogMelStream(config)
+    """(F, T) natural log of mel bands of a whole recording at ``audio.RATE``; T = duration / hop, rounded."""
+    stream = config.stream()
     stream.accept(samples)
     return stream.finish()
 
 
 class LogMelStream:
-    """The same, piece by piece."""
+    """Kaldi's, piece by piece."""
 
     def __init__(self, config: FilterBank) -> None:
         self.bank, self._done, self._bands = knf.OnlineFbank(_options(config)), 0, config.bands
