@@ -211,6 +211,13 @@ class Config:
                 zoo.chosen(self.search.zoo)
             except ConfigError as error:
                 raise ConfigError(f"search.zoo: {error}") from error
+        if self.features.kind == "micro":
+            for key, value in (("augmentation", self.augmentation.volume_db), ("tuning", self.tuning.volume_db)):
+                if value:
+                    raise ConfigError(
+                        f"{key}.volume_db = {list(value) if isinstance(value, tuple) else value}: the front end of "
+                        'features.kind = "micro" takes the level out, so there is none to vary; leave it out'
+                    )
         if self.data.name not in DATASETS:
             raise ConfigError(f'data.name = "{self.data.name}": unknown data set; known: {", ".join(sorted(DATASETS))}')
 

@@ -23,7 +23,7 @@ from hpcnas.classifier import Classifier, opened
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.spotting import SpottingConfig
 from hpcnas.data import audio, features
-from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
+from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
 from hpcnas.data.features import FilterBank, log_mel
 from hpcnas.data.micro import MicroBank, as_integers
 from hpcnas.deploy.files import session
@@ -125,6 +125,13 @@ def test_settings_that_the_c_code_of_the_package_does_not_have_are_refused(key, 
         configuration.load(None, ["features.kind=micro", f"features.{key}={value}"])
 
 
+@pytest.mark.parametrize("setting", ["augmentation.volume_db=6", "tuning.volume_db=[0, 6]"])
+def test_there_is_no_level_to_vary(setting):
+    configuration.load(None, [setting])
+    with pytest.raises(ConfigError, match=rf"{setting.partition('=')[0]} = .*6.*takes the level out.*leave it out"):
+        configuration.load(None, ["features.kind=micro", setting])
+
+
 def tones_config(tones: Path, tmp_path: Path, *more: str) -> configuration.Config:
     given = [
         "data.name=speech_commands",
@@ -135,39 +142,70 @@ def tones_config(tones: Path, tmp_path: Path, *more: str) -> configuration.Confi
     return configuration.load(None, [*given, *more])
 
 
-def test_a_corpus_has_the_package_s_own_features_in_a_file_of_its_own(tones, tmp_path):
+def test_what_is_judged_has_the_package_s_own_features_in_a_file_of_its_own(tones, tmp_path):
     corpus = load_corpus(SoloWorld(), tones_config(tones, tmp_path, "features.kind=micro"))
     expected = {}
     for path in tones.glob("*/*.wav"):
         integers, _ = soundfile.read(path, dtype="int16")
         padded = np.concatenate([integers, np.zeros(16000, np.int16)])[:16000]
         expected[own(behind(padded))[:100].tobytes()] = path
-    names = list(corpus.class_names)
-    seen = set()
-    for split in (corpus.train, corpus.validation, corpus.test):
+    names, seen = list(corpus.class_names), set()
+    for split in (corpus.validation, corpus.test):
         for start, length, label in zip(split.starts, split.lengths, split.labels):
             if names[label] != "_silence_":  # whose volume is varied
                 path = expected[(64 * np.asarray(split.frames[start : start + length], np.float64)).tobytes()]
                 assert path.parent.name == names[label] or names[label] == "_unknown_"
                 seen.add(path)
-    assert len(seen) >= 3 * 12
+    assert len(seen) == 14, "of each split six keywords and a tenth as many other words"
     # A bank of Kaldi's with the same numbers is another one.
     alike = ["features.window_ms=30", "features.low_hz=125", "features.high_hz=7500"]
     load_corpus(SoloWorld(), tones_config(tones, tmp_path, *alike))
     assert len(list((tmp_path / "features").glob("*.h5"))) == 2
 
 
-def test_stretches_of_a_recording_each_begin_anew(tmp_path):
-    soundfile.write(tmp_path / "long.wav", integers := spoken(48000), audio.RATE, subtype="PCM_16")
-    parts = tuple(Example(tmp_path / "long.wav", 0, start_s, 1.0) for start_s in (2.0, 0.0, 1.0))
-    index = CorpusIndex(("one",), {**dict.fromkeys(SPLITS, ()), "train": parts}, ())
-    data, bank = DataConfig(), MicroBank()
-    made = [features.extract(tmp_path / str(rank), index, data, bank, rank, 3) for rank in range(3)]
-    features.assemble(tmp_path / "f.h5", index, data, bank, made)
-    frames = np.asarray(features.load(tmp_path / "f.h5").parts["train"].frames, np.float64).reshape(3, 100, 40)
-    for part, of_part in zip(parts, frames):
-        start = round(part.start_s * 16000)
-        np.testing.assert_array_equal(64 * of_part, own(behind(integers[start : start + 16000]))[:100])
+@pytest.fixture
+def stretches(tmp_path) -> CorpusIndex:
+    """Twenty seconds of a long recording in disorder, and one that cannot be read; the same in training and test."""
+    soundfile.write(tmp_path / "long.wav", spoken(20 * 16000), audio.RATE, subtype="PCM_16")
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
+    order = np.random.default_rng(0).permutation(20).tolist()
+    parts = (
+        *(Example(tmp_path / "long.wav", 0, float(second), 1.0) for second in order),
+        Example(tmp_path / "bad.wav", 0, 0.0, 1.0),
+    )
+    return CorpusIndex(("one",), {"train": parts, "validation": (), "test": parts}, ())
+
+
+def frames_by_split(folder: Path, index: CorpusIndex, bank: FilterBank, ranks: int) -> dict[str, np.ndarray]:
+    """(20, 100, 40) of training and test."""
+    data = DataConfig(on_bad_file="skip")
+    made = [features.extract(folder / str(rank), index, data, bank, rank, ranks) for rank in range(ranks)]
+    features.assemble(folder / "f.h5", index, data, bank, made)
+    parts = features.load(folder / "f.h5").parts
+    of = {name: np.asarray(parts[name].frames, np.float64).reshape(21, 100, 40) for name in ("train", "test")}
+    assert all(len(parts[name].starts) == 20 for name in of)
+    return {name: frames[:20] for name, frames in of.items()}
+
+
+def test_half_of_the_training_examples_are_heard_after_another_one_and_all_others_by_themselves(stretches, tmp_path):
+    made = frames_by_split(tmp_path, stretches, MicroBank(), ranks=1)
+    integers, _ = soundfile.read(tmp_path / "long.wav", dtype="int16")
+    seconds = [integers[round(16000 * e.start_s) :][:16000] for e in stretches.splits["train"][:20]]
+    alone = [own(behind(second))[:100] for second in seconds]
+    np.testing.assert_array_equal(64 * made["test"], np.stack(alone))
+    before = []
+    for row, frames in enumerate(64 * made["train"]):
+        if not np.array_equal(frames, alone[row]):
+            after = (own(behind(np.concatenate([other, seconds[row]])))[100:200] for other in seconds)
+            before.append(next(number for number, one in enumerate(after) if np.array_equal(one, frames)))
+    assert 5 <= len(before) <= 15 and len(set(before)) >= 4, before
+    many = frames_by_split(tmp_path, stretches, MicroBank(), ranks=3)
+    assert all(np.array_equal(many[name], made[name]) for name in made), "whichever rank makes them"
+
+
+def test_a_bank_that_does_not_remember_hears_all_by_themselves(stretches, tmp_path):
+    made = frames_by_split(tmp_path, stretches, FilterBank(), ranks=1)
+    np.testing.assert_array_equal(made["train"], made["test"])
 
 
 def test_without_the_package_one_line_says_how_to_get_it_and_nothing_is_made(tones, tmp_path, monkeypatch):
@@ -233,7 +271,7 @@ def test_a_search_is_evaluated_beside_one_with_other_features(run, causal_run, m
     done = mpirun_once(1, "hpcnas.evaluate", str(run.root), "--model", "best", "--against", f"{causal_run.root}:best", "--json")
     assert done.returncode == 0, done.output
     values = json.loads(done.output)
-    assert values["examples"] == 9 and values["figures"]["accuracy"]["value"] > 0.6, "five classes"
+    assert values["examples"] == 9 and values["figures"]["accuracy"]["value"] > 0.4, "chance: two of nine"
     assert configuration.load(run.config).features.kind == "micro"
 
 

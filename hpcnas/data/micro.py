@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class MicroBank(FilterBank):
                     f"features.{own.name} = {value}: must be {own.default}, all that the front end of "
                     'features.kind = "micro" has; set it so, or leave it out'
                 )
+
+    remembers: ClassVar[bool] = True
 
     def stream(self) -> MicroStream:
         return MicroStream(self)
