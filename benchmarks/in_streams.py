@@ -93,9 +93,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN[:MODEL]")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        "| model | by themselves | after quiet noise | one after the other | in noise of 20 dB | 10 dB |\n|---|---|---|---|---|---|"
-    )
+    print("| model | by themselves | after quiet noise | one after the other | in noise of 20 dB | 10 dB |")
+    print("|---|---|---|---|---|---|")
     for name in arguments.runs:
         print(row(name), flush=True)
 

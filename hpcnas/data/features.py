@@ -44,6 +44,8 @@ NOISE_STRETCH_S = 10.0
 class FilterBank:
     """Kaldi-compatible log-mel filter bank energies. ``micro.MicroBank`` is another bank with the same methods."""
 
+    remembers: ClassVar[bool] = False
+    """Whether features of what comes depend on what was before."""
     bands: int = 40
     """Of the mel filter bank."""
     window_ms: float = 25.0
@@ -59,9 +61,6 @@ class FilterBank:
                 raise ConfigError(f"features.{name} = {getattr(self, name)}: must lie between 1 and 1000")
         if not 0 <= self.low_hz < self.high_hz <= audio.RATE / 2:
             raise ConfigError(f"features.low_hz, high_hz = {self.low_hz}, {self.high_hz}: must ascend up to {audio.RATE // 2}")
-
-    remembers: ClassVar[bool] = False
-    """Whether features of what comes depend on what was before."""
 
     @property
     def hop(self) -> int:

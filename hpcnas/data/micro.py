@@ -23,6 +23,8 @@ HOP = 160
 """Samples from one window to the next, and all that the package takes at once."""
 AHEAD = 2
 """Hops that a window reaches beyond its first."""
+AT_ONCE = 1000 * HOP
+"""Samples that are converted at a time."""
 UNIT = 2.5
 """The package gives the C code's integers times 10 / 256; over this they are over 64: natural logarithms, exact in float16."""
 
@@ -31,6 +33,7 @@ UNIT = 2.5
 class MicroBank(FilterBank):
     """The only settings that the front end has; others are refused."""
 
+    remembers: ClassVar[bool] = True
     kind: str = "micro"
     window_ms: float = 30.0
     low_hz: float = 125.0
@@ -43,8 +46,6 @@ class MicroBank(FilterBank):
                     f"features.{own.name} = {value}: must be {own.default}, all that the front end of "
                     'features.kind = "micro" has; set it so, or leave it out'
                 )
-
-    remembers: ClassVar[bool] = True
 
     def stream(self) -> MicroStream:
         return MicroStream(self)
@@ -105,7 +106,8 @@ class MicroStream:
 
     def accept(self, samples: np.ndarray) -> None:
         self._samples += len(samples)
-        self._feed(as_integers(samples))
+        for start in range(0, len(samples), AT_ONCE):
+            self._feed(as_integers(samples[start : start + AT_ONCE]))
 
     def finish(self) -> np.ndarray:
         """(F, T) of the last frames, which look into the zeros behind the end."""
@@ -130,4 +132,4 @@ class MicroStream:
 def as_integers(samples: np.ndarray) -> np.ndarray:
     """16-bit samples as a device has them: full scale is 1, and what exceeds it is clipped. Those of 16-bit recordings come out
     as they are in the file."""
-    return np.rint(samples.astype(np.float64) * 32768).clip(-32768, 32767).astype(np.int16)
+    return np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16)
