@@ -32,6 +32,7 @@ setup(
     extras_require={
         "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "torch>=2.5,<3"],
         "tensorboard": ["tensorboard>=2.15,<3"],
+        "micro": ["pymicro-features>=2,<3"],
         "mlflow": ["mlflow-skinny>=2.15,<4"],
         "speech": ["espeakng-loader>=0.2.4,<1"],
         "test": ["hypothesis>=6.80,<7", "pandas>=2,<4", "pytest>=7.4,<10", "ruff>=0.4,<1"],

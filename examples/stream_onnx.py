@@ -3,8 +3,8 @@
     python examples/stream_onnx.py model.onnx recording.wav
 
 A line with time, class and score whenever another class becomes the likeliest. The recording stands for a microphone: it is
-read in pieces, and nothing is kept but the model's state. Needs numpy, onnxruntime, kaldi-native-fbank and soundfile; hpcnas
-is not needed.
+read in pieces, and nothing is kept but the model's state. Needs numpy, onnxruntime, kaldi-native-fbank and soundfile, and
+pymicro-features if the model takes the features of TensorFlow Lite Micro; hpcnas is not needed.
 """
 
 import json
@@ -24,7 +24,7 @@ def main() -> None:
     described = json.loads(session.get_modelmeta().custom_metadata_map["hpcnas"])
     if "stream" not in described:
         sys.exit(f"{sys.argv[1]}: takes whole windows; export it with --stream, or see run_onnx.py")
-    rate, needed = soundfile.info(sys.argv[2]).samplerate, described["kaldi_fbank"]["frame_opts"]["samp_freq"]
+    rate, (needed, _) = soundfile.info(sys.argv[2]).samplerate, rate_and_hop(described)
     if rate != needed:
         sys.exit(f"{sys.argv[2]}: has {rate} samples a second, the model needs {needed}; convert it first")
     blocks = soundfile.blocks(sys.argv[2], blocksize=rate // 10, dtype="float32", always_2d=True)
@@ -40,15 +40,45 @@ def listen(
     session: onnxruntime.InferenceSession, described: dict, pieces: Iterable[np.ndarray]
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Time of the newest frame in seconds, and (K,) posteriors of the newest window, once there was a whole one."""
-    settings, stream = described["kaldi_fbank"], described["stream"]
-    hop_s = settings["frame_opts"]["frame_shift_ms"] / 1000
+    stream, (rate, hop) = described["stream"], rate_and_hop(described)
     state = {part["name"]: np.full(part["shape"], part["start"], np.float32) for part in stream["state"]}
-    for number, log_mel in enumerate(steps(settings, stream["frames"], pieces), 1):
+    if "micro_frontend" in described:
+        made = micro_steps(described, stream["frames"], pieces)
+    else:
+        made = steps(described["kaldi_fbank"], stream["frames"], pieces)
+    for number, log_mel in enumerate(made, 1):
         logits, *new = session.run(None, {"log_mel": log_mel[np.newaxis], **state})
         state = dict(zip(state, new))
         if number * stream["frames"] >= described["window"]["frames"]:
             odds = np.exp(logits[0] - logits[0].max())
-            yield number * stream["frames"] * hop_s, odds / odds.sum()
+            yield number * stream["frames"] * hop / rate, odds / odds.sum()
+
+
+def rate_and_hop(described: dict) -> tuple[int, int]:
+    """Samples a second, and from one frame to the next."""
+    if "micro_frontend" in described:
+        rate, hop_ms = described["micro_frontend"]["samp_freq"], described["micro_frontend"]["window"]["step_size_ms"]
+    else:
+        options = described["kaldi_fbank"]["frame_opts"]
+        rate, hop_ms = options["samp_freq"], options["frame_shift_ms"]
+    return rate, round(hop_ms / 1000 * rate)
+
+
+def micro_steps(described: dict, frames: int, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """(F, frames) as TensorFlow Lite Micro's front end makes them, as soon as their samples are there."""
+    import pymicro_features  # not above: other models do without
+
+    _, hop = rate_and_hop(described)
+    front_end, rest, ready = pymicro_features.MicroFrontend(), np.zeros(0, np.int16), []
+    for piece in pieces:
+        rest = np.concatenate([rest, np.rint(piece * 32768).clip(-32768, 32767).astype(np.int16)])
+        while len(rest) >= hop:
+            made, rest = front_end.process_samples(rest[:hop].tobytes()).features, rest[hop:]
+            if made:  # 10 / 256 of what the C code gives
+                ready.append(np.rint(np.array(made) * 25.6) * described["micro_frontend"]["scale"])
+            if len(ready) == frames:
+                yield np.stack(ready, axis=1).astype(np.float32)
+                ready = []
 
 
 def steps(settings: dict, frames: int, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

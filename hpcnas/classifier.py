@@ -151,7 +151,7 @@ class Classifier:
         The tower remembers what was before the window, which ``scan`` does not know: logits differ slightly.
         """
         bank, window = self.config.features.bank, self.window
-        stream, frames = features.LogMelStream(bank), 0
+        stream, frames = bank.stream(), 0
         states: list = [None] * len(self.members)
         outputs: list[Tensor | None] = [None] * len(self.members)
         for chunk in chunks:
@@ -230,7 +230,7 @@ class Classifier:
             return
 
         def pieces() -> Iterator[np.ndarray]:
-            stream = features.LogMelStream(self.config.features.bank)
+            stream = self.config.features.bank.stream()
             for block in chain([first], blocks):
                 yield stream.push(block.astype(np.float32, copy=False))
             yield stream.finish()

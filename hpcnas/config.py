@@ -31,6 +31,7 @@ from hpcnas.core.tuning import TuningConfig
 from hpcnas.data import DATASETS
 from hpcnas.data.corpus import DataConfig
 from hpcnas.data.features import FilterBank
+from hpcnas.data.micro import MicroBank
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.front_end import FrontEndConfig
@@ -48,6 +49,10 @@ TC_RESNET8 = (
 """TC-ResNet8, Choi et al., Interspeech 2019 (doi:10.21437/Interspeech.2019-1363), in our blocks: 65k parameters."""
 
 
+BANKS = {"micro": MicroBank}
+"""Kinds of features with a bank of their own, in place of Kaldi's."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig(FrontEndConfig, FilterBank):
     """The filter bank, computed once and cached, and what is made of it on the fly."""
@@ -55,10 +60,17 @@ class FeatureConfig(FrontEndConfig, FilterBank):
     def __post_init__(self) -> None:
         FilterBank.__post_init__(self)
         FrontEndConfig.__post_init__(self)
+        _ = self.bank
+
+    @classmethod
+    def completed(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """With the bank's own values for what was not given: windows are 25 ms, those of ``micro`` 30."""
+        own = fields(BANKS.get(given.get("kind"), FilterBank))
+        return {**{entry.name: entry.default for entry in own}, **given}
 
     @property
     def bank(self) -> FilterBank:
-        return _part(FilterBank, self)
+        return _part(BANKS.get(self.kind, FilterBank), self)
 
     @property
     def front_end(self) -> FrontEndConfig:
@@ -201,6 +213,13 @@ class Config:
                 zoo.chosen(self.search.zoo)
             except ConfigError as error:
                 raise ConfigError(f"search.zoo: {error}") from error
+        if self.features.kind == "micro":
+            for key, value in (("augmentation", self.augmentation.volume_db), ("tuning", self.tuning.volume_db)):
+                if value:
+                    raise ConfigError(
+                        f"{key}.volume_db = {list(value) if isinstance(value, tuple) else value}: the front end of "
+                        'features.kind = "micro" takes the level out, so there is none to vary; leave it out'
+                    )
         if self.data.name not in DATASETS:
             raise ConfigError(f'data.name = "{self.data.name}": unknown data set; known: {", ".join(sorted(DATASETS))}')
 
@@ -342,7 +361,7 @@ def _build(kind: type, table: Any, where: str) -> Any:
             values[key] = _build(hints[key], value, f"{where}{key}.")
         else:
             values[key] = _value(hints[key], value, f"{where}{key}")
-    return kind(**values)
+    return kind(**kind.completed(values) if hasattr(kind, "completed") else values)
 
 
 def _choose(parts: Mapping[str, type], default: Any, table: Any, where: str) -> Any:

@@ -44,6 +44,7 @@ class Use(Enum):
     SLURM = "jobs under Slurm"
     EXPORT = "export to ONNX"
     SPEECH = "built-in speech"
+    MICRO = "a device's features"
 
 
 SEARCHING = (Use.ONE, Use.RANKS, Use.GROUPS)
@@ -328,6 +329,7 @@ def of_extras() -> Iterator[Finding]:
     for names, subject, use, advice in (
         (("onnx", "onnxruntime"), "onnx, onnxruntime", Use.EXPORT, "pip install 'onnx>=1.16,<2' 'onnxruntime>=1.18,<2'"),
         (("espeakng_loader",), "espeakng-loader", Use.SPEECH, "pip install 'espeakng-loader>=0.2.4,<1'"),
+        (("pymicro_features",), "pymicro-features", Use.MICRO, "pip install 'pymicro-features>=2,<3'"),
     ):
         missing = [name for name in names if importlib.util.find_spec(name) is None]
         if missing:

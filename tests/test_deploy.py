@@ -35,9 +35,12 @@ CAUSAL = [kind for kind in BLOCKS if BLOCK_TYPES[kind].causal]
 def classifier(*towers: str, **settings: object) -> Classifier:
     """Models with statistics as after training, in equal shares; settings are keys of the configuration, ``__`` for the dot."""
     given = {"features__bands": 10, "data__window_s": 0.36, **settings}
+    if given.get("features__kind") == "micro":
+        given["features__bands"] = 40  # and no other number
     values = [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in given.items()]
     config = configuration.load(None, values)
-    bands = (1 + config.features.deltas) * min(10, config.features.cepstra)
+    shown = min(config.features.bands, config.features.cepstra) if config.features.kind == "mfcc" else config.features.bands
+    bands = (1 + config.features.deltas) * shown
     generator = torch.Generator().manual_seed(0)
     models, stored = [], []
     for seed, tower in enumerate(towers):

