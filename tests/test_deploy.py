@@ -66,7 +66,7 @@ def written(one: Classifier, path: Path, format: str, form: Form = Form()):
 def both_formats(graph: Windows | Step, folder: Path) -> list[files.Run]:
     """The graph in files of both formats."""
     files.save_onnx(folder / "model.onnx", graph.eval(), False, {}, "")
-    files.save_torchscript(folder / "model.pt", graph, {}, "")
+    files.save_torchscript(folder / "model.pt", graph, False, {}, "")
     return [files.onnx_run(folder / "model.onnx"), files.torchscript_run(folder / "model.pt")]
 
 

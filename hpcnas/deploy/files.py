@@ -1,4 +1,4 @@
-"""The files of exported graphs, and programs that run them: ONNX (and its int8 form) and TorchScript.
+"""The files of exported graphs, and programs that run them: ONNX (and its int8 form), TorchScript and torch.export's programs.
 
 A ``Run`` takes and gives tensors as the graph does. Everything runs on one core.
 """
@@ -34,7 +34,7 @@ def save_onnx(path: Path, graph: Windows | Step, fixed: bool, described: Mapping
     """Write the graph; with ``fixed`` for single windows of one length, else for any number of any length."""
     axes = {} if fixed or isinstance(graph, Step) else {"log_mel": {0: "batch", 2: "frames"}, "logits": {0: "batch"}}
     example = tuple(tensor[:1] if fixed else tensor for tensor in graph.example[:1]) + graph.example[1:]
-    with _quiet():
+    with quiet():
         # The older exporter, by tracing: over all blocks it takes 0.1 s a model, and any batch and length go in. That by
         # torch.export (torch 2.13) takes 2 to 35 s, and fixes the batch of recurrences behind convolutions.
         torch.onnx.export(
@@ -55,11 +55,19 @@ def describe_onnx(path: Path, described: Mapping[str, Any], config: str) -> None
     onnx.save(model, path)
 
 
-def save_torchscript(path: Path, graph: Windows | Step, described: Mapping[str, Any], config: str) -> None:
+def save_torchscript(path: Path, graph: Windows | Step, fixed: bool, described: Mapping[str, Any], config: str) -> None:
     """Write the graph as traced; its description is the extra file ``hpcnas.json``, beside ``config.toml``."""
-    with _quiet():
+    with quiet():
         traced = torch.jit.trace(graph, graph.example, check_trace=False)
         traced.save(str(path), _extra_files={"hpcnas.json": json.dumps(described), "config.toml": config})
+
+
+def save_pt2(path: Path, graph: Windows | Step, fixed: bool, described: Mapping[str, Any], config: str) -> None:
+    """Write the graph as torch.export has it, for one window, or one step, at a time; described as in TorchScript files."""
+    example = (graph.example[0][:1], *graph.example[1:])
+    extra = {"hpcnas.json": json.dumps(described), "config.toml": config}
+    with quiet(), path.open("wb") as file:
+        torch.export.save(torch.export.export(graph, example), file, extra_files=extra)
 
 
 def save_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tensor]]) -> None:
@@ -80,7 +88,7 @@ def save_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tensor]]) -
             tensors = next(self._inputs, None)
             return None if tensors is None else {name: tensor.numpy() for name, tensor in zip(names, tensors)}
 
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, quiet():
         simplified = Path(folder) / "simplified.onnx"
         # Symbolic shape inference gives up on graphs of any length; the usual one is enough.
         preprocess.quant_pre_process(full, simplified, skip_symbolic_shape=True)
@@ -104,8 +112,14 @@ def onnx_run(path: Path) -> Run:
 
 def torchscript_run(path: Path) -> Run:
     """The graph in a TorchScript file."""
-    with _quiet():
+    with quiet():
         return graph_run(torch.jit.load(str(path)))
+
+
+def pt2_run(path: Path) -> Run:
+    """The program in a file of torch.export."""
+    with quiet(), path.open("rb") as file:
+        return graph_run(torch.export.load(file).module())
 
 
 def graph_run(graph: torch.nn.Module) -> Run:
@@ -137,7 +151,7 @@ def needed(name: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the warnings of tracing, whose results are compared at several lengths, and the tools' own advertisements."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -1,0 +1,320 @@
+"""LiteRT files (``.tflite``): conversion, 8-bit integers, description, and the program that runs them.
+
+Sizes are fixed. Inputs and outputs stand in the order of the graph and bear its names; other tensors have numbers for names: on
+a microcontroller every letter lies in flash. The converters talk much, in Python and below it; nothing of that is shown.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from hpcnas.core.errors import ExportError
+from hpcnas.deploy.description import CONFIG_KEY, KEY
+from hpcnas.deploy.files import Run, quiet
+from hpcnas.deploy.graphs import Features, Step, Windows
+
+LOWEST = -1e30
+"""States below begin as minus infinity, which has no part in the range of an 8-bit integer."""
+CALIBRATION_STEPS = 1000
+"""Of streams, by which int8 ranges are found."""
+FRONT_END = "front_end"
+"""What names of the front end's tensors begin with."""
+_KEY = "serving_default"
+
+
+def save_litert(path: Path, graph: Windows | Step, fixed: bool, described: Mapping[str, Any], config: str) -> None:
+    """Write the graph for one window, or one step, at a time; raises ExportError where it cannot be converted."""
+    converter = needed("litert_torch")
+    example = dict(zip(graph.inputs, (graph.example[0][:1], *graph.example[1:])))
+    with TemporaryDirectory() as folder:
+        converted = Path(folder) / "model.tflite"
+        with silent():
+            try:
+                converter.convert(_Named(graph).eval(), sample_kwargs=example).export(str(converted))
+            except Exception as error:  # whatever three converters in a row may raise
+                raise ExportError(f"{path}: LiteRT's converter fails: {_last_line(error)}") from error
+        model = _read(converted.read_bytes())
+    _rename(model, graph)
+    path.write_bytes(_described(model, described, config))
+
+
+def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tensor]], whole: bool) -> None:
+    """Write the LiteRT file ``full`` with weights and activations as 8-bit integers.
+
+    A state has the same scale where it comes out as where it goes in: what a step gives is handed to the next as it is.
+
+    Args:
+        calibration: inputs of the graph, from which the activations' ranges are taken.
+        whole: also the front end, else it is computed in floats, from floats.
+    """
+    quantizer, recipe = needed("ai_edge_quantizer.quantizer"), needed("ai_edge_quantizer.recipe")
+    calibrator, ranges = needed("ai_edge_quantizer.calibrator"), needed("ai_edge_quantizer.utils.qsv_utils")
+    types, keys = needed("ai_edge_quantizer.qtyping"), needed("ai_edge_quantizer.algorithm_manager")
+    content = full.read_bytes()
+    names = _names(_read(content))
+    with silent():
+        try:
+            work = quantizer.Quantizer(content, recipe.static_wi8_ai8())
+            if not whole:
+                for regex in (f"^{FRONT_END}", "^log_mel"):
+                    work.update_quantization_recipe(
+                        regex, types.TFLOperationName.ALL_SUPPORTED, algorithm_key=keys.AlgorithmName.NO_QUANTIZE
+                    )
+            # Extremes, where the default is a moving average, by which the last examples would count and the first would not.
+            found = calibrator.Calibrator(content, num_threads=1, qsv_update_func=ranges.min_max_update)
+            examples = [{name: tensor.numpy() for name, tensor in zip(names, inputs)} for inputs in _telling(calibration)]
+            found.calibrate({_KEY: examples}, work._recipe_manager)
+            ranges_found = found.get_model_qsvs()
+            _equalise(ranges_found, names)
+            small = work.quantize(ranges_found, enable_progress_report=False).quantized_model
+        except Exception as error:  # as above
+            raise ExportError(f"{path}: LiteRT's quantiser fails: {_last_line(error)}") from error
+    path.write_bytes(small)
+
+
+def describe_litert(path: Path, described: Mapping[str, Any], config: str) -> None:
+    """Give a file its description in place of what metadata it has; with int8, scales and zero points become part of it."""
+    model = _read(path.read_bytes())
+    _rename(model, None)
+    path.write_bytes(_described(model, described, config))
+
+
+def bare(path: Path) -> bytes:
+    """The graph of a file without its description."""
+    model = _read(path.read_bytes())
+    model.metadata, kept = [], [model.buffers[0]]
+    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
+        if model.buffers[tensor.buffer].data is not None:
+            kept.append(model.buffers[tensor.buffer])
+            tensor.buffer = len(kept) - 1
+        else:
+            tensor.buffer = 0
+    model.buffers = kept
+    return _packed(model)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """All of a file's metadata that is text, by name."""
+    model = _read(path.read_bytes())
+    return {
+        one.name.decode(): bytes(model.buffers[one.buffer].data).decode()
+        for one in model.metadata or []
+        if one.name.decode() in (KEY, CONFIG_KEY)
+    }
+
+
+def is_int8(path: Path) -> bool:
+    """Whether anything in the file is an 8-bit integer."""
+    int8 = needed("ai_edge_litert.schema_py_generated").TensorType.INT8
+    return any(tensor.type == int8 for tensor in _read(path.read_bytes()).subgraphs[0].tensors)
+
+
+def operators(path: Path) -> list[str]:
+    """Names of the operators in a file, as tflite-micro's resolver has them: ``Add``, ``Conv2D`` ..., sorted."""
+    schema = needed("ai_edge_litert.schema_py_generated")
+    codes = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    used = {max(one.builtinCode, one.deprecatedBuiltinCode) for one in _read(path.read_bytes()).operatorCodes}
+    return sorted(_MICRO_NAMES.get(codes[one]) or codes[one].title().replace("_", "") for one in used)
+
+
+_MICRO_NAMES = {
+    "BATCH_MATMUL": "BatchMatMul",
+    "CONV_2D": "Conv2D",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
+    "AVERAGE_POOL_2D": "AveragePool2D",
+    "MAX_POOL_2D": "MaxPool2D",
+    "CUMSUM": "CumSum",
+    "PADV2": "PadV2",
+}
+"""Where the rule, words in capitals without their lines, does not hold."""
+
+
+def litert_run(path: Path) -> Run:
+    """The graph in a LiteRT file, run by its interpreter on one core; 8-bit integers are made of floats, and floats of them."""
+    opened = interpreter(path)
+    inputs, outputs = opened.get_input_details(), opened.get_output_details()
+
+    def run(*tensors: Tensor) -> list[Tensor]:
+        for detail, tensor in zip(inputs, tensors):
+            opened.set_tensor(detail["index"], _quantised(tensor.contiguous().numpy(), detail))
+        opened.invoke()
+        return [torch.from_numpy(_dequantised(opened.get_tensor(detail["index"]), detail)) for detail in outputs]
+
+    return run
+
+
+def interpreter(path: Path) -> Any:
+    """LiteRT's interpreter on one core, its tensors allocated."""
+    module = needed("ai_edge_litert.interpreter")
+    with silent():
+        opened = module.Interpreter(str(path), num_threads=1)
+        opened.allocate_tensors()
+    return opened
+
+
+def quantisation(path: Path) -> dict[str, dict[str, float | int]]:
+    """Of all inputs and outputs that are 8-bit integers: the value is ``scale`` times the integer less ``zero_point``."""
+    opened, found = interpreter(path), {}
+    for detail in (*opened.get_input_details(), *opened.get_output_details()):
+        if detail["dtype"] == np.int8:
+            scale, zero_point = detail["quantization"]
+            found[detail["name"]] = {"scale": float(scale), "zero_point": int(zero_point)}
+    return found
+
+
+def needed(name: str) -> Any:
+    """The optional module ``name``; raises ExportError with the way to get it."""
+    try:
+        with silent():
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise ExportError(f"--format litert needs {name} ({error}): pip install 'hpcnas[litert]'") from error
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without a word on standard output and error, of Python's or of libraries below it."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    with TemporaryFile() as nowhere, quiet():
+        streams = sys.stdout, sys.stderr
+        try:
+            for descriptor in (1, 2):
+                os.dup2(nowhere.fileno(), descriptor)
+            # Streams that are no descriptors, in notebooks.
+            with open(os.devnull, "w") as sink:
+                sys.stdout = sys.stderr = sink
+                yield
+        finally:
+            sys.stdout, sys.stderr = streams
+            for number, descriptor in enumerate(kept, 1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+
+
+class _Named(nn.Module):
+    """A graph whose inputs and outputs are told by name, as LiteRT's converter takes them."""
+
+    def __init__(self, graph: Windows | Step) -> None:
+        super().__init__()
+        self.module = graph  # not "graph": what torch.export makes of it has a part of that name
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        with _Rewritten():
+            outputs = self.module(*(inputs[name] for name in self.module.inputs))
+        return dict(zip(self.module.outputs, (outputs,) if isinstance(outputs, Tensor) else outputs))
+
+
+class _Rewritten(TorchFunctionMode):
+    """Operators that tflite-micro lacks, in terms of those that it has: it has no power, and of 8-bit integers no root but the
+    reciprocal one."""
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if function in (torch.sqrt, Tensor.sqrt):
+            return args[0] * args[0].rsqrt()
+        if function in (torch.pow, Tensor.pow, Tensor.__pow__) and isinstance(args[0], Tensor) and isinstance(args[1], float):
+            return (args[1] * args[0].log()).exp()
+        if function is Tensor.std:
+            variance = args[0].var(*args[1:], **(kwargs or {}))
+            return variance * (variance + 1e-12).rsqrt()
+        return function(*args, **(kwargs or {}))
+
+
+def _telling(calibration: Iterable[Sequence[Tensor]]) -> list[Sequence[Tensor]]:
+    """Evenly spread inputs, without those with parts that began as minus infinity and still are."""
+    inputs = [one for one in calibration if all(not tensor.numel() or tensor.min() > LOWEST for tensor in one)]
+    return inputs[:: 1 + len(inputs) // CALIBRATION_STEPS]
+
+
+def _equalise(ranges: dict[str, dict[str, np.ndarray]], names: Sequence[str]) -> None:
+    """Give each state one range for where it goes in and where it comes out."""
+    for name in names:
+        pair = [ranges[one] for one in (name, f"new_{name}") if ranges.get(one)]
+        if len(pair) == 2:
+            for end, extreme in (("min", np.minimum), ("max", np.maximum)):
+                pair[0][end] = pair[1][end] = extreme(pair[0][end], pair[1][end])
+
+
+def _read(content: bytes) -> Any:
+    return needed("ai_edge_litert.schema_py_generated").ModelT.InitFromPackedBuf(content, 0)
+
+
+def _packed(model: Any) -> bytes:
+    builder = needed("flatbuffers").Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _names(model: Any) -> list[str]:
+    tensors = model.subgraphs[0].tensors
+    return [tensors[index].name.decode() for index in model.subgraphs[0].inputs]
+
+
+def _rename(model: Any, graph: Windows | Step | None) -> None:
+    """Inputs and outputs after what the signature calls them, in its order, or that of ``graph``; the others by numbers."""
+    (signature,), (subgraph,) = model.signatureDefs, model.subgraphs
+    scope = f"{Features.__module__}.{Features.__name__}"
+    for number, tensor in enumerate(subgraph.tensors):
+        inside = scope in tensor.name.decode() or tensor.name.decode().startswith(FRONT_END)
+        tensor.name = f"{FRONT_END}{number}" if inside else str(number)
+    for ends, kind in ((signature.inputs, "inputs"), (signature.outputs, "outputs")):
+        index = {end.name.decode(): end.tensorIndex for end in ends}
+        order = getattr(graph, kind) if graph else sorted(index, key=_place)
+        for name in order:
+            subgraph.tensors[index[name]].name = name
+        setattr(subgraph, kind, [index[name] for name in order])
+
+
+def _place(name: str) -> tuple[bool, int]:
+    """Log-mel and logits before states, and these by number."""
+    *_, number = name.rpartition("_")
+    return ("state_" in name, int(number) if "state_" in name else 0)
+
+
+def _described(model: Any, described: Mapping[str, Any], config: str) -> bytes:
+    schema = needed("ai_edge_litert.schema_py_generated")
+    model.description = b"hpcnas"
+    given = {KEY: json.dumps(described), CONFIG_KEY: config}
+    kept = [one for one in model.metadata or [] if one.name.decode() not in given]
+    for name, text in given.items():
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(text.encode(), np.uint8)
+        one = schema.MetadataT()
+        one.name, one.buffer = name, len(model.buffers)
+        model.buffers.append(buffer)
+        kept.append(one)
+    model.metadata = kept
+    return _packed(model)
+
+
+def _quantised(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    if detail["dtype"] != np.int8:
+        return np.asarray(values, detail["dtype"])
+    scale, zero_point = detail["quantization"]
+    return np.asarray(np.clip(np.round(values.astype(np.float64) / scale + zero_point), -128, 127), np.int8)
+
+
+def _dequantised(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    if detail["dtype"] != np.int8:
+        return values
+    scale, zero_point = detail["quantization"]
+    return np.asarray((values.astype(np.float32) - zero_point) * scale, np.float32)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1].strip()[:200]}" if lines else type(error).__name__
