@@ -93,16 +93,17 @@ def describe_litert(path: Path, described: Mapping[str, Any], config: str) -> No
 
 
 def bare(path: Path) -> bytes:
-    """The graph of a file without its description."""
+    """The graph of a file as a microcontroller needs it: without description, names, and scales of biases by channel, which no
+    kernel of tflite-micro reads."""
     model = _read(path.read_bytes())
-    model.metadata, kept = [], [model.buffers[0]]
-    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
-        if model.buffers[tensor.buffer].data is not None:
-            kept.append(model.buffers[tensor.buffer])
-            tensor.buffer = len(kept) - 1
-        else:
-            tensor.buffer = 0
-    model.buffers = kept
+    model.metadata, model.signatureDefs = [], []
+    int32 = needed("ai_edge_litert.schema_py_generated").TensorType.INT32
+    for tensor in model.subgraphs[0].tensors:
+        tensor.name = None
+        scales = None if tensor.quantization is None else tensor.quantization.scale
+        if tensor.type == int32 and scales is not None and len(scales) > 1:
+            tensor.quantization = None
+    _share(model)
     return _packed(model)
 
 
@@ -259,6 +260,19 @@ def _packed(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
+def _share(model: Any) -> None:
+    """Keep of equal constants one, and of others those that a tensor or the description has."""
+    kept, places = [model.buffers[0]], {}
+    for holder in (*model.subgraphs[0].tensors, *(model.metadata or [])):
+        data = model.buffers[holder.buffer].data
+        content = b"" if data is None else bytes(data)
+        if content and content not in places:
+            places[content] = len(kept)
+            kept.append(model.buffers[holder.buffer])
+        holder.buffer = places.get(content, 0)
+    model.buffers = kept
+
+
 def _names(model: Any) -> list[str]:
     tensors = model.subgraphs[0].tensors
     return [tensors[index].name.decode() for index in model.subgraphs[0].inputs]
@@ -298,6 +312,7 @@ def _described(model: Any, described: Mapping[str, Any], config: str) -> bytes:
         model.buffers.append(buffer)
         kept.append(one)
     model.metadata = kept
+    _share(model)
     return _packed(model)
 
 

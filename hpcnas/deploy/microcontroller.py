@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import re
 import subprocess
 import sys
@@ -151,7 +152,8 @@ def _header(
     yield "//"
     yield f"// Input 0: log-mel, (1, bands, frames) = (1, {bands}, {frames}), as kaldi-native-fbank makes it with"
     yield from (f"//   {line}" for line in wrap(json.dumps(described["kaldi_fbank"]), 110))
-    yield "// Output 0: a logit for each class. Further inputs and outputs are the state: output n goes into input n, as it is."
+    yield "// Output 0: a logit for each class. Further inputs and outputs are the state: output n goes into input n, as it is,"
+    yield "// once all outputs have been read, since inputs lie upon them."
     for one, of in scales.items():
         yield f"// {one}: 8-bit integers, value = {of['scale']:.9g} * (integer - {of['zero_point']})"
     if "log_mel" not in scales:
@@ -165,13 +167,13 @@ def _header(
     yield f"constexpr std::size_t kArenaSize = {arena};  // where pointers have 64 bits; else a little less"
     yield f"constexpr int kBands = {bands}, kFrames = {frames}, kClasses = {len(classes)};"
     yield "extern const char* const kClassNames[kClasses];"
-    if isinstance(graph, Step):
-        yield f"constexpr int kWindowFrames = {described['window']['frames']};  // logits count once so many were fed"
-        starts = ", ".join(f"{tensor.start:.9g}" for tensor in graph.state)
-        yield f"constexpr int kStates = {len(graph.state)};"
-        yield f"constexpr double kStateStart[] = {{{starts}}};  // what fills each part of the state in the beginning"
-    else:
-        yield "constexpr int kStates = 0;"
+    yield f"constexpr int kWindowFrames = {described['window']['frames']};  // logits count once so many were fed"
+    state = graph.state if isinstance(graph, Step) else []
+    starts = ", ".join(f"{tensor.start:.9g}" for tensor in state)
+    size = sum(math.prod(tensor.shape) * (1 if tensor.name in scales else 4) for tensor in state)
+    yield f"constexpr int kStates = {len(state)};"
+    yield f"constexpr std::size_t kStateBytes = {size};  // of all together"
+    yield f"constexpr double kStateStart[] = {{{starts or 0}}};  // what fills each in the beginning"
     yield ""
     yield "// The operators that the graph needs, for a tflite::MicroMutableOpResolver<kOperators>."
     yield f"constexpr int kOperators = {len(operators)};"
