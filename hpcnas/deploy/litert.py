@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -79,6 +80,7 @@ def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tens
             found.calibrate({_KEY: examples}, work._recipe_manager)
             ranges_found = found.get_model_qsvs()
             _equalise(ranges_found, names)
+            _widen(ranges_found)
             small = work.quantize(ranges_found, enable_progress_report=False).quantized_model
         except Exception as error:  # as above
             raise ExportError(f"{path}: LiteRT's quantiser fails: {_last_line(error)}") from error
@@ -161,7 +163,8 @@ def interpreter(path: Path) -> Any:
     """LiteRT's interpreter on one core, its tensors allocated."""
     module = needed("ai_edge_litert.interpreter")
     with silent():
-        opened = module.Interpreter(str(path), num_threads=1)
+        # Not from the file itself, which would have to stay as it is.
+        opened = module.Interpreter(model_content=path.read_bytes(), num_threads=1)
         opened.allocate_tensors()
     return opened
 
@@ -221,14 +224,18 @@ class _Named(nn.Module):
 
 
 class _Rewritten(TorchFunctionMode):
-    """Operators that tflite-micro lacks, in terms of those that it has: it has no power, and of 8-bit integers no root but the
-    reciprocal one."""
+    """Operators that are lacking, in terms of those that are there: LiteRT has no sums of 64-bit floats, tflite-micro no power,
+    and of 8-bit integers no root but the reciprocal one."""
 
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if function in (torch.sqrt, Tensor.sqrt):
             return args[0] * args[0].rsqrt()
         if function in (torch.pow, Tensor.pow, Tensor.__pow__) and isinstance(args[0], Tensor) and isinstance(args[1], float):
             return (args[1] * args[0].log()).exp()
+        if function is Tensor.__rpow__:
+            return (args[0].float() * math.log(args[1])).exp()
+        if function is Tensor.double:
+            return args[0].float()
         if function is Tensor.std:
             variance = args[0].var(*args[1:], **(kwargs or {}))
             return variance * (variance + 1e-12).rsqrt()
@@ -248,6 +255,13 @@ def _equalise(ranges: dict[str, dict[str, np.ndarray]], names: Sequence[str]) ->
         if len(pair) == 2:
             for end, extreme in (("min", np.minimum), ("max", np.maximum)):
                 pair[0][end] = pair[1][end] = extreme(pair[0][end], pair[1][end])
+
+
+def _widen(ranges: dict[str, dict[str, np.ndarray]]) -> None:
+    """Give what is always zero, such as a tower that is dead, some range: LiteRT's kernels end the process over one of none."""
+    for one in ranges.values():
+        if one and "max" in one and max(np.abs(one["min"]).max(), np.abs(one["max"]).max()) < 1e-6:
+            one["max"] = np.ones_like(one["max"])
 
 
 def _read(content: bytes) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import hpcnas
 from hpcnas.classifier import Classifier
 from hpcnas.core.errors import ExportError
 from hpcnas.deploy import check, litert
@@ -110,8 +112,11 @@ def child(path: Path, inputs_NFT: np.ndarray, start: Sequence[np.ndarray]) -> tu
         given, logits = Path(folder) / "inputs.npz", Path(folder) / "logits.npy"
         np.savez(given, log_mel=inputs_NFT, **{str(number): tensor for number, tensor in enumerate(start)})
         command = [sys.executable, "-m", "hpcnas.deploy.micro", str(path.absolute()), str(given), str(logits)]
+        # It finds hpcnas where this process has.
+        paths = [str(Path(hpcnas.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LIMIT_S)
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LIMIT_S, env=environment)
         except subprocess.TimeoutExpired as error:
             raise Unfit(f"{len(inputs_NFT)} inputs took more than {LIMIT_S} s") from error
         if done.returncode:
