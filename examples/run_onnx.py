@@ -2,7 +2,7 @@
 
     python examples/run_onnx.py model.onnx recording.wav...
 
-Needs numpy, onnxruntime, kaldi-native-fbank and soundfile. hpcnas is not needed; docs/export.md describes the file.
+Needs numpy, onnxruntime, kaldi-native-fbank and soundfile. hpcnas is not needed; docs/deploy.md describes the file.
 """
 
 import json
