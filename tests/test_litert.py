@@ -19,7 +19,7 @@ from test_deploy import CAUSAL, CLASSES, Heard, classifier
 
 from hpcnas import config as configuration
 from hpcnas.core.errors import ExportError
-from hpcnas.deploy import check, files, litert, microcontroller, write
+from hpcnas.deploy import check, files, flatbuffer, litert, microcontroller
 from hpcnas.deploy.graphs import Step
 from hpcnas.deploy.microcontroller import UNFIT, Unfit
 from hpcnas.deploy.speech import Noise
@@ -80,7 +80,7 @@ def agree(graph: Graph, folder: Path) -> None:
     assert microcontroller.unfit(graph.classifier, graph.module) is None
     for exported, run in ((full, runs[0]), (small, runs[1])):
         bare = folder / "bare.tflite"
-        bare.write_bytes(litert.bare(exported.path))
+        bare.write_bytes(flatbuffer.bare(exported.path))
         windows, sound = graph.material.windows[::8], graph.material.stream
         tried = microcontroller.tried(bare, graph.module, run, windows, sound)
         assert tried.arena > 1000 and tried.difference < math.inf
@@ -155,8 +155,8 @@ def test_the_file_says_all_that_is_needed_to_use_it(stream):
     graph, folder = stream
     for name in ("kws.tflite", "kws.int8.tflite"):
         described = example("run_litert").description(str(folder / name))
-        assert described == json.loads(litert.metadata(folder / name)["hpcnas"])
-        assert configuration.parsed(litert.metadata(folder / name)["hpcnas_config"], "metadata") == graph.classifier.config
+        assert described == json.loads(flatbuffer.metadata(folder / name)["hpcnas"])
+        assert configuration.parsed(flatbuffer.metadata(folder / name)["hpcnas_config"], "metadata") == graph.classifier.config
         assert described["class_names"] == list(CLASSES) and described["window"]["fixed"]
         names = ["log_mel", *(part["name"] for part in described["stream"]["state"])]
         opened = litert.interpreter(folder / name)
@@ -209,7 +209,7 @@ def test_a_c_array_is_the_graph(stream):
     command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "print.cc", "kws.cc", "-o", "print"]
     subprocess.run(command, cwd=folder, check=True)
     done = subprocess.run([folder / "print"], capture_output=True, check=True)
-    assert done.stdout == litert.bare(folder / "kws.int8.tflite")
+    assert done.stdout == flatbuffer.bare(folder / "kws.int8.tflite")
     size = sum(math.prod(tensor.shape) for tensor in graph.module.state)
     assert done.stderr.decode().split() == ["0", str(len(graph.module.state)), str(size), "2", "12345", CLASSES[-1]]
 
@@ -247,7 +247,7 @@ def test_the_example_in_c_plus_plus_is_sound(stream, tmp_path):
     if not shutil.which("g++"):
         pytest.skip("no C++ compiler here")
     _, folder = stream
-    needed = litert.operators(folder / "kws.int8.tflite")
+    needed = flatbuffer.operators(folder / "kws.int8.tflite")
     assert {"Concatenation", "FullyConnected", "Logistic", "MaxPool2D", "Tanh"} <= set(needed)
     for name, text in DECLARED.items():
         path = tmp_path / "tensorflow" / "lite" / name
@@ -300,26 +300,8 @@ def test_without_the_packages_the_way_to_get_them_is_told(tmp_path, monkeypatch)
 
 
 def test_silence_is_over_when_it_ends(capfd):
-    with litert.silent():
+    with files.silent():
         print("python")
         subprocess.run(["sh", "-c", "echo below; echo below >&2"])
     print("after")
     assert capfd.readouterr() == ("after\n", "")
-
-
-@pytest.mark.parametrize("form", [Form(), Form(step=0)], ids=["windows", "steps"])
-def test_a_program_of_torch_export_says_the_same(form, tmp_path):
-    one = classifier("conv:channels=4,kernel=3,stride=2/gru:units=6", "attention:dim=8,heads=2,context=16", space__causal=True)
-    graph = Graph.of(one, form, Noise(one, length_s=0.5))
-    assert graph.write(tmp_path / "model.pt2", "pt2").difference <= check.TOLERANCE
-    extra = {"hpcnas.json": "", "config.toml": ""}
-    torch.export.load(tmp_path / "model.pt2", extra_files=extra)
-    described = json.loads(extra["hpcnas.json"])
-    assert described["class_names"] == list(CLASSES) and described["window"]["fixed"]
-    assert configuration.parsed(extra["config.toml"], "extra file") == one.config
-
-
-def test_every_format_is_compared_with_torch():
-    assert set(write.FORMATS) == {"onnx", "litert", "torchscript", "pt2"}
-    assert all(callable(one.run) and one.suffix.startswith(".") for one in write.FORMATS.values())
-    assert files.KEY == litert.KEY

@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import torch
@@ -142,12 +144,13 @@ def session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def needed(name: str) -> Any:
+def needed(name: str, format: str = "onnx", extra: str = "export") -> Any:
     """The optional module ``name``; raises ExportError with the way to get it."""
     try:
-        return importlib.import_module(name)
+        with silent():
+            return importlib.import_module(name)
     except ImportError as error:
-        raise ExportError(f"--format onnx needs {name} ({error}): pip install 'hpcnas[export]'") from error
+        raise ExportError(f"--format {format} needs {name} ({error}): pip install 'hpcnas[{extra}]'") from error
 
 
 @contextmanager
@@ -161,3 +164,25 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without a word on standard output and error, of Python's or of libraries below it."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    with TemporaryFile() as nowhere, quiet():
+        streams = sys.stdout, sys.stderr
+        try:
+            for descriptor in (1, 2):
+                os.dup2(nowhere.fileno(), descriptor)
+            # Streams that are no descriptors, in notebooks.
+            with open(os.devnull, "w") as sink:
+                sys.stdout = sys.stderr = sink
+                yield
+        finally:
+            sys.stdout, sys.stderr = streams
+            for number, descriptor in enumerate(kept, 1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)

@@ -1,20 +1,14 @@
-"""LiteRT files (``.tflite``): conversion, 8-bit integers, description, and the program that runs them.
+"""LiteRT files (``.tflite``): conversion, 8-bit integers, and the program that runs them.
 
-Sizes are fixed. Inputs and outputs stand in the order of the graph and bear its names; other tensors have numbers for names: on
-a microcontroller every letter lies in flash. The converters talk much, in Python and below it; nothing of that is shown.
+Sizes are fixed. The converters talk much, in Python and below it; nothing of that is shown.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
 import math
-import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,22 +17,20 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hpcnas.core.errors import ExportError
-from hpcnas.deploy.description import CONFIG_KEY, KEY
-from hpcnas.deploy.files import Run, quiet
-from hpcnas.deploy.graphs import Features, Step, Windows
+from hpcnas.deploy.files import Run, silent
+from hpcnas.deploy.flatbuffer import FRONT_END, described_bytes, names_of_inputs, of_litert, read, rename
+from hpcnas.deploy.graphs import Step, Windows
 
 LOWEST = -1e30
 """States below begin as minus infinity, which has no part in the range of an 8-bit integer."""
 CALIBRATION_STEPS = 1000
 """Of streams, by which int8 ranges are found."""
-FRONT_END = "front_end"
-"""What names of the front end's tensors begin with."""
 _KEY = "serving_default"
 
 
 def save_litert(path: Path, graph: Windows | Step, fixed: bool, described: Mapping[str, Any], config: str) -> None:
     """Write the graph for one window, or one step, at a time; raises ExportError where it cannot be converted."""
-    converter = needed("litert_torch")
+    converter = of_litert("litert_torch")
     example = dict(zip(graph.inputs, (graph.example[0][:1], *graph.example[1:])))
     with TemporaryDirectory() as folder:
         converted = Path(folder) / "model.tflite"
@@ -47,9 +39,9 @@ def save_litert(path: Path, graph: Windows | Step, fixed: bool, described: Mappi
                 converter.convert(_Named(graph).eval(), sample_kwargs=example).export(str(converted))
             except Exception as error:  # whatever three converters in a row may raise
                 raise ExportError(f"{path}: LiteRT's converter fails: {_last_line(error)}") from error
-        model = _read(converted.read_bytes())
-    _rename(model, graph)
-    path.write_bytes(_described(model, described, config))
+        model = read(converted.read_bytes())
+    rename(model, graph)
+    path.write_bytes(described_bytes(model, described, config))
 
 
 def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tensor]], whole: bool) -> None:
@@ -61,11 +53,11 @@ def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tens
         calibration: inputs of the graph, from which the activations' ranges are taken.
         whole: also the front end, else it is computed in floats, from floats.
     """
-    quantizer, recipe = needed("ai_edge_quantizer.quantizer"), needed("ai_edge_quantizer.recipe")
-    calibrator, ranges = needed("ai_edge_quantizer.calibrator"), needed("ai_edge_quantizer.utils.qsv_utils")
-    types, keys = needed("ai_edge_quantizer.qtyping"), needed("ai_edge_quantizer.algorithm_manager")
+    quantizer, recipe = of_litert("ai_edge_quantizer.quantizer"), of_litert("ai_edge_quantizer.recipe")
+    calibrator, ranges = of_litert("ai_edge_quantizer.calibrator"), of_litert("ai_edge_quantizer.utils.qsv_utils")
+    types, keys = of_litert("ai_edge_quantizer.qtyping"), of_litert("ai_edge_quantizer.algorithm_manager")
     content = full.read_bytes()
-    names = _names(_read(content))
+    names = names_of_inputs(read(content))
     with silent():
         try:
             work = quantizer.Quantizer(content, recipe.static_wi8_ai8())
@@ -87,64 +79,6 @@ def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tens
     path.write_bytes(small)
 
 
-def describe_litert(path: Path, described: Mapping[str, Any], config: str) -> None:
-    """Give a file its description in place of what metadata it has; with int8, scales and zero points become part of it."""
-    model = _read(path.read_bytes())
-    _rename(model, None)
-    path.write_bytes(_described(model, described, config))
-
-
-def bare(path: Path) -> bytes:
-    """The graph of a file as a microcontroller needs it: without description, names, and scales of biases by channel, which no
-    kernel of tflite-micro reads."""
-    model = _read(path.read_bytes())
-    model.metadata, model.signatureDefs = [], []
-    int32 = needed("ai_edge_litert.schema_py_generated").TensorType.INT32
-    for tensor in model.subgraphs[0].tensors:
-        tensor.name = None
-        scales = None if tensor.quantization is None else tensor.quantization.scale
-        if tensor.type == int32 and scales is not None and len(scales) > 1:
-            tensor.quantization = None
-    _share(model)
-    return _packed(model)
-
-
-def metadata(path: Path) -> dict[str, str]:
-    """All of a file's metadata that is text, by name."""
-    model = _read(path.read_bytes())
-    return {
-        one.name.decode(): bytes(model.buffers[one.buffer].data).decode()
-        for one in model.metadata or []
-        if one.name.decode() in (KEY, CONFIG_KEY)
-    }
-
-
-def is_int8(path: Path) -> bool:
-    """Whether anything in the file is an 8-bit integer."""
-    int8 = needed("ai_edge_litert.schema_py_generated").TensorType.INT8
-    return any(tensor.type == int8 for tensor in _read(path.read_bytes()).subgraphs[0].tensors)
-
-
-def operators(path: Path) -> list[str]:
-    """Names of the operators in a file, as tflite-micro's resolver has them: ``Add``, ``Conv2D`` ..., sorted."""
-    schema = needed("ai_edge_litert.schema_py_generated")
-    codes = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    used = {max(one.builtinCode, one.deprecatedBuiltinCode) for one in _read(path.read_bytes()).operatorCodes}
-    return sorted(_MICRO_NAMES.get(codes[one]) or codes[one].title().replace("_", "") for one in used)
-
-
-_MICRO_NAMES = {
-    "BATCH_MATMUL": "BatchMatMul",
-    "CONV_2D": "Conv2D",
-    "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
-    "AVERAGE_POOL_2D": "AveragePool2D",
-    "MAX_POOL_2D": "MaxPool2D",
-    "CUMSUM": "CumSum",
-    "PADV2": "PadV2",
-}
-"""Where the rule, words in capitals without their lines, does not hold."""
-
-
 def litert_run(path: Path) -> Run:
     """The graph in a LiteRT file, run by its interpreter on one core; 8-bit integers are made of floats, and floats of them."""
     opened = interpreter(path)
@@ -161,7 +95,7 @@ def litert_run(path: Path) -> Run:
 
 def interpreter(path: Path) -> Any:
     """LiteRT's interpreter on one core, its tensors allocated."""
-    module = needed("ai_edge_litert.interpreter")
+    module = of_litert("ai_edge_litert.interpreter")
     with silent():
         # Not from the file itself, which would have to stay as it is.
         opened = module.Interpreter(model_content=path.read_bytes(), num_threads=1)
@@ -177,37 +111,6 @@ def quantisation(path: Path) -> dict[str, dict[str, float | int]]:
             scale, zero_point = detail["quantization"]
             found[detail["name"]] = {"scale": float(scale), "zero_point": int(zero_point)}
     return found
-
-
-def needed(name: str) -> Any:
-    """The optional module ``name``; raises ExportError with the way to get it."""
-    try:
-        with silent():
-            return importlib.import_module(name)
-    except ImportError as error:
-        raise ExportError(f"--format litert needs {name} ({error}): pip install 'hpcnas[litert]'") from error
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Without a word on standard output and error, of Python's or of libraries below it."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    kept = [os.dup(descriptor) for descriptor in (1, 2)]
-    with TemporaryFile() as nowhere, quiet():
-        streams = sys.stdout, sys.stderr
-        try:
-            for descriptor in (1, 2):
-                os.dup2(nowhere.fileno(), descriptor)
-            # Streams that are no descriptors, in notebooks.
-            with open(os.devnull, "w") as sink:
-                sys.stdout = sys.stderr = sink
-                yield
-        finally:
-            sys.stdout, sys.stderr = streams
-            for number, descriptor in enumerate(kept, 1):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
 
 
 class _Named(nn.Module):
@@ -262,72 +165,6 @@ def _widen(ranges: dict[str, dict[str, np.ndarray]]) -> None:
     for one in ranges.values():
         if one and "max" in one and max(np.abs(one["min"]).max(), np.abs(one["max"]).max()) < 1e-6:
             one["max"] = np.ones_like(one["max"])
-
-
-def _read(content: bytes) -> Any:
-    return needed("ai_edge_litert.schema_py_generated").ModelT.InitFromPackedBuf(content, 0)
-
-
-def _packed(model: Any) -> bytes:
-    builder = needed("flatbuffers").Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def _share(model: Any) -> None:
-    """Keep of equal constants one, and of others those that a tensor or the description has."""
-    kept, places = [model.buffers[0]], {}
-    for holder in (*model.subgraphs[0].tensors, *(model.metadata or [])):
-        data = model.buffers[holder.buffer].data
-        content = b"" if data is None else bytes(data)
-        if content and content not in places:
-            places[content] = len(kept)
-            kept.append(model.buffers[holder.buffer])
-        holder.buffer = places.get(content, 0)
-    model.buffers = kept
-
-
-def _names(model: Any) -> list[str]:
-    tensors = model.subgraphs[0].tensors
-    return [tensors[index].name.decode() for index in model.subgraphs[0].inputs]
-
-
-def _rename(model: Any, graph: Windows | Step | None) -> None:
-    """Inputs and outputs after what the signature calls them, in its order, or that of ``graph``; the others by numbers."""
-    (signature,), (subgraph,) = model.signatureDefs, model.subgraphs
-    scope = f"{Features.__module__}.{Features.__name__}"
-    for number, tensor in enumerate(subgraph.tensors):
-        inside = scope in tensor.name.decode() or tensor.name.decode().startswith(FRONT_END)
-        tensor.name = f"{FRONT_END}{number}" if inside else str(number)
-    for ends, kind in ((signature.inputs, "inputs"), (signature.outputs, "outputs")):
-        index = {end.name.decode(): end.tensorIndex for end in ends}
-        order = getattr(graph, kind) if graph else sorted(index, key=_place)
-        for name in order:
-            subgraph.tensors[index[name]].name = name
-        setattr(subgraph, kind, [index[name] for name in order])
-
-
-def _place(name: str) -> tuple[bool, int]:
-    """Log-mel and logits before states, and these by number."""
-    *_, number = name.rpartition("_")
-    return ("state_" in name, int(number) if "state_" in name else 0)
-
-
-def _described(model: Any, described: Mapping[str, Any], config: str) -> bytes:
-    schema = needed("ai_edge_litert.schema_py_generated")
-    model.description = b"hpcnas"
-    given = {KEY: json.dumps(described), CONFIG_KEY: config}
-    kept = [one for one in model.metadata or [] if one.name.decode() not in given]
-    for name, text in given.items():
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(text.encode(), np.uint8)
-        one = schema.MetadataT()
-        one.name, one.buffer = name, len(model.buffers)
-        model.buffers.append(buffer)
-        kept.append(one)
-    model.metadata = kept
-    _share(model)
-    return _packed(model)
 
 
 def _quantised(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:

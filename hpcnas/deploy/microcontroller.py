@@ -26,7 +26,7 @@ from torch import Tensor
 import hpcnas
 from hpcnas.classifier import Classifier
 from hpcnas.core.errors import ExportError
-from hpcnas.deploy import check, litert
+from hpcnas.deploy import check, flatbuffer
 from hpcnas.deploy.files import Run
 from hpcnas.deploy.graphs import Step, Windows
 from hpcnas.store.files import replacing
@@ -99,7 +99,7 @@ def tried(path: Path, graph: Windows | Step, run: Run, windows_NFT: Tensor, stre
         expected = check.OnWindows(run, fixed=True)(inputs)
     logits, arena = child(path, inputs.numpy(), start)
     difference = float(np.abs(logits - expected.numpy()).max())
-    rounded = litert.is_int8(path)
+    rounded = flatbuffer.is_int8(path)
     limit = APART * float(expected.max() - expected.min()) if rounded else check.TOLERANCE
     if not difference <= limit:
         raise Unfit(f"its logits differ from LiteRT's by up to {difference:.2g}, more than {limit:.2g}")
@@ -134,7 +134,7 @@ def _reason(done: subprocess.CompletedProcess) -> str:
 
 def write_c_array(header: Path, path: Path, graph: Windows | Step, described: Mapping[str, Any], arena: int) -> Array:
     """The graph in the LiteRT file ``path`` as C++ source, without its description, which the header tells in comments."""
-    source, content = header.with_suffix(".cc"), litert.bare(path)
+    source, content = header.with_suffix(".cc"), flatbuffer.bare(path)
     name = namespace(header)
     texts = _header(name, content, path, graph, described, arena), _source(header, name, content, described["class_names"])
     for file, text in zip((header, source), texts):
@@ -151,7 +151,7 @@ def namespace(header: Path) -> str:
 def _header(
     name: str, content: bytes, path: Path, graph: Windows | Step, described: Mapping[str, Any], arena: int
 ) -> Iterator[str]:
-    operators, bands, frames = litert.operators(path), graph.example[0].shape[1], graph.example[0].shape[2]
+    operators, bands, frames = flatbuffer.operators(path), graph.example[0].shape[1], graph.example[0].shape[2]
     classes, scales = described["class_names"], described["quantisation"]
     yield f'// The model "{_plain(described["name"])}" for tflite-micro, written by hpcnas {described["hpcnas"]}.'
     yield "//"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hpcnas import config as configuration
 from hpcnas.classifier import Classifier
-from hpcnas.deploy import check, files, litert, microcontroller
+from hpcnas.deploy import check, files, flatbuffer, litert, microcontroller
 from hpcnas.deploy.description import KEY, description
 from hpcnas.deploy.files import Run
 from hpcnas.deploy.graphs import Step, Windows
@@ -120,14 +120,14 @@ class Graph:
                 files.save_int8(part, full, calibration)
             else:
                 litert.save_litert_int8(part, full, calibration, whole=self._plain_front_end)
-                litert.describe_litert(part, {}, "")
+                flatbuffer.describe_litert(part, {}, "")
             found = self._measured(path, FORMATS[format].run(part))
             reached = {} if np.isnan(found.accuracy) else {"test_accuracy": found.accuracy}
             described = self._described(reached) | {"int8": True}
             if format == "onnx":
                 files.describe_onnx(part, described, config)
             else:
-                litert.describe_litert(part, described | {"quantisation": litert.quantisation(part)}, config)
+                flatbuffer.describe_litert(part, described | {"quantisation": litert.quantisation(part)}, config)
         return found
 
     def tried_on_micro(self, path: Path) -> microcontroller.Tried:
@@ -139,7 +139,7 @@ class Graph:
 
     def write_c_array(self, header: Path, path: Path, arena: int) -> microcontroller.Array:
         """The LiteRT file ``path`` as C++ source for tflite-micro, which needs so many bytes of ``arena``."""
-        return microcontroller.write_c_array(header, path, self.module, json.loads(litert.metadata(path)[KEY]), arena)
+        return microcontroller.write_c_array(header, path, self.module, json.loads(flatbuffer.metadata(path)[KEY]), arena)
 
     @property
     def _plain_front_end(self) -> bool:
