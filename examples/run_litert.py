@@ -71,7 +71,7 @@ class Graph:
 
     def told(self, array: np.ndarray, detail: dict) -> np.ndarray:
         scale, zero_point = detail["quantization"]
-        return np.asarray((array.astype(np.float32) - zero_point) * scale) if detail["dtype"] == np.int8 else array
+        return np.asarray((array.astype(np.float32) - zero_point) * scale if detail["dtype"] == np.int8 else array)
 
 
 def posteriors(graph: Graph, described: dict, samples: np.ndarray) -> np.ndarray:

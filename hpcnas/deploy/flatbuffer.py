@@ -17,6 +17,7 @@ from hpcnas.deploy.description import CONFIG_KEY, KEY
 from hpcnas.deploy.files import needed
 from hpcnas.deploy.graphs import Features, Step, Windows
 
+ENDS = "inputs", "outputs"
 FRONT_END = "front_end"
 """What names of the front end's tensors begin with."""
 
@@ -107,9 +108,10 @@ def _share(model: Any) -> None:
     model.buffers = kept
 
 
-def names_of_inputs(model: Any) -> list[str]:
-    tensors = model.subgraphs[0].tensors
-    return [tensors[index].name.decode() for index in model.subgraphs[0].inputs]
+def ends_of(model: Any, ends: str) -> list[str]:
+    """Names of ``inputs`` or ``outputs``, in the order of the graph, as the signature has them."""
+    names = {end.tensorIndex: end.name.decode() for end in getattr(model.signatureDefs[0], ends)}
+    return [names[index] for index in getattr(model.subgraphs[0], ends)]
 
 
 def rename(model: Any, graph: Windows | Step | None) -> None:

@@ -18,13 +18,15 @@ from torch.overrides import TorchFunctionMode
 
 from hpcnas.core.errors import ExportError
 from hpcnas.deploy.files import Run, silent
-from hpcnas.deploy.flatbuffer import FRONT_END, described_bytes, names_of_inputs, of_litert, read, rename
+from hpcnas.deploy.flatbuffer import ENDS, FRONT_END, described_bytes, ends_of, of_litert, read, rename
 from hpcnas.deploy.graphs import Step, Windows
 
 LOWEST = -1e30
 """States below begin as minus infinity, which has no part in the range of an 8-bit integer."""
 CALIBRATION_STEPS = 1000
 """Of streams, by which int8 ranges are found."""
+ROUNDS = 5
+"""Of quantisation, until every state has one scale."""
 _KEY = "serving_default"
 
 
@@ -54,28 +56,39 @@ def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tens
         whole: also the front end, else it is computed in floats, from floats.
     """
     quantizer, recipe = of_litert("ai_edge_quantizer.quantizer"), of_litert("ai_edge_quantizer.recipe")
-    calibrator, ranges = of_litert("ai_edge_quantizer.calibrator"), of_litert("ai_edge_quantizer.utils.qsv_utils")
+    calibrator, extremes = of_litert("ai_edge_quantizer.calibrator"), of_litert("ai_edge_quantizer.utils.qsv_utils")
     types, keys = of_litert("ai_edge_quantizer.qtyping"), of_litert("ai_edge_quantizer.algorithm_manager")
     content = full.read_bytes()
-    names = names_of_inputs(read(content))
+    names = ends_of(read(content), "inputs")
+    config = recipe.static_wi8_ai8()
     with silent():
         try:
-            work = quantizer.Quantizer(content, recipe.static_wi8_ai8())
+            rules = quantizer.Quantizer(content, config)
             if not whole:
                 for regex in (f"^{FRONT_END}", "^log_mel"):
-                    work.update_quantization_recipe(
+                    rules.update_quantization_recipe(
                         regex, types.TFLOperationName.ALL_SUPPORTED, algorithm_key=keys.AlgorithmName.NO_QUANTIZE
                     )
             # Extremes, where the default is a moving average, by which the last examples would count and the first would not.
-            found = calibrator.Calibrator(content, num_threads=1, qsv_update_func=ranges.min_max_update)
+            found = calibrator.Calibrator(content, num_threads=1, qsv_update_func=extremes.min_max_update)
             examples = [{name: tensor.numpy() for name, tensor in zip(names, inputs)} for inputs in _telling(calibration)]
-            found.calibrate({_KEY: examples}, work._recipe_manager)
-            ranges_found = found.get_model_qsvs()
-            _equalise(ranges_found, names)
-            _widen(ranges_found)
-            small = work.quantize(ranges_found, enable_progress_report=False).quantized_model
+            found.calibrate({_KEY: examples}, rules._recipe_manager)
+            ranges = found.get_model_qsvs()
+            _equalise(ranges, names)
+            _widen(ranges)
+            for _ in range(ROUNDS):
+                work = quantizer.Quantizer(content, rules.get_quantization_recipe())
+                small = bytes(work.quantize(ranges, enable_progress_report=False).quantized_model)
+                if not (apart := _apart(small, names)):
+                    break
+                # Behind a concatenation a state has the range of the whole, whatever its own is.
+                for name, (lowest, highest) in apart.items():
+                    for end, value in (("min", lowest), ("max", highest)):
+                        ranges[name][end] = np.full_like(ranges[name][end], value)
         except Exception as error:  # as above
             raise ExportError(f"{path}: LiteRT's quantiser fails: {_last_line(error)}") from error
+    if apart:
+        raise ExportError(f"{path}: LiteRT's quantiser gives {', '.join(apart)} another scale where it comes out")
     path.write_bytes(small)
 
 
@@ -95,10 +108,14 @@ def litert_run(path: Path) -> Run:
 
 def interpreter(path: Path) -> Any:
     """LiteRT's interpreter on one core, its tensors allocated."""
+    # Not of the file itself, which would have to stay as it is.
+    return _opened(path.read_bytes())
+
+
+def _opened(content: bytes) -> Any:
     module = of_litert("ai_edge_litert.interpreter")
     with silent():
-        # Not from the file itself, which would have to stay as it is.
-        opened = module.Interpreter(model_content=path.read_bytes(), num_threads=1)
+        opened = module.Interpreter(model_content=content, num_threads=1)
         opened.allocate_tensors()
     return opened
 
@@ -160,6 +177,18 @@ def _equalise(ranges: dict[str, dict[str, np.ndarray]], names: Sequence[str]) ->
                 pair[0][end] = pair[1][end] = extreme(pair[0][end], pair[1][end])
 
 
+def _apart(content: bytes, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """States whose scale or zero point is another where they come out, with the range that they have there."""
+    opened = _opened(content)
+    details = {ends: dict(zip(ends_of(read(content), ends), getattr(opened, f"get_{ends[:-1]}_details")())) for ends in ENDS}
+    found = {}
+    for name in names[1:]:
+        before, after = (details[ends][one]["quantization"] for ends, one in zip(ENDS, (name, f"new_{name}")))
+        if before[1] != after[1] or abs(before[0] - after[0]) > 1e-5 * after[0]:
+            found[name] = (after[0] * (-128 - after[1]), after[0] * (127 - after[1]))
+    return found
+
+
 def _widen(ranges: dict[str, dict[str, np.ndarray]]) -> None:
     """Give what is always zero, such as a tower that is dead, some range: LiteRT's kernels end the process over one of none."""
     for one in ranges.values():
@@ -176,7 +205,7 @@ def _quantised(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
 
 def _dequantised(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
     if detail["dtype"] != np.int8:
-        return values
+        return np.asarray(values)  # of no dimensions it comes as a number
     scale, zero_point = detail["quantization"]
     return np.asarray((values.astype(np.float32) - zero_point) * scale, np.float32)
 

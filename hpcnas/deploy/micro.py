@@ -46,7 +46,7 @@ def quantised(values: np.ndarray, detail: dict) -> np.ndarray:
 
 def dequantised(values: np.ndarray, detail: dict) -> np.ndarray:
     if detail["dtype"] != np.int8:
-        return values
+        return np.asarray(values)  # of no dimensions it comes as a number
     of = detail["quantization_parameters"]
     return np.asarray((values.astype(np.float32) - of["zero_points"][0]) * of["scales"][0], np.float32)
 

@@ -34,7 +34,7 @@ from hpcnas.store.files import replacing
 MOST = 500
 """Windows or steps of a trial."""
 LIMIT_S = 120
-APART = 0.1
+APART = 0.2
 """Largest difference of a logit to LiteRT's, as a share of the logits' range, that rounding in 8-bit integers explains."""
 
 UNROLLED = "whole windows unroll a recurrence to one concatenation of all frames, and it takes 10 parts; --stream does without"
