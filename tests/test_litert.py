@@ -261,7 +261,7 @@ def test_the_example_in_c_plus_plus_is_sound(stream, tmp_path):
 
 def test_names_become_c_plus_plus(tmp_path):
     assert microcontroller.namespace(Path("kws.h")) == "kws"
-    assert microcontroller.namespace(Path("8 words-größe.h")) == "_8_words_gr__e"
+    assert microcontroller.namespace(Path("8 words-größe.h")) == "model_8_words_gr_e"
     assert microcontroller.namespace(Path("語.h")) == "model"
     assert microcontroller._literal('a"b\\c?ü\n') == '"a\\042b\\134c\\077\\303\\274\\012"'
 

@@ -114,6 +114,19 @@ def ends_of(model: Any, ends: str) -> list[str]:
     return [names[index] for index in getattr(model.subgraphs[0], ends)]
 
 
+def as_in(content: bytes, full: Any) -> bytes:
+    """A quantised file whose signature tells the inputs and outputs that it has: those of ``full``, in its order.
+
+    ai-edge-quantizer 0.10 lets the signature point at what an output was before it was given another scale.
+    """
+    model = read(content)
+    for ends in ENDS:
+        index = dict(zip(ends_of(full, ends), getattr(model.subgraphs[0], ends)))
+        for end in getattr(model.signatureDefs[0], ends):
+            end.tensorIndex = index[end.name.decode()]
+    return _packed(model)
+
+
 def rename(model: Any, graph: Windows | Step | None) -> None:
     """Inputs and outputs after what the signature calls them, in its order, or that of ``graph``; the others by numbers."""
     (signature,), (subgraph,) = model.signatureDefs, model.subgraphs

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from hpcnas.core.errors import ExportError
 from hpcnas.deploy.files import Run, silent
-from hpcnas.deploy.flatbuffer import ENDS, FRONT_END, described_bytes, ends_of, of_litert, read, rename
+from hpcnas.deploy.flatbuffer import ENDS, FRONT_END, as_in, described_bytes, ends_of, of_litert, read, rename
 from hpcnas.deploy.graphs import Step, Windows
 
 LOWEST = -1e30
@@ -59,7 +59,8 @@ def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tens
     calibrator, extremes = of_litert("ai_edge_quantizer.calibrator"), of_litert("ai_edge_quantizer.utils.qsv_utils")
     types, keys = of_litert("ai_edge_quantizer.qtyping"), of_litert("ai_edge_quantizer.algorithm_manager")
     content = full.read_bytes()
-    names = ends_of(read(content), "inputs")
+    model = read(content)
+    names = ends_of(model, "inputs")
     config = recipe.static_wi8_ai8()
     with silent():
         try:
@@ -78,7 +79,7 @@ def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tens
             _widen(ranges)
             for _ in range(ROUNDS):
                 work = quantizer.Quantizer(content, rules.get_quantization_recipe())
-                small = bytes(work.quantize(ranges, enable_progress_report=False).quantized_model)
+                small = as_in(work.quantize(ranges, enable_progress_report=False).quantized_model, model)
                 if not (apart := _apart(small, names)):
                     break
                 # Behind a concatenation a state has the range of the whole, whatever its own is.

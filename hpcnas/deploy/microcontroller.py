@@ -145,7 +145,8 @@ def write_c_array(header: Path, path: Path, graph: Windows | Step, described: Ma
 
 def namespace(header: Path) -> str:
     """What a header's contents are in: its name, as far as C++ takes it."""
-    return re.sub(r"^(?=\d)", "_", re.sub(r"\W", "_", header.stem, flags=re.ASCII)).strip("_").lower() or "model"
+    name = re.sub(r"\W+", "_", header.stem, flags=re.ASCII).strip("_").lower() or "model"
+    return f"model_{name}" if name[0].isdigit() else name
 
 
 def _header(
