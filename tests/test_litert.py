@@ -31,7 +31,7 @@ from hpcnas.nn.heads import HEADS
 ROOT = Path(__file__).parent.parent
 WITHOUT = "no LiteRT here: pip install 'hpcnas[litert]'"
 needs_litert = pytest.mark.skipif(importlib.util.find_spec("litert_torch") is None, reason=WITHOUT)
-needs_micro = pytest.mark.skipif(not microcontroller.is_here(), reason="tflite-micro is made for Linux on x86-64 alone")
+needs_micro = pytest.mark.skipif(not microcontroller.is_here(), reason="no tflite-micro here, or not Linux on x86-64")
 
 PLACES = {"plane": 0, "any": 1, "sequence": 2}
 LAST = {"band_fold": 0.5, "band_mean": 0.6, "statistics_pool": 3, "attention_pool": 4}
