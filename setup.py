@@ -31,6 +31,13 @@ setup(
     ],
     extras_require={
         "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "torch>=2.5,<3"],
+        "litert": [
+            "litert-torch>=0.10,<0.11",
+            "ai-edge-quantizer>=0.10,<0.11",
+            # Has development releases only, for this platform only.
+            "tflite-micro>=0.dev20251001; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            "torch>=2.5,<3",
+        ],
         "tensorboard": ["tensorboard>=2.15,<3"],
         "micro": ["pymicro-features>=2,<3"],
         "mlflow": ["mlflow-skinny>=2.15,<4"],

@@ -3,7 +3,7 @@
     python examples/run_onnx.py model.onnx recording.wav...
 
 Needs numpy, onnxruntime, kaldi-native-fbank and soundfile, and pymicro-features if the model takes the features of TensorFlow
-Lite Micro. hpcnas is not needed; docs/export.md describes the file.
+Lite Micro. hpcnas is not needed; docs/deploy.md describes the file.
 """
 
 import json

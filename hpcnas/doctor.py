@@ -43,6 +43,7 @@ class Use(Enum):
     GPU_GROUPS = "groups of several GPUs"
     SLURM = "jobs under Slurm"
     EXPORT = "export to ONNX"
+    LITERT = "export to LiteRT"
     SPEECH = "built-in speech"
     MICRO = "a device's features"
 
@@ -328,6 +329,12 @@ def of_extras() -> Iterator[Finding]:
     """Packages that some uses need."""
     for names, subject, use, advice in (
         (("onnx", "onnxruntime"), "onnx, onnxruntime", Use.EXPORT, "pip install 'onnx>=1.16,<2' 'onnxruntime>=1.18,<2'"),
+        (
+            ("litert_torch", "ai_edge_quantizer"),
+            "litert-torch, ai-edge-quantizer",
+            Use.LITERT,
+            "pip install -c constraints.txt 'litert-torch>=0.10,<0.11' 'ai-edge-quantizer>=0.10,<0.11'",
+        ),
         (("espeakng_loader",), "espeakng-loader", Use.SPEECH, "pip install 'espeakng-loader>=0.2.4,<1'"),
         (("pymicro_features",), "pymicro-features", Use.MICRO, "pip install 'pymicro-features>=2,<3'"),
     ):

@@ -1,11 +1,12 @@
-"""A model that leaves hpcnas: for onnxruntime, for torch alone, or as one file for evaluate and detect.
+"""A model that leaves hpcnas: for onnxruntime, phones, microcontrollers, torch alone, or as one file for evaluate and detect.
 
-    python -m hpcnas.export RUN [--model ensemble|best|"member N"|student|TRIAL] [--format onnx|torchscript|state_dict]
-                            [--out FILE] [--fixed | --stream [--step FRAMES]] [--int8]
+    python -m hpcnas.export RUN [--model ensemble|best|"member N"|student|TRIAL]
+                            [--format onnx|litert|torchscript|pt2|state_dict] [--out FILE]
+                            [--fixed | --stream [--step FRAMES]] [--int8]
                             [--data FOLDER | --no-corpus]
 
-RUN may also be a model that was exported as ``state_dict``. ``onnx`` and ``torchscript`` hold a graph from raw log-mel to
-logits, compared with torch on the test split before it is kept; docs/export.md says how to use them.
+RUN may also be a model that was exported as ``state_dict``. All other formats hold a graph from raw log-mel to logits, compared
+with torch on the test split before it is kept; docs/deploy.md says how to use them.
 """
 
 from __future__ import annotations
@@ -22,15 +23,17 @@ import torch
 from hpcnas import config as configuration
 from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.core.errors import DataError, ExportError
+from hpcnas.deploy import microcontroller
 from hpcnas.deploy.check import TOLERANCE
 from hpcnas.deploy.speech import Material, Noise, Speech
-from hpcnas.deploy.write import Exported, Form, Graph, write_model
+from hpcnas.deploy.write import FORMATS, Exported, Form, Graph, write_model
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.together import SoloWorld
 from hpcnas.store.run_dir import RunDir
 from hpcnas.terminal import outer_edge
 
-SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "state_dict": ".h5"}
+SUFFIXES = {name: format.suffix for name, format in FORMATS.items()} | {"state_dict": ".h5"}
+INT8 = ("onnx", "litert")
 
 
 @outer_edge()
@@ -44,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     form.add_argument("--fixed", action="store_true", help="single windows of one length only, for devices that must know it")
     form.add_argument("--stream", action="store_true", help="frame by frame, state in and state out; causal models only")
     parser.add_argument("--step", type=int, default=0, help="frames of a step of --stream (default: the fewest possible)")
-    parser.add_argument("--int8", action="store_true", help="a second file with 8-bit weights and activations (onnx)")
+    parser.add_argument("--int8", action="store_true", help="a second file with 8-bit weights and activations (onnx, litert)")
     material = parser.add_mutually_exclusive_group()
     material.add_argument("--data", help="where the corpus is now (data.path)")
     material.add_argument("--no-corpus", action="store_true", help="compare on noise and tell no accuracy, where no corpus is")
@@ -58,8 +61,8 @@ def export(arguments: argparse.Namespace) -> Iterator[str]:
     """Write the files and say what came of it."""
     if arguments.step < 0 or (arguments.step and not arguments.stream):
         raise ExportError(f"--step {arguments.step}: frames of a step of --stream, at least 1")
-    if arguments.int8 and arguments.format != "onnx":
-        raise ExportError(f"--int8: not with --format {arguments.format}; only onnx has it")
+    if arguments.int8 and arguments.format not in INT8:
+        raise ExportError(f"--int8: not with --format {arguments.format}; {' and '.join(INT8)} have it")
     if arguments.format == "state_dict" and (arguments.fixed or arguments.stream):
         raise ExportError("--format state_dict: is no graph, and has neither --fixed nor --stream; it can do both")
     if arguments.int8 and arguments.no_corpus:
@@ -77,13 +80,33 @@ def export(arguments: argparse.Namespace) -> Iterator[str]:
     yield from told(full, material)
     unit = "window" if form.step is None else f"step of {graph.module.frames} frames"
     yield f"  {full.latency_ms:.3g} ms for one {unit} on one core; torch {graph.torch_latency_ms:.3g} ms"
+    if arguments.format == "litert":
+        yield from on_micro(graph, full)
     if arguments.int8:
-        small = graph.write_int8(path.with_suffix(".int8.onnx"), path)
+        small = graph.write_int8(path.with_suffix(f".int8{SUFFIXES[arguments.format]}"), path, arguments.format)
         yield f"{small.path}: {kilobytes(small)}, {full.bytes / small.bytes:.1f} times smaller"
         alike = (small.logits.argmax(1) == full.logits.argmax(1)).mean()
         change = 100 * (small.accuracy - full.accuracy)
         yield f"  test accuracy {small.accuracy:.2%}, {change:+.2f} points; {alike:.1%} of the answers alike"
         yield f"  {small.latency_ms:.3g} ms for one {unit}"
+        if arguments.format == "litert":
+            yield from on_micro(graph, small, path.with_suffix(".h"))
+
+
+def on_micro(graph: Graph, exported: Exported, header: Path | None = None) -> Iterator[str]:
+    """What becomes of a LiteRT file on microcontrollers; with ``header`` it is also written as a C array if it runs there."""
+    if not microcontroller.is_here():
+        yield "  not tried in tflite-micro, which is not here: pip install 'hpcnas[litert]' on Linux, x86-64"
+        return
+    try:
+        tried = graph.tried_on_micro(exported.path)
+    except microcontroller.Unfit as reason:
+        yield f"  tflite-micro cannot run it: {reason}"
+        return
+    yield f"  tflite-micro needs {tried.arena / 1000:.1f} kB of memory; {tried.alike:.1%} of its answers are LiteRT's"
+    if header:
+        array = graph.write_c_array(header, exported.path, tried.arena)
+        yield f"{array.header}, {array.source.name}: the same as a C array, {array.bytes / 1000:.1f} kB of flash"
 
 
 def told(exported: Exported, material: Material) -> Iterator[str]:

@@ -69,7 +69,7 @@ def written(one: Classifier, path: Path, format: str, form: Form = Form()):
 def both_formats(graph: Windows | Step, folder: Path) -> list[files.Run]:
     """The graph in files of both formats."""
     files.save_onnx(folder / "model.onnx", graph.eval(), False, {}, "")
-    files.save_torchscript(folder / "model.pt", graph, {}, "")
+    files.save_torchscript(folder / "model.pt", graph, False, {}, "")
     return [files.onnx_run(folder / "model.onnx"), files.torchscript_run(folder / "model.pt")]
 
 
@@ -233,3 +233,15 @@ def test_short_recordings_go_in_without_their_padding(tmp_path):
     judged = check.OnWindows(files.onnx_run(tmp_path / "model.onnx"), fixed=False)(log_mel, lengths)
     expected = one.model(one.front_end(log_mel, lengths), lengths)
     torch.testing.assert_close(judged, expected, atol=check.TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("form", [Form(), Form(step=0)], ids=["windows", "steps"])
+def test_a_program_of_torch_export_says_the_same(form, tmp_path):
+    one = classifier("conv:channels=4,kernel=3,stride=2/gru:units=6", "attention:dim=8,heads=2,context=16", space__causal=True)
+    graph = Graph.of(one, form, Noise(one, length_s=0.5))
+    assert graph.write(tmp_path / "model.pt2", "pt2").difference <= check.TOLERANCE
+    extra = {"hpcnas.json": "", "config.toml": ""}
+    torch.export.load(tmp_path / "model.pt2", extra_files=extra)
+    described = json.loads(extra["hpcnas.json"])
+    assert described["class_names"] == list(CLASSES) and described["window"]["fixed"]
+    assert configuration.parsed(extra["config.toml"], "extra file") == one.config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import re
 import subprocess
@@ -17,10 +18,13 @@ from example_scripts import example
 from hpcnas.classifier import Classifier, opened
 from hpcnas.core.errors import ExportError
 from hpcnas.data import audio
+from hpcnas.deploy import microcontroller
 from hpcnas.deploy.files import session
 from hpcnas.export import main
 
 ROOT = Path(__file__).parent.parent
+RUNTIMES = {"run_onnx.py": "onnxruntime", "stream_onnx.py": "onnxruntime", "run_litert.py": "ai_edge_litert"}
+LITERT_IS_HERE = importlib.util.find_spec("litert_torch") is not None
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 ONE_PROCESS = """
@@ -68,16 +72,46 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def documented(folder) -> str:
-    """What the commands of docs/export.md and docs/tracking.md print, all run in order; their files lie in ``folder``."""
-    lines = "".join([*blocks("export.md", "sh"), *blocks("tracking.md", "sh")]).splitlines()
-    assert len(lines) >= 10
-    return commands(folder, lines)
+    """What the commands of docs/deploy.md and docs/tracking.md print, all run in order; their files lie in ``folder``."""
+    lines = "".join([*blocks("deploy.md", "sh"), *blocks("tracking.md", "sh")]).splitlines()
+    assert len(lines) >= 16
+    return commands(folder, [line for line in lines if LITERT_IS_HERE or not ("litert" in line or ".tflite" in line)])
 
 
 def test_the_documented_commands_run_and_tell_what_was_measured(documented):
-    assert documented.count("largest difference of a logit") >= 7 and "points" in documented and "on noise" in documented
+    assert documented.count("largest difference of a logit") >= 9 and "points" in documented and "on noise" in documented
     assert "misses at 0.5, 1, 10 false alarms an hour are not told" in documented, "evaluate took the file"
     assert documented.count(" ms for one step of 16 frames") == 1
+
+
+@pytest.mark.skipif(not LITERT_IS_HERE, reason="no LiteRT here: pip install 'hpcnas[litert]'")
+def test_litert_s_commands_tell_what_was_measured_and_nothing_else(documented, folder):
+    words = documented.split("$ python ")
+    exported = [one for one in words if "--format litert" in one]
+    assert len(exported) == 3 and any("kws.int8.tflite" in one and "points" in one for one in exported)
+    told = (
+        r"-m hpcnas|\S+\.tflite: \d+ kB|  largest difference of a logit|  test accuracy|  [\d.]+ ms for one"
+        r"|  tflite-micro needs [\d.]+ kB|  not tried in tflite-micro|kws.h, kws.cc: the same as a C array, [\d.]+ kB of flash"
+    )
+    for line in "".join(exported).splitlines():
+        assert re.match(told, line), line
+    heard = [one.splitlines()[1:] for one in words if one.startswith("examples/run_litert.py")]
+    classes = "|".join(described(folder / "kws.onnx")["class_names"])
+    assert len(heard) == 3
+    for line in (line for lines in heard for line in lines):
+        assert re.fullmatch(rf"(recording|long)\.wav\t([\d.]+ s\t)?({classes})\t[01]\.\d{{4}}", line), line
+    if microcontroller.is_here():
+        assert "kGraphSize" in (folder / "kws.h").read_text() and "0x54, 0x46, 0x4c, 0x33" in (folder / "kws.cc").read_text()
+
+
+@pytest.mark.skipif(not LITERT_IS_HERE, reason="no LiteRT here: pip install 'hpcnas[litert]'")
+@pytest.mark.parametrize("recording", ["recording.wav", "long.wav", "corpus/mid/s11_nohash_0.wav"])
+def test_litert_s_example_gives_the_classifier_s_answer(recording, documented, folder, finished_run):
+    run, path = example("run_litert"), str(folder / "kws.tflite")
+    about = run.description(path)
+    ours = run.posteriors(run.Graph(path), about, audio.read(folder / recording))
+    theirs = Classifier.open(finished_run, "best").predict(audio.read(folder / recording)).posteriors
+    np.testing.assert_allclose(ours, [theirs[name] for name in about["class_names"]], atol=1e-4)
 
 
 @pytest.mark.parametrize("number", range(len(blocks("library.md", "python"))))
@@ -95,7 +129,7 @@ def test_examples_do_without_hpcnas(path):
         for alias in node.names
     }
     assert imported - set(sys.stdlib_module_names) <= {
-        "numpy", "onnxruntime", "kaldi_native_fbank", "pymicro_features", "soundfile",
+        "numpy", RUNTIMES[path.name], "kaldi_native_fbank", "pymicro_features", "soundfile",
     }  # fmt: skip
 
 
@@ -154,9 +188,10 @@ def test_the_metadata_has_the_figures_that_evaluate_gives(documented, folder):
 
 def test_importing_hpcnas_loads_no_torch_and_starts_no_mpi():
     program = (
+        "LITERT = 'litert_torch', 'ai_edge_litert', 'ai_edge_quantizer', 'tflite_micro', 'flatbuffers', 'jax'\n"
         "import sys, hpcnas; from hpcnas import Run; assert not {'torch', 'mpi4py'} & set(sys.modules)\n"
         "from hpcnas import Classifier, audio; import hpcnas.export\n"
-        "assert 'torch' in sys.modules and not {'mpi4py', 'horovod', 'onnx', 'onnxruntime'} & set(sys.modules)\n"
+        "assert 'torch' in sys.modules and not {'mpi4py', 'horovod', 'onnx', 'onnxruntime', *LITERT} & set(sys.modules)\n"
         "assert set(hpcnas.__all__) == set(dir(hpcnas))\n"
         "hpcnas.nothing"
     )
@@ -168,7 +203,10 @@ def test_importing_hpcnas_loads_no_torch_and_starts_no_mpi():
     ("arguments", "message"),
     [
         (["--model", "99"], 'has no model "99"'),
-        (["--int8", "--format", "torchscript"], "--int8: not with --format torchscript"),
+        (["--int8", "--format", "torchscript"], "--int8: not with --format torchscript; onnx and litert have it"),
+        (["--int8", "--format", "pt2"], "--int8: not with --format pt2"),
+        (["--format", "litert", "--step", "3"], "frames of a step of --stream"),
+        (["--format", "litert", "--int8", "--no-corpus"], "see --data"),
         (["--int8", "--no-corpus"], "see --data"),
         (["--step", "3"], "frames of a step of --stream"),
         (["--format", "state_dict", "--stream"], "it can do both"),

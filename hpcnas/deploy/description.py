@@ -1,4 +1,4 @@
-"""What goes with an exported graph, so that it can be used without hpcnas: JSON, described in docs/export.md."""
+"""What goes with an exported graph, so that it can be used without hpcnas: JSON, described in docs/deploy.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpcnas.deploy.graphs import Step, Windows
 
 FORMAT = 1
 KEY = "hpcnas"
-"""Of the description among an ONNX file's metadata."""
+"""Of the description among the metadata of an ONNX or LiteRT file."""
 CONFIG_KEY = "hpcnas_config"
 """Of the run's configuration, as TOML."""
 

@@ -1,4 +1,4 @@
-"""The files of exported graphs, and programs that run them: ONNX (and its int8 form) and TorchScript.
+"""The files of exported graphs, and programs that run them: ONNX (and its int8 form), TorchScript and torch.export's programs.
 
 A ``Run`` takes and gives tensors as the graph does. Everything runs on one core.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import torch
@@ -34,7 +36,7 @@ def save_onnx(path: Path, graph: Windows | Step, fixed: bool, described: Mapping
     """Write the graph; with ``fixed`` for single windows of one length, else for any number of any length."""
     axes = {} if fixed or isinstance(graph, Step) else {"log_mel": {0: "batch", 2: "frames"}, "logits": {0: "batch"}}
     example = tuple(tensor[:1] if fixed else tensor for tensor in graph.example[:1]) + graph.example[1:]
-    with _quiet():
+    with quiet():
         # The older exporter, by tracing: over all blocks it takes 0.1 s a model, and any batch and length go in. That by
         # torch.export (torch 2.13) takes 2 to 35 s, and fixes the batch of recurrences behind convolutions.
         torch.onnx.export(
@@ -55,11 +57,19 @@ def describe_onnx(path: Path, described: Mapping[str, Any], config: str) -> None
     onnx.save(model, path)
 
 
-def save_torchscript(path: Path, graph: Windows | Step, described: Mapping[str, Any], config: str) -> None:
+def save_torchscript(path: Path, graph: Windows | Step, fixed: bool, described: Mapping[str, Any], config: str) -> None:
     """Write the graph as traced; its description is the extra file ``hpcnas.json``, beside ``config.toml``."""
-    with _quiet():
+    with quiet():
         traced = torch.jit.trace(graph, graph.example, check_trace=False)
         traced.save(str(path), _extra_files={"hpcnas.json": json.dumps(described), "config.toml": config})
+
+
+def save_pt2(path: Path, graph: Windows | Step, fixed: bool, described: Mapping[str, Any], config: str) -> None:
+    """Write the graph as torch.export has it, for one window, or one step, at a time; described as in TorchScript files."""
+    example = (graph.example[0][:1], *graph.example[1:])
+    extra = {"hpcnas.json": json.dumps(described), "config.toml": config}
+    with quiet(), path.open("wb") as file:
+        torch.export.save(torch.export.export(graph, example), file, extra_files=extra)
 
 
 def save_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tensor]]) -> None:
@@ -80,7 +90,7 @@ def save_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tensor]]) -
             tensors = next(self._inputs, None)
             return None if tensors is None else {name: tensor.numpy() for name, tensor in zip(names, tensors)}
 
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, quiet():
         simplified = Path(folder) / "simplified.onnx"
         # Symbolic shape inference gives up on graphs of any length; the usual one is enough.
         preprocess.quant_pre_process(full, simplified, skip_symbolic_shape=True)
@@ -104,8 +114,14 @@ def onnx_run(path: Path) -> Run:
 
 def torchscript_run(path: Path) -> Run:
     """The graph in a TorchScript file."""
-    with _quiet():
+    with quiet():
         return graph_run(torch.jit.load(str(path)))
+
+
+def pt2_run(path: Path) -> Run:
+    """The program in a file of torch.export."""
+    with quiet(), path.open("rb") as file:
+        return graph_run(torch.export.load(file).module())
 
 
 def graph_run(graph: torch.nn.Module) -> Run:
@@ -128,16 +144,17 @@ def session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def needed(name: str) -> Any:
+def needed(name: str, format: str = "onnx", extra: str = "export") -> Any:
     """The optional module ``name``; raises ExportError with the way to get it."""
     try:
-        return importlib.import_module(name)
+        with silent():
+            return importlib.import_module(name)
     except ImportError as error:
-        raise ExportError(f"--format onnx needs {name} ({error}): pip install 'hpcnas[export]'") from error
+        raise ExportError(f"--format {format} needs {name} ({error}): pip install 'hpcnas[{extra}]'") from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the warnings of tracing, whose results are compared at several lengths, and the tools' own advertisements."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -147,3 +164,25 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without a word on standard output and error, of Python's or of libraries below it."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    with TemporaryFile() as nowhere, quiet():
+        streams = sys.stdout, sys.stderr
+        try:
+            for descriptor in (1, 2):
+                os.dup2(nowhere.fileno(), descriptor)
+            # Streams that are no descriptors, in notebooks.
+            with open(os.devnull, "w") as sink:
+                sys.stdout = sys.stderr = sink
+                yield
+        finally:
+            sys.stdout, sys.stderr = streams
+            for number, descriptor in enumerate(kept, 1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)

@@ -20,6 +20,20 @@ LONGEST_STEP = 1000
 """Frames of a step, at most."""
 
 
+class Features(nn.Module):
+    """From raw log-mel to what the models see; a module, so that a converter can tell its operators from the others."""
+
+    def __init__(self, front_end: FrontEnd) -> None:
+        super().__init__()
+        self._config = front_end.config
+        self.register_buffer("mean", front_end.mean)
+        self.register_buffer("std", front_end.std)
+
+    def forward(self, log_mel_BFT: Tensor) -> Tensor:
+        """(B, F', T)."""
+        return FrontEnd(self._config, self.mean, self.std)(log_mel_BFT)
+
+
 class Windows(nn.Module):
     """Windows of raw log-mel in, logits out."""
 
@@ -27,19 +41,12 @@ class Windows(nn.Module):
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        front_end = classifier.front_end
-        self._config, self.model = front_end.config, classifier.model
-        self.register_buffer("mean", front_end.mean)
-        self.register_buffer("std", front_end.std)
+        self.features, self.model = Features(classifier.front_end), classifier.model
         self.example = (torch.randn(2, classifier.config.features.bands, classifier.window),)
 
     def forward(self, log_mel_BFT: Tensor) -> Tensor:
         """(B, K) logits."""
         return self.model(self.features(log_mel_BFT))
-
-    def features(self, log_mel_BFT: Tensor) -> Tensor:
-        """What the models see."""
-        return FrontEnd(self._config, self.mean, self.std)(log_mel_BFT)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class Step(nn.Module):
         return logits, after
 
     def _start(self) -> list:
-        nothing = torch.zeros(1, len(self._windows.mean), 0)
+        nothing = torch.zeros(1, len(self._windows.features.mean), 0)
         towers = [model.stream_tower(nothing) for model in self._windows.model.models]
         return [(outputs.new_zeros(*outputs.shape[:2], kept), state) for kept, (outputs, state) in zip(self._kept, towers)]
 

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from hpcnas import config as configuration
 from hpcnas.classifier import Classifier
-from hpcnas.deploy import check, files
-from hpcnas.deploy.description import description
+from hpcnas.deploy import check, files, flatbuffer, litert, microcontroller
+from hpcnas.deploy.description import KEY, description
 from hpcnas.deploy.files import Run
 from hpcnas.deploy.graphs import Step, Windows
 from hpcnas.deploy.speech import Material
 from hpcnas.store import model_file
 from hpcnas.store.files import replacing
+
+
+class Format(NamedTuple):
+    """What a graph can be written as."""
+
+    suffix: str
+    save: Callable[[Path, Windows | Step, bool, Mapping[str, Any], str], None]
+    run: Callable[[Path], Run]
+    fixed: bool
+    """Whether windows are single ones of one length, whatever is asked for."""
+
+
+FORMATS = {
+    "onnx": Format(".onnx", files.save_onnx, files.onnx_run, False),
+    "litert": Format(".tflite", litert.save_litert, litert.litert_run, True),
+    "torchscript": Format(".pt", files.save_torchscript, files.torchscript_run, False),
+    "pt2": Format(".pt2", files.save_pt2, files.pt2_run, True),
+}
 
 
 @dataclass(frozen=True)
@@ -80,28 +99,53 @@ class Graph:
         return cls(classifier, form, material, module.eval().requires_grad_(False))
 
     def write(self, path: Path, format: str) -> Exported:
-        """``onnx`` or ``torchscript``; raises ExportError, and leaves no file, if the graph says something else than torch."""
+        """One of ``FORMATS``; raises ExportError, and leaves no file, if the graph says something else than torch."""
+        if FORMATS[format].fixed and not self.form.fixed:
+            return replace(self, form=replace(self.form, fixed=True)).write(path, format)
         described = self._described(self.material.reached), configuration.dump(self.classifier.config)
         with replacing(path) as part:
-            if format == "onnx":
-                files.save_onnx(part, self.module, self.form.fixed, *described)
-                run = files.onnx_run(part)
-            else:
-                files.save_torchscript(part, self.module, *described)
-                run = files.torchscript_run(part)
-            found = self._measured(path, run)
+            FORMATS[format].save(part, self.module, self.form.fixed, *described)
+            found = self._measured(path, FORMATS[format].run(part))
             check.agreed(found.difference, str(path))
         return found
 
-    def write_int8(self, path: Path, full: Path) -> Exported:
-        """The ONNX file ``full`` with 8-bit integers; raises ExportError where there is no speech to find their ranges in."""
+    def write_int8(self, path: Path, full: Path, format: str = "onnx") -> Exported:
+        """The file ``full``, ``onnx`` or ``litert``, with 8-bit integers; raises ExportError where there is no speech to find
+        their ranges in."""
+        if FORMATS[format].fixed and not self.form.fixed:
+            return replace(self, form=replace(self.form, fixed=True)).write_int8(path, full, format)
+        calibration, config = self._calibration(FORMATS[format].run(full)), configuration.dump(self.classifier.config)
         with replacing(path) as part:
-            files.save_int8(part, full, self._calibration(files.onnx_run(full)))
-            found = self._measured(path, files.onnx_run(part))
+            if format == "onnx":
+                files.save_int8(part, full, calibration)
+            else:
+                litert.save_litert_int8(part, full, calibration, whole=self._plain_front_end)
+                flatbuffer.describe_litert(part, {}, "")
+            found = self._measured(path, FORMATS[format].run(part))
             reached = {} if np.isnan(found.accuracy) else {"test_accuracy": found.accuracy}
             described = self._described(reached) | {"int8": True}
-            files.describe_onnx(part, described, configuration.dump(self.classifier.config))
+            if format == "onnx":
+                files.describe_onnx(part, described, config)
+            else:
+                flatbuffer.describe_litert(part, described | {"quantisation": litert.quantisation(part)}, config)
         return found
+
+    def tried_on_micro(self, path: Path) -> microcontroller.Tried:
+        """The LiteRT file in tflite-micro; raises ``microcontroller.Unfit`` if that cannot run it."""
+        if reason := microcontroller.unfit(self.classifier, self.module):
+            raise microcontroller.Unfit(reason)
+        run, material = litert.litert_run(path), self.material
+        return microcontroller.tried(path, self.module, run, material.windows, material.stream)
+
+    def write_c_array(self, header: Path, path: Path, arena: int) -> microcontroller.Array:
+        """The LiteRT file ``path`` as C++ source for tflite-micro, which needs so many bytes of ``arena``."""
+        return microcontroller.write_c_array(header, path, self.module, json.loads(flatbuffer.metadata(path)[KEY]), arena)
+
+    @property
+    def _plain_front_end(self) -> bool:
+        """Whether 8-bit integers are enough for it: a difference and a product, of which all others are more than."""
+        features = self.classifier.config.features
+        return (features.kind, features.normalisation, features.deltas) == ("log_mel", "corpus", 0)
 
     def _described(self, reached: Mapping[str, float]) -> dict[str, Any]:
         return description(self.classifier, self.module, self.form.fixed, reached)
