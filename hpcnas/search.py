@@ -118,9 +118,21 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, argparse.Namespa
 def given(config: Config, measure: Callable[[Architecture], Cost]) -> list[Proposal]:
     """What the search begins with: the user's suggestions, then the zoo's models."""
     suggestions = [Proposal(spell(text, BLOCK_TYPES), None, "suggestion") for text in config.search.suggestions]
+    _say_what_the_target_leaves_out(config)
     found = [*suggestions, *zoo.starts(config.search.zoo, measure, config.space.budget, config.space.fit)]
     first = {proposal.architecture: proposal for proposal in reversed(found)}  # each once, under the first of its names
     return [proposal for proposal in found if first[proposal.architecture] is proposal]
+
+
+def _say_what_the_target_leaves_out(config: Config) -> None:
+    space = config.space
+    if found := space.left_out:
+        reasons = {reason: ", ".join(name for name in found if found[name] == reason) for reason in found.values()}
+        said = "; ".join(f"{names} ({reason})" for reason, names in reasons.items())
+        logger.info('space.target = "%s" leaves out the blocks %s', space.target, said)
+    named = zoo.ZOO.values() if config.search.zoo in (("fitting",), ("all",)) else ()
+    if models := [model.name for model in named if space.unfit(model.tower)]:
+        logger.info('space.target = "%s" leaves out the zoo\'s %s', space.target, ", ".join(models))
 
 
 def check_outcome(run: RunDir, archive: Archive) -> None:
