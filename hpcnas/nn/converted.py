@@ -35,6 +35,8 @@ class Graph:
     """Of all tensors: one each, or one per channel."""
     channels: int = 0
     """Outputs of all convolutions."""
+    ends: int = 0
+    """Inputs and outputs of the graph."""
     work: Work = field(default_factory=Work)
 
     @property
@@ -44,7 +46,7 @@ class Graph:
         Beside the constants, 12 bytes a scale with its zero point, and so many a tensor, with its share of operators and of
         what a FlatBuffer puts around it, as fitted to 50 files.
         """
-        return self.constants + 12 * self.scales + 108 * self.tensors + 515
+        return self.constants + 12 * self.scales + 108 * self.tensors + 75 * self.ends + 365
 
     @property
     def arena(self) -> int:
@@ -52,7 +54,8 @@ class Graph:
 
         The latter is fitted to 50 graphs under an interpreter with pointers of 64 bits; with 32 bits it is about half.
         """
-        return planned(self.buffers) + 47 * self.tensors + 70 * sum(self.operators.values()) + 8 * self.channels + 800
+        kept = 47 * self.tensors + 70 * sum(self.operators.values()) + 8 * self.channels + 96 * self.ends + 600
+        return planned(self.buffers) + kept
 
 
 def converted(parts: Sequence[Trace]) -> Graph:
@@ -117,6 +120,7 @@ class _Conversion:
         ends = [self._outermost(value) for value in (features, *results)]
         for tensor in ends:
             self._lives[tensor][1] = self._at - 1
+        self.graph.ends = len(ends) + sum(len(part.inputs) - 1 for part in parts) + 1
         self.graph.buffers = [Buffer(size, *life) for size, life in zip(self._sizes, self._lives)] + self._scratch
         self.graph.work = Work(**self._work)
 
@@ -144,9 +148,23 @@ class _Conversion:
 
     def _slice(self, step: Step, given: list[_Value], alone: bool) -> _Value:
         """Nothing, where all is wanted."""
+        if step.shape == given[0].shape:
+            return given[0]
+        for place in ("begin", step.options):
+            self._share((str(place), *step.shape), 4 * len(step.shape))
+        return self._other(step, given, alone)
+
+    _select = _slice
+
+    def _expand(self, step: Step, given: list[_Value], alone: bool) -> _Value:
         return given[0] if step.shape == given[0].shape else self._other(step, given, alone)
 
-    _expand = _cat = _slice
+    def _cat(self, step: Step, given: list[_Value], alone: bool) -> _Value:
+        """Parts have scales of their own: all but one are brought to that of the whole."""
+        if len(given) == 1:
+            return given[0]
+        brought = [_Value(x.shape, self._emit("QUANTIZE", [self._outermost(x)], math.prod(x.shape))) for x in given[1:]]
+        return self._other(step, [given[0], *brought], alone)
 
     def _convolution(self, step: Step, given: list[_Value], alone: bool) -> _Value:
         stride, padding, dilation, _, _, groups = step.options[-6:]
@@ -185,9 +203,24 @@ class _Conversion:
     def _native_batch_norm(self, step: Step, given: list[_Value], alone: bool) -> _Value:
         if alone and given[0].maker in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             return given[0]
+        given = [self._each("SUB", given, step.shape[1])] if given[0].has_channels_innermost else given
         return self._each("ADD", [self._each("MUL", given, step.shape[1])], step.shape[1])
 
     _cudnn_batch_norm = _native_batch_norm
+
+    def _native_layer_norm(self, step: Step, given: list[_Value], alone: bool) -> _Value:
+        """Mean, mean of squared differences from it, and a product and a sum with what is learnt."""
+        x, size, each = self._outermost(given[0]), math.prod(step.shape), math.prod(step.shape[:-1])
+        mean = self._averaged(x, each)
+        squares = self._emit("SQUARED_DIFFERENCE", [x, mean], size)
+        root = self._emit("RSQRT", [self._emit("ADD", [self._averaged(squares, each)], each, 1)], each)
+        scaled = self._emit("MUL", [self._emit("SUB", [x, mean], size), root], size)
+        scaled = self._emit("MUL", [scaled], size, step.shape[-1])
+        return _Value(step.shape, self._emit("ADD", [scaled], size, step.shape[-1]), maker="ADD")
+
+    def _glu(self, step: Step, given: list[_Value], alone: bool) -> _Value:
+        first, second = (self._other(Step("slice", (), 0, step.shape), given, False) for _ in range(2))
+        return self._each("MUL", [first, self._each("LOGISTIC", [second])])
 
     def _relu(self, step: Step, given: list[_Value], alone: bool) -> _Value:
         root = given[0].base if given[0].base and given[0].base.is_either else given[0]
@@ -211,19 +244,25 @@ class _Conversion:
     _div = _mul
 
     def _mean(self, step: Step, given: list[_Value], alone: bool) -> _Value:
-        size = math.prod(step.shape)
-        self._scratch += [Buffer(4 * size, self._at, self._at), *[Buffer(16, self._at, self._at)] * 2]
-        made = self._emit("MEAN", [self._outermost(given[0])], size, shared=("axes", str(step.options)), shared_bytes=4)
-        return _Value(step.shape, made)
+        return _Value(step.shape, self._averaged(self._outermost(given[0]), math.prod(step.shape), str(step.options)))
 
     def _max_pool2d_with_indices(self, step: Step, given: list[_Value], alone: bool) -> _Value:
+        """What the last windows lack is padded, and their means are divided by how many there were."""
         kind = "MAX_POOL_2D" if "max" in step.kind else "AVERAGE_POOL_2D"
-        return _Value(step.shape, innermost=self._emit(kind, [self._innermost(given[0])], math.prod(step.shape)), maker=kind)
+        (_, channels, bands, frames), (high, wide) = given[0].shape, step.options[0]
+        whole = (step.shape[2] * high, step.shape[3] * wide)
+        source = self._innermost(given[0])
+        if whole != (bands, frames):
+            source = self._emit("PAD", [source], channels * math.prod(whole), 0, ("pad", *whole), 32)
+        value = _Value(step.shape, innermost=self._emit(kind, [source], math.prod(step.shape)), maker=kind)
+        is_uneven = kind == "AVERAGE_POOL_2D" and whole != (bands, frames)
+        return self._each("MUL", [value], math.prod(step.shape[2:])) if is_uneven else value
 
     _avg_pool2d = _max_pool2d = _max_pool2d_with_indices
 
     def _bmm(self, step: Step, given: list[_Value], alone: bool) -> _Value:
         self._work["dense"] += math.prod(step.shape) * given[0].shape[-1]
+        self._scratch.append(Buffer(2 * math.prod(given[-1].shape), self._at, self._at))
         return self._other(step, given, alone)
 
     def _other(self, step: Step, given: list[_Value], alone: bool) -> _Value:
@@ -247,6 +286,11 @@ class _Conversion:
             return self._each(kind, [root], constants).viewed(shape)
         made = self._emit(kind, [self._outermost(value) for value in given], math.prod(shape), constants)
         return _Value(shape, made, maker=kind)
+
+    def _averaged(self, source: int, size: int, axes: str = "last") -> int:
+        """Sums of 32 bits are kept meanwhile, and two short lists."""
+        self._scratch += [Buffer(4 * size, self._at, self._at), *[Buffer(16, self._at, self._at)] * 2]
+        return self._emit("MEAN", [source], size, shared=("axes", axes), shared_bytes=4)
 
     def _layer(self, kind: str, source: int, size: int, weights: int, outputs: int) -> int:
         graph = self.graph
@@ -302,12 +346,17 @@ class _Conversion:
             graph.constants += constants
             graph.tensors += 1
             graph.scales += 1
-        if shared and shared not in self._known:
-            self._known.add(shared)
-            graph.constants += shared_bytes
-            graph.tensors += 1
+        if shared:
+            self._share(shared, shared_bytes)
         self._at += 1
         return made
+
+    def _share(self, name: tuple, size: int) -> None:
+        """A constant tensor that is there once."""
+        if name not in self._known:
+            self._known.add(name)
+            self.graph.constants += size
+            self.graph.tensors += 1
 
     def _tensor(self, size: int) -> int:
         self._sizes.append(size)
