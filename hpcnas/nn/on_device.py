@@ -35,7 +35,7 @@ def figures(parts: Sequence[Trace], microcontroller: Microcontroller | None) -> 
     """Those of ``Cost``, by name, of a tower that is made of these parts."""
     graph = converted(parts)
     ms = microcontroller.ms(graph.work) if microcontroller else 0.0
-    return {"flash_kb": graph.flash / 1024, "arena_kb": graph.arena / 1024, "device_ms": ms}
+    return {"flash_kb": round(graph.flash / 1024, 2), "arena_kb": round(graph.arena / 1024, 2), "device_ms": round(ms, 2)}
 
 
 class Windows:
