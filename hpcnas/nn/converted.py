@@ -88,7 +88,8 @@ class _Conversion(Builder):
         source, (_, channels, *lengths) = self.innermost(x), x.shape
         needed = [_same(*one) for one in zip(lengths, shape[2:], stride, window, dilation)]
         given_pads = [(pad, pad) for pad in padding]
-        if any(padding) and needed != given_pads:
+        is_same = needed == given_pads and all(out == -(-length // by) for out, length, by in zip(shape[2:], lengths, stride))
+        if any(padding) and not is_same:
             high, wide = (length + 2 * pad for length, pad in zip(lengths, padding))
             source = self.emit("PAD", [source], channels * high * wide, shared=("pad", *given_pads), shared_bytes=32)
         kind = "DEPTHWISE_CONV_2D" if groups > 1 or channels == 1 else "CONV_2D"
@@ -136,7 +137,10 @@ class _Conversion(Builder):
 
     def _relu(self, step: Step, given: list[Value], alone: bool) -> Value:
         root = given[0].base if given[0].base and given[0].base.is_either else given[0]
-        return given[0] if alone and root.maker in _WITH_ACTIVATION else self.each("RELU", given)
+        if not alone or root.maker not in _WITH_ACTIVATION:
+            return self.each("RELU", given)
+        root.maker = ""  # what follows is behind the ReLU, and cannot disappear in what is in front of it
+        return given[0]
 
     def _sigmoid(self, step: Step, given: list[Value], alone: bool) -> Value:
         return self.each("LOGISTIC", given)
