@@ -4,7 +4,8 @@
 
 Of a graph for windows a line for each recording, with class and score; of one for steps a line with time, class and score
 whenever another class becomes the likeliest. Needs numpy, ai-edge-litert, kaldi-native-fbank and soundfile, and
-pymicro-features if the model takes the features of TensorFlow Lite Micro. hpcnas is not needed; docs/deploy.md describes the file.
+pymicro-features if the model takes the features of TensorFlow Lite Micro. hpcnas is not needed; docs/deploy.md describes the
+file.
 """
 
 import json
@@ -106,7 +107,7 @@ def rate_and_hop(described: dict) -> tuple[int, int]:
 
 
 def steps(described: dict, frames: int, pieces: Iterable[np.ndarray], ended: bool = False) -> Iterator[np.ndarray]:
-    """(F, frames) features as soon as their samples are there; with ``ended`` there is one piece, and its last frames come too."""
+    """(F, frames) features as soon as their samples are there; with ``ended`` of one piece, with its last frames."""
     if "micro_frontend" in described:
         yield from micro_steps(described, frames, pieces, ended)
     else:

@@ -173,6 +173,8 @@ def conclude(run: RunDir, config: Config, corpus: Corpus, archive: Archive, left
                 results[0].cost.macs,
                 core_latency_ms(model, corpus.bands, corpus.window),
                 float(np.mean([result.seconds for result in results])),
+                results[0].cost.flash_kb,
+                results[0].cost.arena_kb,
             )
         )
     outcome = Outcome(rows, why, len(corpus.test.labels), config.ensemble.epochs)

@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from hpcnas import zoo
-from hpcnas.core.architecture import Block
+from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.budget import LIMITS, Budget
 from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import COMBINERS, Average
 from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError, RunError
 from hpcnas.core.inheritance import INHERITANCE, Parent
+from hpcnas.core.microcontrollers import MICROCONTROLLERS, Microcontroller, of_table
 from hpcnas.core.roster import ClusterConfig
-from hpcnas.core.space import SearchSpace, known_type, spell
+from hpcnas.core.space import BlockType, SearchSpace, known_type, spell
 from hpcnas.core.spotting import SpottingConfig
 from hpcnas.core.stopping import STOPPING, Asha
 from hpcnas.core.strategies import STRATEGIES, LocalSearch
+from hpcnas.core.targets import TARGETS
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.data import DATASETS
 from hpcnas.data.corpus import DataConfig
@@ -96,6 +98,18 @@ class SpaceConfig:
     max_latency_ms: float = 0.0
     """Time of one example on the device that trains, measured before training (so that a search with this limit does not repeat
     exactly); 0: no limit."""
+    target: str = ""
+    """What models are to run on, converted to 8-bit integers: ``tflite-micro``, on whole windows or, if causal, frame by frame.
+    Blocks that cannot are left out, and all trials' flash and working memory are told. Empty: anything."""
+    max_flash_kb: float = 0.0
+    """Of the int8 graph on the target, in units of 1024 bytes; 0: no limit. This and the next are known before training."""
+    max_arena_kb: float = 0.0
+    """Working memory of the graph on the target, likewise."""
+    device: str = ""
+    """The target's processor, by which the time of one inference is estimated: ``cortex-m4``, ``cortex-m7``, or the path of a
+    TOML file with its cycles (``docs/devices.md``). Empty: it is not."""
+    max_device_ms: float = 0.0
+    """That time; 0: no limit."""
     fit: bool = True
     """A tower over a limit is made narrower, all blocks together, until it keeps it; else it is not tried."""
     tail: str = ""
@@ -127,6 +141,52 @@ class SpaceConfig:
             _ = self.budget
         except ConfigError as error:
             raise ConfigError(f"space.{error}") from error
+        self._check_target()
+
+    def _check_target(self) -> None:
+        if self.target and self.target not in TARGETS:
+            raise ConfigError(f'space.target = "{self.target}": unknown; known: {", ".join(TARGETS)}')
+        for key in ("max_flash_kb", "max_arena_kb", "device"):
+            if getattr(self, key) and not self.target:
+                raise ConfigError(f'space.{key} = {getattr(self, key)!r}: of what? space.target = "{next(iter(TARGETS))}"')
+        if self.max_device_ms and not self.device:
+            raise ConfigError(f'space.max_device_ms = {self.max_device_ms}: of what? space.device = "cortex-m4"')
+        _ = self.microcontroller
+        if not self.target:
+            return
+        if len(self.left_out) == len(self._types):
+            raise ConfigError(f"space.blocks: {self.target} can run none of {', '.join(self.left_out)}; name others")
+        if gap := TARGETS[self.target].gap(self.head, self.causal):
+            raise ConfigError(f'space.head = "{self.head}": {self.target} cannot run it: {gap}; take "mean"')
+        if self.tail and (objection := self.unfit(Architecture(self.tail_blocks))):
+            raise ConfigError(f"space.tail: {objection}")
+
+    @property
+    def microcontroller(self) -> Microcontroller | None:
+        """The target's processor, if one is named."""
+        if not self.device or self.device in MICROCONTROLLERS:
+            return MICROCONTROLLERS.get(self.device)
+        try:
+            if not self.device.endswith(".toml"):
+                raise ConfigError(f"unknown; known: {', '.join(MICROCONTROLLERS)}, or the path of a .toml file")
+            return of_table(toml_file.load(Path(self.device)))
+        except ConfigError as error:
+            raise ConfigError(f'space.device = "{self.device}": {error}') from error
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Blocks that are named but that the target cannot run, with the reason."""
+        names = (kind.kind for kind in self._types)
+        return TARGETS[self.target].left_out(names, self.causal) if self.target else {}
+
+    def unfit(self, tower: Architecture) -> str:
+        """Why the target cannot run a tower; empty if it can."""
+        objection = TARGETS[self.target].objection(tower, self.causal) if self.target else ""
+        return f"{self.target} cannot run {objection}" if objection else ""
+
+    @property
+    def _types(self) -> list[BlockType]:
+        return [known_type(text.partition(":")[0], BLOCK_TYPES).narrowed(text) for text in self.blocks]
 
     @property
     def budget(self) -> Budget:
@@ -138,11 +198,12 @@ class SpaceConfig:
 
     def surroundings(self, bands: int, classes: int, dropout: float = 0.0) -> Surroundings:
         """What every tower of this space stands between."""
-        return Surroundings(bands, classes, self.tail_blocks, self.head, self.causal, dropout)
+        sides = bands, classes, self.tail_blocks, self.head, self.causal, dropout
+        return Surroundings(*sides, self.target, self.microcontroller)
 
     def build(self) -> SearchSpace:
-        types = (known_type(text.partition(":")[0], BLOCK_TYPES).narrowed(text) for text in self.blocks)
-        return SearchSpace(tuple(types), self.max_depth, self.fit, tuple(BLOCK_TYPES.values()))
+        types = tuple(kind for kind in self._types if kind.kind not in self.left_out)
+        return SearchSpace(types, self.max_depth, self.fit, tuple(BLOCK_TYPES.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,11 +269,18 @@ class Config:
                     spell(text, BLOCK_TYPES)
                 except ArchitectureError as error:
                     raise ConfigError(f"{key}[{number}]: {error}") from error
+                if objection := self.space.unfit(spell(text, BLOCK_TYPES)):
+                    raise ConfigError(f"{key}[{number}]: {objection}; leave it out")
         if self.search.zoo not in (("fitting",), ("all",)):
             try:
-                zoo.chosen(self.search.zoo)
+                named = zoo.chosen(self.search.zoo)
             except ConfigError as error:
                 raise ConfigError(f"search.zoo: {error}") from error
+            for model in named:
+                if objection := self.space.unfit(model.tower):
+                    raise ConfigError(f"search.zoo: {model.name}: {objection}; leave it out")
+        if self.ensemble.baseline and (objection := self.space.unfit(spell(self.ensemble.baseline, BLOCK_TYPES))):
+            raise ConfigError(f'ensemble.baseline: {objection}; name another, or "" for none')
         if self.features.kind == "micro":
             for key, value in (("augmentation", self.augmentation.volume_db), ("tuning", self.tuning.volume_db)):
                 if value:

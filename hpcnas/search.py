@@ -24,7 +24,7 @@ from hpcnas.config import Config
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.coordinator import SearchConfig
-from hpcnas.core.errors import OutcomeError, RunError
+from hpcnas.core.errors import ConfigError, OutcomeError, RunError
 from hpcnas.core.space import spell
 from hpcnas.core.trial import Cost, Proposal, TrialState
 from hpcnas.nn.blocks import BLOCK_TYPES
@@ -118,9 +118,34 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, argparse.Namespa
 def given(config: Config, measure: Callable[[Architecture], Cost]) -> list[Proposal]:
     """What the search begins with: the user's suggestions, then the zoo's models."""
     suggestions = [Proposal(spell(text, BLOCK_TYPES), None, "suggestion") for text in config.search.suggestions]
+    _check_room_for_features(config, measure)
+    _say_what_the_target_leaves_out(config)
     found = [*suggestions, *zoo.starts(config.search.zoo, measure, config.space.budget, config.space.fit)]
     first = {proposal.architecture: proposal for proposal in reversed(found)}  # each once, under the first of its names
     return [proposal for proposal in found if first[proposal.architecture] is proposal]
+
+
+def _check_room_for_features(config: Config, measure: Callable[[Architecture], Cost]) -> None:
+    """Which every tower needs: it would take a thousand towers in vain to say so."""
+    space, most = config.space, config.space.max_arena_kb
+    if not most or space.causal or space.tail:
+        return
+    if (least := measure(spell("identity", BLOCK_TYPES)).arena_kb) > most:
+        raise ConfigError(
+            f"space.max_arena_kb = {most:g}: a window's features alone take {least:.1f}; raise it, or take fewer "
+            "features.bands or a longer features.hop_ms"
+        )
+
+
+def _say_what_the_target_leaves_out(config: Config) -> None:
+    space = config.space
+    if found := space.left_out:
+        reasons = {reason: ", ".join(name for name in found if found[name] == reason) for reason in found.values()}
+        said = "; ".join(f"{names} ({reason})" for reason, names in reasons.items())
+        logger.info('space.target = "%s" leaves out the blocks %s', space.target, said)
+    named = zoo.ZOO.values() if config.search.zoo in (("fitting",), ("all",)) else ()
+    if models := [model.name for model in named if space.unfit(model.tower)]:
+        logger.info('space.target = "%s" leaves out the zoo\'s %s', space.target, ", ".join(models))
 
 
 def check_outcome(run: RunDir, archive: Archive) -> None:

@@ -38,6 +38,9 @@ class Row:
     """Of one example on one core."""
     seconds: float
     """Of one training, mean."""
+    flash_kb: float = 0.0
+    arena_kb: float = 0.0
+    """Of the int8 graph on the target, in units of 1024 bytes; 0: the space has none."""
 
     @property
     def name(self) -> str:
@@ -49,7 +52,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Texts below ``COLUMNS``."""
+        """Texts below ``Outcome.columns``."""
         s = self.standing
         against = ("best", "", "")
         if not s.is_best:
@@ -63,6 +66,7 @@ class Row:
             thousands(self.params),
             thousands(self.macs),
             f"{self.latency_ms:.2f}",
+            *([f"{self.flash_kb:.1f} / {self.arena_kb:.1f}"] if self.flash_kb else []),
             f"{s.accuracy:.1%}",
             f"{s.interval[0]:.1%} to {s.interval[1]:.1%}",
             f"{s.eer:.2%}",
@@ -90,6 +94,12 @@ class Outcome:
     def title(self) -> str:
         trainings = max((len(row.standing.accuracies) for row in self.rows), default=0)
         return f"{len(self.rows)} models, {trainings} trainings of {self.epochs} epochs each, {self.examples} test examples"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Above each row's ``cells``: all models are meant for the same target, or none."""
+        has_target = any(row.flash_kb for row in self.rows)
+        return (*COLUMNS[:3], *(["flash / arena, kB"] if has_target else []), *COLUMNS[3:])
 
     @property
     def reasons(self) -> dict[str, list[str]]:
@@ -129,7 +139,7 @@ def as_values(outcome: Outcome) -> dict[str, Any]:
 
 def show(console: Console, outcome: Outcome) -> None:
     """For people."""
-    table = Table(Column("model", no_wrap=True), *(Column(name, justify="right") for name in COLUMNS))
+    table = Table(Column("model", no_wrap=True), *(Column(name, justify="right") for name in outcome.columns))
     table.title, table.caption = outcome.title, NOTE
     for row in outcome.rows:
         table.add_row(plain(row.name), *row.cells)
@@ -146,7 +156,7 @@ def write_page(path: Path, name: str, outcome: Outcome) -> None:
     text = page.render(
         name=name,
         outcome=outcome,
-        columns=COLUMNS,
+        columns=outcome.columns,
         note=NOTE,
         pictures=[_picture(outcome, cost, label) for label, cost in costs.items()],
     )

@@ -43,6 +43,8 @@ OF_RESULT = (
     "group",
     "error",
 )
+ON_DEVICE = ("flash_kb", "arena_kb", "device_ms")
+"""Said too where a target is named."""
 
 
 @outer_edge()
@@ -59,7 +61,9 @@ def show(arguments: argparse.Namespace) -> Iterator[Listing]:
         run = Run.open(path)
         archive = run.archive()
         found.append((run, archive, chosen(archive, arguments.trial)))
-    figures = [about(run, archive, trial) for run, archive, trial in found]
+    has_target = any(t.id in archive.results and archive.results[t.id].cost.flash_kb for _, archive, t in found)
+    names = OF_RESULT + (ON_DEVICE if has_target else ())
+    figures = [about(run, archive, trial, names) for run, archive, trial in found]
     yield Listing("trials", tuple(figures[0]), [tuple(row.values()) for row in figures], is_tall=True)
     yield Listing(
         "blocks",
@@ -77,11 +81,11 @@ def show(arguments: argparse.Namespace) -> Iterator[Listing]:
     yield Listing("children", ("run", "trial", "score", "mutation", "change"), below)
 
 
-def about(run: Run, archive: Archive, trial: Trial) -> dict[str, object]:
-    """Figures of the trial and of its result, if it has one."""
+def about(run: Run, archive: Archive, trial: Trial, names: Sequence[str]) -> dict[str, object]:
+    """Figures of the trial and, by columns of the archive, of its result, if it has one."""
     curve = running_file.load(run.dir.search.running).get(trial.id, ())  # of one that runs, or was cut off
     result, weights = archive.results.get(trial.id), run.dir.search.weights(trial.id)
-    of_result = {name: archive_file.COLUMNS[name].values([(trial, result)])[0] for name in OF_RESULT}
+    of_result = {name: archive_file.COLUMNS[name].values([(trial, result)])[0] for name in names}
     rank = next((place for place, r in enumerate(archive.ranking, 1) if r.trial == trial.id), None)
     return {
         "run": run.name,

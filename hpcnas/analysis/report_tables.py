@@ -19,14 +19,15 @@ BEST = 10
 
 def trial_row(archive: Archive, result: Result, objective: str) -> dict[str, object]:
     """A trial with a score, as texts."""
-    trial = archive.trials[result.trial]
+    trial, cost = archive.trials[result.trial], result.cost
     return {
         "id": trial.id,
         "score": as_text(result.score, objective),
         "loss": f"{result.loss:.3f}",
-        "params": thousands(result.cost.params),
-        "macs": thousands(result.cost.macs),
-        "inherited": f"{result.inherited / max(1, result.cost.params):.0%}",
+        "params": thousands(cost.params),
+        "macs": thousands(cost.macs),
+        "on_device": f"{cost.flash_kb:.1f} / {cost.arena_kb:.1f}" if cost.flash_kb else "",
+        "inherited": f"{result.inherited / max(1, cost.params):.0%}",
         "parent": "" if trial.proposal.parent is None else trial.proposal.parent,
         "seconds": f"{result.seconds:.1f}",
         "blocks": [str(block) for block in trial.architecture.blocks],
@@ -69,13 +70,13 @@ def model_table(rows: Sequence[ModelRow]) -> Table:
 
 
 def trial_table(archive: Archive, objective: str) -> Table:
-    table = Table(
-        *map(_right, ("trial", "validation", "parameters", "inherited", "parent")),
-        Column("architecture", overflow="fold"),
-        title="Best trials",
-    )
-    for row in best_trials(archive, objective):
-        figures = (str(row[name]) for name in ("id", "score", "params", "inherited", "parent"))
+    rows = best_trials(archive, objective)
+    names = {"id": "trial", "score": "validation", "params": "parameters", "inherited": "inherited", "parent": "parent"}
+    if any(row["on_device"] for row in rows):
+        names["on_device"] = "flash / arena, kB"
+    table = Table(*map(_right, names.values()), Column("architecture", overflow="fold"), title="Best trials")
+    for row in rows:
+        figures = (str(row[name]) for name in names)
         table.add_row(*figures, " / ".join(row["blocks"]))
     return table
 

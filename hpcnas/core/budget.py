@@ -8,7 +8,15 @@ from functools import cached_property
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.trial import Cost
 
-LIMITS = {"max_params": "params", "max_macs": "macs", "max_activations": "activations", "max_latency_ms": "latency_ms"}
+LIMITS = {
+    "max_params": "params",
+    "max_macs": "macs",
+    "max_activations": "activations",
+    "max_flash_kb": "flash_kb",
+    "max_arena_kb": "arena_kb",
+    "max_device_ms": "device_ms",
+    "max_latency_ms": "latency_ms",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +26,11 @@ class Budget:
     max_params: int = 0
     max_macs: int = 0
     max_activations: int = 0
+    max_flash_kb: float = 0.0
+    max_arena_kb: float = 0.0
+    max_device_ms: float = 0.0
     max_latency_ms: float = 0.0
-    """Of one example, on the device; known only to the group that is about to train."""
+    """Of one example, on the device that trains; known only to the group that is about to train."""
 
     def __post_init__(self) -> None:
         for name in LIMITS:

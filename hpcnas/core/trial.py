@@ -64,6 +64,12 @@ class Cost:
     """Elements of the outputs of all layers with weights; memory traffic, and so training time on a CPU, goes with them."""
     latency_ms: float = 0.0
     """Of one example on the device that trained it; 0: not measured."""
+    flash_kb: float = 0.0
+    """Of the int8 graph, in units of 1024 bytes; this and what follows is 0 where the space has no target."""
+    arena_kb: float = 0.0
+    """Working memory of the graph on the target, in the same units."""
+    device_ms: float = 0.0
+    """Of one inference on the space's microcontroller, by estimate."""
 
 
 class TrialState(Enum):

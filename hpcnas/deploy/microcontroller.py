@@ -26,6 +26,7 @@ from torch import Tensor
 import hpcnas
 from hpcnas.classifier import Classifier
 from hpcnas.core.errors import ExportError
+from hpcnas.core.targets import TARGETS
 from hpcnas.deploy import check, flatbuffer
 from hpcnas.deploy.files import Run
 from hpcnas.deploy.graphs import Step, Windows
@@ -37,14 +38,7 @@ LIMIT_S = 120
 APART = 0.2
 """Largest difference of a logit to LiteRT's, as a share of the logits' range, that rounding in 8-bit integers explains."""
 
-UNROLLED = "whole windows unroll a recurrence to one concatenation of all frames, and it takes 10 parts; --stream does without"
-UNFIT: Mapping[tuple[str, str], str] = {
-    ("gru", "windows"): UNROLLED,
-    ("lstm", "windows"): UNROLLED,
-    ("rnn", "windows"): UNROLLED,
-    ("bigru", "windows"): UNROLLED.replace("; --stream does without", ""),
-    ("bilstm", "windows"): UNROLLED.replace("; --stream does without", ""),
-}
+UNFIT = {(part, "windows"): why for part, why in TARGETS["tflite-micro"].windows.items()}
 """Why tflite-micro cannot run a block, head or front end, by its name and the form (``windows``, ``steps``) of the graph."""
 
 

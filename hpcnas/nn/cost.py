@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import ArchitectureError
+from hpcnas.core.targets import TARGETS
 from hpcnas.core.trial import Cost
 from hpcnas.nn.blocks.attention import SelfAttention
 from hpcnas.nn.blocks.utterance import AttentionPool
 from hpcnas.nn.folding import folded
 from hpcnas.nn.model import Model, Surroundings, build_block, build_ending, merged
+from hpcnas.nn.on_device import Steps, Windows, figures
 
 
 def measure(model: nn.Module, bands: int, frames: int) -> Cost:
@@ -55,16 +58,21 @@ class CostTable:
     """Costs of towers, put together from those of their parts.
 
     What a block costs depends on its input's shape alone, so that each is built and measured once per shape; rank 0 would
-    otherwise build every model that anybody trains. Equal to ``measure`` of the whole model.
+    otherwise build every model that anybody trains. Equal to ``measure`` of the whole model, with flash, arena and time beside
+    it where there is a target.
     """
 
     def __init__(self, around: Surroundings, frames: int) -> None:
         self._around, self._frames = around, frames
+        self._target = TARGETS[around.target] if around.target else None
+        self._device = (Steps if around.causal else Windows)(around, frames) if around.target else None
         self._blocks: dict[tuple[Block, tuple[int, ...]], tuple[Cost, tuple[int, ...]]] = {}
         self._endings: dict[tuple[int, ...], Cost] = {}
 
     def measure(self, architecture: Architecture) -> Cost:
-        """Cost of one example; raises ArchitectureError if a block cannot follow the one before."""
+        """Cost of one example; raises ArchitectureError if a block cannot follow the one before, or not run on the target."""
+        if self._target and (objection := self._target.objection(architecture, self._around.causal)):
+            raise ArchitectureError(f"{architecture}: {self._around.target} cannot run {objection}")
         shape: tuple[int, ...] = (self._around.bands, self._frames)
         params = macs = activations = 0
         try:
@@ -75,10 +83,14 @@ class CostTable:
                 params, macs, activations = params + cost.params, macs + cost.macs, activations + cost.activations
             if shape not in self._endings:
                 self._endings[shape] = self._of_ending(shape)
+            on_device = self._on_device((*architecture.blocks, *self._around.tail))
         except (RuntimeError, ValueError) as error:
             raise ArchitectureError(f"{architecture}: cannot be built: {str(error).splitlines()[0]}") from error
         ending = self._endings[shape]
-        return Cost(params + ending.params, macs + ending.macs, activations + ending.activations)
+        return Cost(params + ending.params, macs + ending.macs, activations + ending.activations, **on_device)
+
+    def _on_device(self, blocks: Sequence[Block]) -> dict[str, float]:
+        return figures(self._device.parts(blocks), self._around.microcontroller) if self._device else {}
 
     def _of_block(self, block: Block, shape: tuple[int, ...]) -> tuple[Cost, tuple[int, ...]]:
         with torch.random.fork_rng(devices=[]):

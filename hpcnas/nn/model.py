@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.errors import ArchitectureError
+from hpcnas.core.microcontrollers import Microcontroller
 from hpcnas.core.space import known_type
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
 from hpcnas.nn.folding import folded
@@ -34,6 +35,8 @@ class Surroundings:
         head: how frames become one vector, a key of ``HEADS``.
         causal: no output may depend on a later frame.
         dropout: probability in front of the classifier.
+        target: what the model is to run on, a key of ``TARGETS``; empty: anything.
+        microcontroller: of which the target is, if any is named.
     """
 
     bands: int
@@ -42,6 +45,8 @@ class Surroundings:
     head: str = "mean"
     causal: bool = False
     dropout: float = 0.0
+    target: str = ""
+    microcontroller: Microcontroller | None = None
 
 
 class Model(nn.Module):
@@ -161,14 +166,19 @@ def seeded(seed: int) -> Iterator[None]:
 
 def build_block(block: Block, shape: tuple[int, ...], causal: bool) -> tuple[Adapted, tuple[int, ...]]:
     """A block's module for frames of ``shape``, (C,) or (C, F), and the shape of the frames that it gives."""
+    module, shape = block_alone(block, shape, causal)
+    return module, _out_shape(module.module, shape)
+
+
+def block_alone(block: Block, shape: tuple[int, ...], causal: bool) -> tuple[Adapted, tuple[int, ...]]:
+    """The same with the shape of the frames that go into it, which needs no try."""
     block = known_type(block.kind, BLOCK_TYPES).complete(block)
     part = BLOCKS[block.kind]
     if causal and not part.type.causal:
         raise ValueError(f"{block.kind} is not causal")
     on_planes = len(shape) == 2 if part.type.layout == "any" else part.type.layout == "plane"
     shape = _adapted(shape, on_planes)
-    module = part.build(dict(block.settings), shape, causal)
-    return Adapted(module, on_planes), _out_shape(module, shape)
+    return Adapted(part.build(dict(block.settings), shape, causal), on_planes), shape
 
 
 def build_ending(around: Surroundings, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hpcnas.core import metrics
+from hpcnas.core.architecture import Architecture
 from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import unscored
 from hpcnas.core.errors import ArchitectureError, TrialError
@@ -19,7 +20,7 @@ from hpcnas.core.trial import Cost, Result, Trial, TrialState
 from hpcnas.core.tuning import OF_AUGMENTATION
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.averaging import Average
-from hpcnas.nn.cost import latency_ms, measure
+from hpcnas.nn.cost import CostTable, latency_ms, measure
 from hpcnas.nn.folding import folded
 from hpcnas.nn.losses import Objective
 from hpcnas.nn.model import Model, Surroundings, build_model
@@ -88,7 +89,7 @@ class TrialRunner:
         try:
             trainer, around = self._tuned(trial)
             model = build_model(trial.architecture, around, trial.seed)
-            cost = self._measure(model)
+            cost = self._measure(trial.architecture, model)
             may_be_over = assignment.paused or trial.proposal.given
             if not may_be_over and (objection := self.budget.objection(cost)):
                 self._forget_checkpoint(trial)
@@ -193,10 +194,11 @@ class TrialRunner:
         if self.channel.is_leader:
             self.line.announce(Ahead(self.number))
 
-    def _measure(self, model: Model) -> Cost:
+    def _measure(self, architecture: Architecture, model: Model) -> Cost:
         """What the model costs; its latency, which differs from one measurement to the next, by the leader's."""
         bands, frames, device = self.trainer.corpus.bands, self.trainer.corpus.window, self.trainer.device
-        cost = measure(model, bands, frames)
+        has_target = bool(self.around.target)
+        cost = CostTable(self.around, frames).measure(architecture) if has_target else measure(model, bands, frames)
         if not self.budget.max_latency_ms:
             return cost
         own = latency_ms(folded(model).to(device), bands, frames, device) if self.channel.is_leader else 0.0

@@ -110,8 +110,11 @@ def describe(trial: Trial, result: Result, objective: str) -> str:
     share = result.inherited / result.cost.params
     origin = f"parent={parent} ({trial.proposal.mutation})" if parent is not None else trial.proposal.mutation
     settings = "".join(f"{name}={value:.3g} " for name, value in trial.proposal.settings)
+    cost = result.cost
+    on_device = f"flash={cost.flash_kb:.1f}kB arena={cost.arena_kb:.1f}kB " if cost.flash_kb else ""
+    on_device += f"device={cost.device_ms:.0f}ms " if cost.device_ms else ""
     return (
-        f"trial {trial.id} {result.state.value} {objective}={result.score:.4f} params={thousands(result.cost.params)} "
+        f"trial {trial.id} {result.state.value} {objective}={result.score:.4f} params={thousands(cost.params)} {on_device}"
         f"depth={trial.architecture.depth} {origin} inherited={thousands(result.inherited)} ({share:.0%}) "
         f"{result.seconds:.1f}s {settings}{trial.architecture}"
     )

@@ -67,6 +67,9 @@ COLUMNS: Mapping[str, Column] = {
     "macs": Column(int, lambda t, r: r.cost.macs, -1, "multiply-accumulates per example"),
     "activations": Column(int, lambda t, r: r.cost.activations, -1),
     "latency_ms": Column(float, lambda t, r: r.cost.latency_ms or np.nan, np.nan, "ms"),
+    "flash_kb": Column(float, lambda t, r: r.cost.flash_kb or np.nan, np.nan, "1024 bytes"),
+    "arena_kb": Column(float, lambda t, r: r.cost.arena_kb or np.nan, np.nan, "1024 bytes"),
+    "device_ms": Column(float, lambda t, r: r.cost.device_ms or np.nan, np.nan, "ms"),
     "score": Column(float, lambda t, r: r.score, np.nan),
     "loss": Column(float, lambda t, r: r.loss, np.nan, "nat"),
     "seconds": Column(float, lambda t, r: r.seconds, np.nan, "s"),
@@ -76,7 +79,7 @@ COLUMNS: Mapping[str, Column] = {
     "group": Column(int, lambda t, r: r.group, -1),
 }
 REBUILD = "tools/verify.py --repair writes it anew from the journal"
-LATER = ("settings", "team", "latency_ms")
+LATER = ("settings", "team", "latency_ms", "flash_kb", "arena_kb", "device_ms")
 """Columns that early files of this format lack."""
 
 
