@@ -15,6 +15,7 @@ from hpcnas.core.messages import Assignment, Ready
 from hpcnas.core.mutation import random_tower, rescale
 from hpcnas.core.strategies import STRATEGIES
 from hpcnas.nn.cost import CostTable
+from hpcnas.zoo import ZOO
 
 CONFIG = SpaceConfig(max_params=10_000)
 SPACE = CONFIG.build()
@@ -48,6 +49,22 @@ def test_scaling_goes_no_further_than_it_must():
     tower = Architecture.parse("tdnn*3:channels=96,dilation=1,kernel=3")
     params = COSTS.measure(shrunk(tower, SPACE, fits(30_000))).params
     assert 15_000 < params <= 30_000
+
+
+def test_what_scaling_leaves_of_a_limit_is_used_up():
+    around = CONFIG.surroundings(40, 40)
+    measure = CostTable(around, 100).measure
+    tower = ZOO["BC-ResNet-1"].tower
+    assert 10_000 < measure(tower).params < 10_300
+    narrow = shrunk(tower, SPACE, lambda one: measure(one).params <= 10_000)
+    assert 9_000 < measure(narrow).params <= 10_000
+    assert [b.kind for b in narrow.blocks] == [b.kind for b in tower.blocks]
+
+
+def test_stages_that_scaling_makes_alike_are_told_apart_again():
+    tower = Architecture.parse("dense:units=32/dense:units=40/dense:units=48")
+    narrow = shrunk(tower, SPACE, lambda one: sum(widths(one)) <= 60)
+    assert sum(widths(narrow)) > 48 and len(narrow.blocks) == 3
 
 
 def test_what_is_left_of_a_limit_can_be_used():
