@@ -210,10 +210,10 @@ class SpaceConfig:
 class EnsembleConfig:
     """The final stage: the best architecture, retrained from scratch."""
 
-    finalists: int = 16
+    finalists: int = 12
     """So many of what the search found, its best, and all that was suggested are trained from scratch; again and again the
     better part goes on, until ``finishers`` are left, which are trained twice. The lowest mean validation loss wins."""
-    challengers: int = 16
+    challengers: int = 12
     """So many small steps away from those who lead at a quarter of the way are trained so far too, and join the race."""
     finishers: int = 2
     members: int = 2

@@ -104,9 +104,9 @@ def test_halving_pays_for_the_longer_list():
     finals = finals_of(16)
     archive = staged(finals, [float(n) for n in range(1, 18)], 3, 0).archive
     epochs = sorted(archive.results[i].epochs for i in range(16))
-    assert finals.race.rungs == (2, 4, 8)
-    assert epochs == [2] * 8 + [4] * 4 + [8] * 2 + [16] * 2
-    assert sum(epochs) == 5 * EPOCHS, "sixteen entrants for the price of five"
+    assert finals.race.rungs == (4, 8)
+    assert epochs == [4] * 10 + [8] * 4 + [16] * 2
+    assert sum(epochs) < 7 * EPOCHS, "sixteen entrants for the price of less than seven"
 
 
 def test_the_finishers_are_trained_twice_and_their_mean_loss_decides():

@@ -145,7 +145,7 @@ class Graph:
     def _plain_front_end(self) -> bool:
         """Whether 8-bit integers are enough for it: a difference and a product, of which all others are more than."""
         features = self.classifier.config.features
-        return (features.kind, features.normalisation, features.deltas) == ("log_mel", "corpus", 0)
+        return features.kind in ("log_mel", "micro") and (features.normalisation, features.deltas) == ("corpus", 0)
 
     def _described(self, reached: Mapping[str, float]) -> dict[str, Any]:
         return description(self.classifier, self.module, self.form.fixed, reached)
