@@ -40,6 +40,10 @@ APART = 0.2
 
 UNFIT = {(part, "windows"): why for part, why in TARGETS["tflite-micro"].windows.items()}
 """Why tflite-micro cannot run a block, head or front end, by its name and the form (``windows``, ``steps``) of the graph."""
+MAKERS = {
+    "kaldi_fbank": "kaldi-native-fbank makes",
+    "micro_frontend": "TensorFlow Lite Micro's front end, whose integers are multiplied by scale, makes",
+}
 
 
 @dataclass(frozen=True)
@@ -150,8 +154,9 @@ def _header(
     classes, scales = described["class_names"], described["quantisation"]
     yield f'// The model "{_plain(described["name"])}" for tflite-micro, written by hpcnas {described["hpcnas"]}.'
     yield "//"
-    yield f"// Input 0: log-mel, (1, bands, frames) = (1, {bands}, {frames}), as kaldi-native-fbank makes it with"
-    yield from (f"//   {line}" for line in wrap(json.dumps(described["kaldi_fbank"]), 110))
+    maker = "micro_frontend" if "micro_frontend" in described else "kaldi_fbank"
+    yield f"// Input 0: log-mel, (1, bands, frames) = (1, {bands}, {frames}), as {MAKERS[maker]} it with"
+    yield from (f"//   {line}" for line in wrap(json.dumps(described[maker]), 110))
     yield "// Output 0: a logit for each class. Further inputs and outputs are the state: output n goes into input n, as it is,"
     yield "// once all outputs have been read, since inputs lie upon them."
     for one, of in scales.items():
