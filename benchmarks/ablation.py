@@ -94,7 +94,8 @@ def outcome(arguments: argparse.Namespace, seed: int, variant: str) -> Outcome:
         shutil.copytree(whole, run.root, ignore=shutil.ignore_patterns("ensemble", "report"))  # the same search
     if not run.ensemble_file.exists():
         program("hpcnas.search", str(arguments.config), "--run", str(run.root), "--resume", *settings)
-        program("hpcnas.ensemble", str(run.root))
+        of_finals = [part for change in VARIANTS[variant] if change.startswith("ensemble.") for part in ("--set", change)]
+        program("hpcnas.ensemble", str(run.root), *of_finals)
     stored, finals = ensemble_file.load(run.ensemble_file), archive_of(run.ensemble.journal)
     results = [finals.results[member.trial] for member in stored.members]
     logits = [weights.load_logits(run.ensemble.weights(result.trial), "test") for result in results]

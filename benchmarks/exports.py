@@ -1,14 +1,16 @@
-"""The best trials of a run and its ensemble as ONNX: difference to torch, size, latency on one core, and what int8 changes.
+"""Models of runs in an exported format: difference to torch, size, latency on one core, what int8 changes, and memory.
 
-    python benchmarks/exports.py RUN [--best 10] [--stream]
+    python benchmarks/exports.py RUN ... [--format onnx|litert] [--best 10 | --models NAME ...] [--stream]
 
-A Markdown table; one row a model. Latency is the median of 200 inferences of one window, or of one step with --stream.
+A Markdown table; one row a model: the ``--best`` trials of each search and its ensemble, or those that are named, as by
+``--model`` of hpcnas.export. Latency is the median of 200 inferences of one window, or of one step with --stream; memory is
+what tflite-micro takes for the graph of 8-bit integers.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,28 +19,33 @@ import torch
 from hpcnas.classifier import Classifier
 from hpcnas.core.archive import Archive
 from hpcnas.core.units import thousands
+from hpcnas.deploy.microcontroller import Unfit
 from hpcnas.deploy.write import Form, Graph
 from hpcnas.export import speech
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
 
 COLUMNS = (
-    *("model", "parameters", "torch accuracy", "ONNX accuracy", "largest difference", "torch ms", "ONNX ms", "ONNX kB"),
-    *("int8 kB", "int8 ms", "int8 accuracy, points", "answers alike"),
+    *("run", "model", "parameters", "torch accuracy", "exported", "largest difference", "torch ms", "exported ms", "kB"),
+    *("int8 kB", "int8 ms", "int8 accuracy", "points", "answers alike", "memory kB"),
 )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="run directory")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="run directories")
+    parser.add_argument("--format", choices=("onnx", "litert"), default="onnx")
     parser.add_argument("--best", type=int, default=10, help="so many of the search's best trials (default 10)")
+    parser.add_argument("--models", nargs="+", default=[])
     parser.add_argument("--stream", action="store_true", help="frame by frame; causal models only")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    run, form = RunDir(arguments.run), Form(step=0 if arguments.stream else None)
+    form = Form(step=0 if arguments.stream else None)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    for name in names(run, arguments.best):
-        print(f"| {' | '.join(row(Classifier.open(run, name), form))} |", flush=True)
+    for run in map(RunDir, arguments.runs):
+        for name in arguments.models or names(run, arguments.best):
+            cells = run.root.name, *row(Classifier.open(run, name), form, arguments.format)
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def names(run: RunDir, best: int) -> Iterator[str]:
@@ -50,16 +57,27 @@ def names(run: RunDir, best: int) -> Iterator[str]:
         yield "ensemble"
 
 
-def row(classifier: Classifier, form: Form) -> Iterator[str]:
+def row(classifier: Classifier, form: Form, format: str) -> Sequence[str]:
     graph = Graph.of(classifier, form, speech(classifier))
     with TemporaryDirectory() as folder:
-        full = graph.write(Path(folder) / "model.onnx", "onnx")
-        small = graph.write_int8(Path(folder) / "model.int8.onnx", full.path)
+        full = graph.write(Path(folder) / "model", format)
+        small = graph.write_int8(Path(folder) / "model.int8", full.path, format)
         sizes = [f"{one.bytes / 1000:.0f}" for one in (full, small)]
+        memory = of_memory(graph, small.path) if format == "litert" else ""
     reached, alike = graph.material.reached, (small.logits.argmax(1) == full.logits.argmax(1)).mean()
-    yield from (classifier.name, thousands(classifier.params), f"{reached['test_accuracy']:.1%}", f"{full.accuracy:.1%}")
-    yield from (f"{full.difference:.1e}", f"{graph.torch_latency_ms:.2f}", f"{full.latency_ms:.3f}", sizes[0])
-    yield from (sizes[1], f"{small.latency_ms:.3f}", f"{100 * (small.accuracy - full.accuracy):+.1f}", f"{alike:.1%}")
+    return (
+        *(classifier.name, thousands(classifier.params), f"{reached['test_accuracy']:.1%}", f"{full.accuracy:.1%}"),
+        *(f"{full.difference:.1e}", f"{graph.torch_latency_ms:.2f}", f"{full.latency_ms:.3f}", sizes[0]),
+        *(sizes[1], f"{small.latency_ms:.3f}", f"{small.accuracy:.1%}", f"{100 * (small.accuracy - full.accuracy):+.1f}"),
+        *(f"{alike:.1%}", memory),
+    )
+
+
+def of_memory(graph: Graph, path: Path) -> str:
+    try:
+        return f"{graph.tried_on_micro(path).arena / 1000:.1f}"
+    except Unfit as error:
+        return str(error)
 
 
 if __name__ == "__main__":
