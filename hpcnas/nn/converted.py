@@ -42,8 +42,8 @@ class _Conversion(Builder):
         uses.update(part.outputs)
         for step in steps:
             given = [values[number] for number in step.inputs]
-            convert = getattr(self, f"_{step.kind}", None) or self._other
-            values[step.output] = convert(step, given, uses[step.inputs[0]] == 1)
+            convert = _CONVERSIONS.get(step.kind, _Conversion._other)
+            values[step.output] = convert(self, step, given, uses[step.inputs[0]] == 1)
         return [values[number] for number in part.outputs]
 
     # Each takes the step, what it works on, and whether nothing else does.
@@ -51,12 +51,8 @@ class _Conversion(Builder):
     def _view(self, step: Step, given: list[Value], alone: bool) -> Value:
         return given[0].viewed(step.shape)
 
-    _reshape = _unsafe_view = _unsqueeze = _squeeze = _flatten = _view
-
     def _clone(self, step: Step, given: list[Value], alone: bool) -> Value:
         return given[0]
-
-    _contiguous = _alias = _detach = _to_copy = _clone
 
     def _slice(self, step: Step, given: list[Value], alone: bool) -> Value:
         """Nothing, where all is wanted."""
@@ -65,8 +61,6 @@ class _Conversion(Builder):
         for place in ("begin", step.options):
             self.share((str(place), *step.shape), 4 * len(step.shape))
         return self._other(step, given, alone)
-
-    _select = _slice
 
     def _expand(self, step: Step, given: list[Value], alone: bool) -> Value:
         return given[0] if step.shape == given[0].shape else self._other(step, given, alone)
@@ -111,15 +105,11 @@ class _Conversion(Builder):
         self.works("dense", weights * math.prod(step.shape) // outputs)
         return Value(step.shape, made, maker="FULLY_CONNECTED")
 
-    _linear = _addmm
-
     def _native_batch_norm(self, step: Step, given: list[Value], alone: bool) -> Value:
         if alone and given[0].maker in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             return given[0]
         given = [self.each("SUB", given, step.shape[1])] if given[0].has_channels_innermost else given
         return self.each("ADD", [self.each("MUL", given, step.shape[1])], step.shape[1])
-
-    _cudnn_batch_norm = _native_batch_norm
 
     def _native_layer_norm(self, step: Step, given: list[Value], alone: bool) -> Value:
         """Mean, mean of squared differences from it, and a product and a sum with what is learnt."""
@@ -157,8 +147,6 @@ class _Conversion(Builder):
     def _mul(self, step: Step, given: list[Value], alone: bool) -> Value:
         return self.each("MUL", given, math.prod(step.constants[0]) if step.constants else len(given) == 1)
 
-    _div = _mul
-
     def _mean(self, step: Step, given: list[Value], alone: bool) -> Value:
         return Value(step.shape, self.averaged(self.outermost(given[0]), math.prod(step.shape), str(step.options)))
 
@@ -174,8 +162,6 @@ class _Conversion(Builder):
         is_uneven = kind == "AVERAGE_POOL_2D" and whole != (bands, frames)
         return self.each("MUL", [value], math.prod(step.shape[2:])) if is_uneven else value
 
-    _avg_pool2d = _max_pool2d = _max_pool2d_with_indices
-
     def _bmm(self, step: Step, given: list[Value], alone: bool) -> Value:
         self.works("dense", math.prod(step.shape) * given[0].shape[-1])
         self.needs(2 * math.prod(given[-1].shape))
@@ -189,6 +175,29 @@ class _Conversion(Builder):
         return Value(step.shape, made)
 
 
+_CONVERSIONS = {
+    **dict.fromkeys(("view", "reshape", "unsafe_view", "unsqueeze", "squeeze", "flatten"), _Conversion._view),
+    **dict.fromkeys(("clone", "contiguous", "alias", "detach", "to_copy"), _Conversion._clone),
+    **dict.fromkeys(("slice", "select"), _Conversion._slice),
+    "expand": _Conversion._expand,
+    "cat": _Conversion._cat,
+    "convolution": _Conversion._convolution,
+    "constant_pad_nd": _Conversion._constant_pad_nd,
+    **dict.fromkeys(("addmm", "linear"), _Conversion._addmm),
+    **dict.fromkeys(("native_batch_norm", "cudnn_batch_norm"), _Conversion._native_batch_norm),
+    "native_layer_norm": _Conversion._native_layer_norm,
+    "glu": _Conversion._glu,
+    "relu": _Conversion._relu,
+    "sigmoid": _Conversion._sigmoid,
+    "silu": _Conversion._silu,
+    "add": _Conversion._add,
+    "sub": _Conversion._sub,
+    **dict.fromkeys(("mul", "div"), _Conversion._mul),
+    "mean": _Conversion._mean,
+    **dict.fromkeys(("max_pool2d_with_indices", "avg_pool2d", "max_pool2d"), _Conversion._max_pool2d_with_indices),
+    "bmm": _Conversion._bmm,
+}
+"""By the name of torch's operator."""
 _WITH_ACTIVATION = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "SUB")
 """Operators that a ReLU behind them disappears in."""
 _NAMES = {"bmm": "BATCH_MATMUL", "cat": "CONCATENATION", "permute": "TRANSPOSE", "select": "SLICE", "clamp": "MINIMUM"}
