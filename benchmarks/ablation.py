@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from by_hand import program
 
 from hpcnas.core import metrics
 from hpcnas.core.units import thousands
@@ -110,11 +109,6 @@ def outcome(arguments: argparse.Namespace, seed: int, variant: str) -> Outcome:
 
 def folder_of(arguments: argparse.Namespace, seed: int, variant: str) -> Path:
     return arguments.folder / variant.replace(" ", "-").replace("'", "").replace(",", "") / str(seed)
-
-
-def program(*words: str) -> None:
-    """Run a program of hpcnas in one process with one thread; what it says goes on to standard error."""
-    subprocess.run([sys.executable, "-m", *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=sys.stderr, check=True)
 
 
 if __name__ == "__main__":

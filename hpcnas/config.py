@@ -11,6 +11,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import date, time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ class SpaceConfig:
         if self.tail and (objection := self.unfit(Architecture(self.tail_blocks))):
             raise ConfigError(f"space.tail: {objection}")
 
-    @property
+    @cached_property
     def microcontroller(self) -> Microcontroller | None:
         """The target's processor, if one is named."""
         if not self.device or self.device in MICROCONTROLLERS:
@@ -173,7 +174,7 @@ class SpaceConfig:
         except ConfigError as error:
             raise ConfigError(f'space.device = "{self.device}": {error}') from error
 
-    @property
+    @cached_property
     def left_out(self) -> dict[str, str]:
         """Blocks that are named but that the target cannot run, with the reason."""
         names = (kind.kind for kind in self._types)
@@ -184,7 +185,7 @@ class SpaceConfig:
         objection = TARGETS[self.target].objection(tower, self.causal) if self.target else ""
         return f"{self.target} cannot run {objection}" if objection else ""
 
-    @property
+    @cached_property
     def _types(self) -> list[BlockType]:
         return [known_type(text.partition(":")[0], BLOCK_TYPES).narrowed(text) for text in self.blocks]
 

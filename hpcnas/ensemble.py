@@ -22,6 +22,7 @@ from mpi4py import MPI
 from hpcnas import config as configuration
 from hpcnas.config import Config
 from hpcnas.core import metrics
+from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.core.space import spell
@@ -113,9 +114,15 @@ def begin(run: RunDir, config: Config, finals: Finals | Lineup, remember: Callab
 
 def check_begun(run: RunDir, finals: Finals | Lineup) -> None:
     """Raise RunError if the stage was begun for others than ``finals``."""
+    known: set[Architecture] = set()
     for trial in (record.event for record in replay(run.ensemble.journal) if isinstance(record.event, Trial)):
         expected = [replace(given, team=()) for given in finals.given[trial.id : trial.id + 1]]
-        if trial.id >= finals.trials or (expected and replace(trial.proposal, team=()) not in expected):
+        if expected:
+            is_expected = replace(trial.proposal, team=()) in expected
+        else:  # a challenger, or one of those before once more
+            is_expected = trial.architecture in known or not trial.proposal.given
+        known.add(trial.architecture)
+        if trial.id >= finals.trials or not is_expected:
             raise RunError(
                 f"{run.ensemble.root}: was begun for other members (trial {trial.id}: {trial.architecture}); "
                 "remove it to begin anew"

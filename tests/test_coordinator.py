@@ -13,6 +13,7 @@ from hpcnas.core.inheritance import Parent
 from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.stopping import Asha, Median
 from hpcnas.core.strategies import Incremental, RandomSearch
+from hpcnas.core.strategies.replay import Replay
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 
 
@@ -53,6 +54,16 @@ def test_a_trial_that_is_chosen_ahead_is_begun_when_the_one_before_is_back():
     assert coordinator.running == 1 and [type(e) for e in events] == [Trial, Trial, Result]
     assert coordinator.handle(Ahead(0)) is None, "there are no more"
     assert isinstance(coordinator.handle(Ready(0, completed(second.id, 0.1))), Stop) and coordinator.finished
+
+
+def test_given_architectures_are_tried_again_but_not_over_the_limits():
+    events = []
+    replay = Replay(architectures=("dense:units=8", "dense:units=32"))
+    coordinator = make(events, max_trials=4, strategy=replay, budget=Budget(max_params=16))
+    first = coordinator.handle(Ready(0)).trial
+    third = coordinator.handle(Ready(0, completed(first.id, 0.9))).trial
+    assert first.architecture == third.architecture and (first.id, third.id) == (0, 2)
+    assert events[3].trial == 1 and events[3].state is TrialState.INFEASIBLE
 
 
 def test_nothing_is_chosen_ahead_of_the_end_of_a_job():

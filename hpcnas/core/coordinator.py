@@ -340,7 +340,7 @@ class Coordinator:
         rng = np.random.default_rng(entropy)
         for refused in range(MAX_PROPOSALS):
             proposal = self.strategy.propose(self.archive, self.space, rng, refused)
-            if proposal is None or proposal.given:
+            if proposal is None or proposal.given or proposal.again:
                 return proposal
             proposal = self._fitted(proposal)
             if not self.archive.seen(proposal.architecture) and self._within_budget(proposal.architecture):

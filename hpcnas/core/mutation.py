@@ -144,6 +144,22 @@ def fine_step(architecture: Architecture, space: SearchSpace, rng: np.random.Gen
             return taken
 
 
+def fine_steps(
+    architecture: Architecture, space: SearchSpace, rng: np.random.Generator, at_least: int, further: float = 0.0
+) -> tuple[Architecture, str]:
+    """So many of them one after another, and after each of the last another one with the chance ``further``."""
+    names: list[str] = []
+    while len(names) < at_least or rng.random() < further:
+        architecture, name = fine_step(architecture, space, rng)
+        names.append(name)
+    return architecture, " + ".join(names)
+
+
+def steps_away(refused: int) -> int:
+    """How far a proposal goes after so many that were known already: one step, and one more after every twenty."""
+    return 1 + refused // 20
+
+
 def crossover(first: Architecture, second: Architecture, space: SearchSpace, rng: np.random.Generator) -> Architecture:
     """The first blocks of one tower and the last of the other, cut at random places, no deeper than the space allows."""
     head = first.blocks[: rng.integers(1, first.depth + 1)]

@@ -24,6 +24,8 @@ class Proposal:
     """Earlier trials that it forms an ensemble with: its score is that of the mean of all their logits."""
     given: bool = field(default=False, compare=False)
     """To be trained as it is, whatever the limits and though it was trained before, since it is not the strategy's own idea."""
+    again: bool = field(default=False, compare=False)
+    """To be tried as it is though it was tried before, within the limits."""
 
     @property
     def is_suggestion(self) -> bool:

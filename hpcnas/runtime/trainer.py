@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -194,11 +195,14 @@ class TrialRunner:
         if self.channel.is_leader:
             self.line.announce(Ahead(self.number))
 
+    @cached_property
+    def _costs(self) -> CostTable:
+        return CostTable(self.around, self.trainer.corpus.window)
+
     def _measure(self, architecture: Architecture, model: Model) -> Cost:
         """What the model costs; its latency, which differs from one measurement to the next, by the leader's."""
         bands, frames, device = self.trainer.corpus.bands, self.trainer.corpus.window, self.trainer.device
-        has_target = bool(self.around.target)
-        cost = CostTable(self.around, frames).measure(architecture) if has_target else measure(model, bands, frames)
+        cost = self._costs.measure(architecture) if self.around.target else measure(model, bands, frames)
         if not self.budget.max_latency_ms:
             return cost
         own = latency_ms(folded(model).to(device), bands, frames, device) if self.channel.is_leader else 0.0

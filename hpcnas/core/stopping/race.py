@@ -2,13 +2,13 @@
 
 All entrants are trained up to the first rung, the better part of them up to the second, and so on; ``finishers`` come to the
 end. Unlike ``asha`` it waits at each rung until everybody is there: who enters is known beforehand, and each halving counts.
-Challengers, which are drawn from those who lead at a quarter of the way, join the race there.
+Challengers, which are drawn from those who lead at the first rung, join the race there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hpcnas.core.archive import Archive
@@ -33,7 +33,7 @@ class Race:
     finishers: int
     """So many come to the end."""
     challengers: range = range(0)
-    """Trials that join at rung ``meeting``, without having been judged before."""
+    """Trials that join at the first rung."""
 
     @classmethod
     def of(cls, entrants: int, epochs: int, finishers: int, challengers: range = range(0)) -> Race:
@@ -44,18 +44,9 @@ class Race:
         rungs = sorted({round(epochs / 2**i) for i in range(1, rounds + 1)} - {0, epochs})
         return cls(entrants, tuple(rungs), min(finishers, all_), challengers)
 
-    @property
-    def meeting(self) -> int:
-        """The rung, counted from 0, at which challengers are compared with entrants: the last but one, where what a model will
-        be shows well enough (rank correlation 0.88 with the loss in the end, 0.53 a rung earlier)."""
-        return max(0, len(self.rungs) - 2)
-
     def judge(self, archive: Archive, progress: Progress) -> Verdict:
-        if progress.trial in self.challengers:
-            rungs: Sequence[int] = self.rungs[self.meeting :]
-        else:
-            rungs = self.rungs if progress.trial < self.entrants else ()
-        return Verdict.PAUSE if progress.epoch in rungs else Verdict.CONTINUE
+        takes_part = progress.trial < self.entrants or progress.trial in self.challengers
+        return Verdict.PAUSE if takes_part and progress.epoch in self.rungs else Verdict.CONTINUE
 
     def promote(self, archive: Archive, may_go_on: Callable[[int], bool]) -> int | None:
         """The best trial that a rung lets go on and that still waits there."""
@@ -71,17 +62,19 @@ class Race:
 
     def candidates(self, archive: Archive, margin: int) -> Iterable[int]:
         """All who take part may yet go on."""
-        return (*range(self.entrants), *self.challengers)
+        return self._all
 
     def leaders(self, archive: Archive) -> list[Result] | None:
-        """All who have come to the meeting, best first, challengers among them; None while an entrant is on the way there."""
-        entrants = self._started(archive, self.meeting) if self.rungs else range(self.entrants)
-        arrived = None if entrants is None else self._arrived(archive, entrants, self._meeting_epoch)
+        """All who have come to the first rung, best first, challengers among them; None while an entrant is on the way there.
+        What a model will be shows well enough there: its loss has a rank correlation of 0.88 with that in the end."""
+        first = self.rungs[0] if self.rungs else 1
+        arrived = self._arrived(archive, range(self.entrants), first)
         if arrived is None:
             return None
         results = (archive.results.get(trial) for trial in self.challengers)
-        arrived += [result for result in results if result is not None and _has_reached(result, self._meeting_epoch)]
-        return _by_merit(arrived, self._meeting_epoch)
+        return _by_merit(
+            [*arrived, *(result for result in results if result is not None and _has_reached(result, first))], first
+        )
 
     def ranking(self, archive: Archive) -> list[Result] | None:
         """Those who came to the end, best first; None while the race goes on."""
@@ -94,24 +87,15 @@ class Race:
     def _all(self) -> list[int]:
         return [*range(self.entrants), *self.challengers]
 
-    @property
-    def _meeting_epoch(self) -> int:
-        return self.rungs[self.meeting] if self.rungs else 1
-
-    def _started(self, archive: Archive, round_: int) -> list[int] | None:
-        """The entrants who go for that round's rung; None while that is not known."""
-        if round_ == 0:
-            return list(range(self.entrants))
-        before = self._qualified(archive, round_ - 1)
-        return None if before is None else [result.trial for result in before]
-
     def _qualified(self, archive: Archive, round_: int) -> list[Result] | None:
         """Who goes on behind the rung of that round, best first; None while somebody has yet to come to it."""
-        started = self._started(archive, round_)
-        if started is None:
-            return None
-        if round_ == self.meeting:
-            started += self.challengers
+        if round_ == 0:
+            started = self._all
+        else:
+            before = self._qualified(archive, round_ - 1)
+            if before is None:
+                return None
+            started = [result.trial for result in before]
         arrived = self._arrived(archive, started, self.rungs[round_])
         return None if arrived is None else _by_merit(arrived, self.rungs[round_])[: self._places(round_)]
 

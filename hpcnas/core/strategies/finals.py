@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpcnas.core.archive import Archive
-from hpcnas.core.mutation import fine_step
+from hpcnas.core.mutation import fine_steps, steps_away
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping.race import Race
 from hpcnas.core.trial import Proposal, Trial
 
 BEAM = 4
 """A challenger comes from one of so many leaders."""
-PATIENCE = 20
-"""Proposals for one challenger that were known already, after which one is a step further away, and so on."""
+FARTHEST = 4
+"""Steps from a leader to a challenger, at most."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,10 @@ class Finals:
         if leaders is None:
             return None
         origin = leaders[rng.integers(min(BEAM, len(leaders)))].trial if leaders else 0
-        steps = 1 + refused // PATIENCE
-        if steps > BEAM:  # nothing near the leaders is new or keeps the limits
+        if steps_away(refused) > FARTHEST:  # nothing near the leaders is new or keeps the limits
             return self._once_more(archive, origin)
-        tower, names = archive.trials[origin].architecture, []
-        for _ in range(steps):
-            tower, name = fine_step(tower, space, rng)
-            names.append(name)
-        return Proposal(tower, None, f"{' + '.join(names)} of {origin}", archive.trials[origin].proposal.settings)
+        tower, step = fine_steps(archive.trials[origin].architecture, space, rng, steps_away(refused))
+        return Proposal(tower, None, f"{step} of {origin}", archive.trials[origin].proposal.settings)
 
     @staticmethod
     def _once_more(archive: Archive, trial: int) -> Proposal:

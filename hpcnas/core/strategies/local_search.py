@@ -15,12 +15,9 @@ import numpy as np
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.checks import at_least, between
-from hpcnas.core.mutation import fine_step, random_tower
+from hpcnas.core.mutation import fine_steps, random_tower, steps_away
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.trial import Proposal
-
-PATIENCE = 20
-"""Proposals for one trial that were known already, after which a proposal is one step further away, and so on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +42,5 @@ class LocalSearch:
             return Proposal(random_tower(space, int(rng.integers(1, self.initial_depth + 1)), rng), None, "start")
         best = archive.best(self.beam)
         parent = best[rng.integers(len(best))]
-        tower, names = parent.architecture, []
-        while len(names) <= refused // PATIENCE or rng.random() < self.second_step:
-            tower, name = fine_step(tower, space, rng)
-            names.append(name)
-        return Proposal(tower, parent.id, " + ".join(names))
+        tower, step = fine_steps(parent.architecture, space, rng, steps_away(refused), self.second_step)
+        return Proposal(tower, parent.id, step)

@@ -30,4 +30,4 @@ class Replay:
 
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         text = self.architectures[archive.next_id % len(self.architectures)]
-        return Proposal(Architecture.parse(text), None, "replay", given=True)
+        return Proposal(Architecture.parse(text), None, "replay", again=True)
