@@ -85,7 +85,8 @@ class SpaceConfig:
     """The block set B and the limits on a tower."""
 
     blocks: tuple[str, ...] = (
-        "bcres", "conv", "conv1d", "dense", "dsconv", "matchbox", "mbconv", "mbconv1d", "svdf", "tcres", "tdnn",
+        "band_fold", "bcres", "conv", "conv1d", "conv2d", "dense", "dsconv", "matchbox", "mbconv", "mbconv1d",
+        "svdf", "tcres", "tdnn",
     )  # fmt: skip
     """Kinds, or kinds with the values their settings may take: ``"svdf:filters=64|128,memory=8"``. The default has those that
     train fast on a CPU; a recurrence over 100 frames takes several times as long."""
@@ -214,7 +215,7 @@ class EnsembleConfig:
     finalists: int = 12
     """So many of what the search found, its best, and all that was suggested are trained from scratch; again and again the
     better part goes on, until ``finishers`` are left, which are trained twice. The lowest mean validation loss wins."""
-    challengers: int = 12
+    challengers: int = 24
     """So many small steps away from those who lead at a quarter of the way are trained so far too, and join the race."""
     finishers: int = 2
     members: int = 2

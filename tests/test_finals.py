@@ -169,7 +169,21 @@ def test_a_short_stage_has_no_rungs_and_trains_every_entrant_whole():
 def test_what_was_suggested_comes_to_the_finals_beside_the_best_that_was_found():
     archive = Archive()
     for id_, (mutation, loss) in enumerate([("zoo A", 5.0), ("swap", 2.0), ("zoo B", 1.0), ("swap", 3.0), ("suggestion", 9.0)]):
-        archive.add(Trial(id_, replace(proposal(id_), mutation=mutation), 0))
+        archive.add(Trial(id_, replace(proposal(id_), mutation=mutation, parent=None), 0))
         archive.add(Result(id_, TrialState.COMPLETED, -loss, loss, COST, 1, 0, 0, 1.0, 0, (-loss,)))
     assert [trial.id for trial in finalists(archive, 1)] == [2, 1, 0, 4]
     assert [trial.id for trial in finalists(archive, 9)] == [2, 1, 3, 0, 4]
+
+
+def test_finalists_come_from_several_lines_of_descent_and_the_best_line_fills_up():
+    archive = Archive()
+    parents = [None, None, 0, 0, 0, 1, 2, 3]  # losses rise with the number; 1 and 5 are one line, all others the other one
+    for id_, parent in enumerate(parents):
+        archive.add(Trial(id_, replace(proposal(id_), mutation="start", parent=parent), 0))
+        archive.add(Result(id_, TrialState.COMPLETED, -id_, id_, COST, 1, 0, 0, 1.0, 0, (-id_,)))
+    assert [trial.id for trial in finalists(archive, 4)] == [0, 1, 2, 3], "the line's share is one of four, and there is room"
+    archive = Archive()
+    for id_, parent in enumerate([None, *range(6), None, None]):
+        archive.add(Trial(id_, replace(proposal(id_), mutation="start", parent=parent), 0))
+        archive.add(Result(id_, TrialState.COMPLETED, -id_, id_, COST, 1, 0, 0, 1.0, 0, (-id_,)))
+    assert [trial.id for trial in finalists(archive, 4)] == [0, 1, 7, 8]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 from helpers import SPACE
 from hypothesis import given
@@ -8,12 +10,14 @@ from hpcnas.core.mutation import (
     FINE_STEPS,
     aligned_blocks,
     crossover,
+    grafted,
     grow,
     matching_blocks,
     random_mutation,
     random_tower,
     swap,
 )
+from hpcnas.core.space import BlockType, SearchSpace
 
 
 def tower(*units: int) -> Architecture:
@@ -97,3 +101,28 @@ def test_descent_is_found_whatever_became_of_the_settings():
 
 def test_blocks_of_other_kinds_do_not_descend_from_each_other():
     assert aligned_blocks(Architecture.parse("gru:units=4"), tower(1)) == {}
+
+
+CONV = BlockType("conv", "plane", {"channels": (4, 8), "stride": (1, 2)}, "")
+FOLD = BlockType("band_fold", "plane", {"channels": (8, 16)}, "", folds=True)
+
+
+@given(st.integers(0, 2**32))
+def test_a_graft_has_stages_over_planes_then_a_fold_then_stages_over_frames(seed):
+    space, rng = SearchSpace((CONV, FOLD, *SPACE.types), max_depth=9), np.random.default_rng(seed)
+    front = Architecture.parse("conv:channels=4,stride=2/conv*2:channels=8,stride=1/band_fold:channels=8/dense:units=8")
+    tail = Architecture.parse("conv:channels=4,stride=1/dense:units=16/gru*3:layers=1,units=4")
+    kinds = [(block.kind, dict(block.settings).get("units")) for block in grafted(front, tail, space, rng).blocks]
+    planes = next(place for place, (kind, _) in enumerate(kinds) if kind == "band_fold")
+    assert kinds[:planes] == [("conv", None)] * planes and 1 <= planes <= 3
+    behind = kinds[planes + 1 :]
+    assert behind and behind == [("dense", 16)] * behind.count(("dense", 16)) + [("gru", 4)] * behind.count(("gru", 4))
+
+
+def test_what_has_no_stages_over_planes_is_no_front_and_what_has_none_over_frames_no_tail():
+    space, rng = SearchSpace((CONV, FOLD, *SPACE.types), max_depth=9), np.random.default_rng(0)
+    planes, frames = Architecture.parse("conv:channels=4,stride=2"), Architecture.parse("dense:units=8")
+    assert grafted(planes, frames, space, rng) is not None
+    assert grafted(frames, planes, space, rng) is None
+    assert grafted(planes, planes, space, rng) is None and grafted(frames, frames, space, rng) is None
+    assert grafted(planes, frames, replace(space, max_depth=2), rng) is None, "deeper than the space allows"

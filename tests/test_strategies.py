@@ -1,5 +1,7 @@
 """What every strategy must do, and what the paper's does."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from helpers import SPACE, completed, trial
@@ -8,11 +10,13 @@ from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.mutation import random_tower
-from hpcnas.core.strategies import STRATEGIES, Incremental
+from hpcnas.core.space import BlockType, SearchSpace
+from hpcnas.core.strategies import STRATEGIES, Incremental, LocalSearch
 from hpcnas.core.strategies.constrained import Constrained
 from hpcnas.core.strategies.incremental import LEAVE_BEAM, LEAVE_RULE
 from hpcnas.core.strategies.regularized_evolution import RegularizedEvolution
 from hpcnas.core.strategies.surrogate import Harmonica, LinearModel, lasso
+from hpcnas.core.trial import Proposal, Trial
 
 SOME = Archive(
     [e for i in range(12) for e in (trial(i, f"dense:units={(8, 16, 32)[i % 3]}/gru:layers=1,units=4"), completed(i, i / 20))]
@@ -122,3 +126,39 @@ def test_a_lasso_finds_the_few_coefficients_that_matter():
 def test_settings_that_cannot_work_are_refused(change):
     with pytest.raises(ConfigError, match=f"strategy.{next(iter(change))}"):
         Incremental(**change)
+
+
+PLANES = SearchSpace((BlockType("conv", "plane", {"channels": (4, 8)}, ""), *SPACE.types), max_depth=6)
+
+
+def local_proposals(suggested: Sequence[str], begun: int, **changes) -> list[Proposal]:
+    """Of local search, with these towers suggested and so many further trials behind it, all scored."""
+    archive = Archive()
+    for id_ in range(len(suggested) + begun):
+        tower = Architecture.parse(suggested[id_] if id_ < len(suggested) else f"dense:units=8/gru:layers=1,units={id_}")
+        archive.add(Trial(id_, Proposal(tower, None, "suggestion" if id_ < len(suggested) else "graft"), seed=id_))
+        archive.add(completed(id_, id_ / 20))
+    return [LocalSearch(**changes).propose(archive, PLANES, np.random.default_rng(seed)) for seed in range(60)]
+
+
+def test_local_search_begins_with_grafts_of_what_was_suggested():
+    towers = ["conv:channels=8", "dense:units=32", "gru:layers=2,units=8"]
+    grafts = local_proposals(towers, begun=2, grafts=3)
+    assert {str(one.architecture) for one in grafts} == {
+        "conv:channels=8/dense:units=32",
+        "conv:channels=8/gru:layers=2,units=8",
+    }
+    assert {one.mutation for one in grafts} == {"graft of 1 on 0", "graft of 2 on 0"}
+    assert all(one.parent is None for one in grafts), "what comes first has nobody's weights, and is as old as all others"
+    assert all(one.parent is not None for one in local_proposals(towers, begun=3, grafts=3))
+
+
+def test_local_search_varies_what_it_has_where_nothing_can_be_grafted():
+    assert all(one.parent is not None for one in local_proposals(["dense:units=32", "gru:layers=2,units=8"], begun=4))
+    assert {one.mutation for one in local_proposals([], begun=2)} == {"start"}
+
+
+def test_local_search_crosses_two_of_the_best_as_often_as_it_is_told():
+    crossed = [one.mutation.startswith("crossed with") for one in local_proposals([], begun=8, crossover=0.5)]
+    assert 10 < sum(crossed) < 40, "half, less those that drew the same trial twice"
+    assert not any(one.mutation.startswith("crossed") for one in local_proposals([], begun=8, crossover=0.0))

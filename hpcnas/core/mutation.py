@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -38,6 +39,27 @@ def swap(architecture: Architecture, index: int, block: Block) -> Architecture:
 def random_tower(space: SearchSpace, depth: int, rng: np.random.Generator) -> Architecture:
     """``depth`` random blocks, or as many as the space allows."""
     return Architecture(tuple(space.sample(rng) for _ in range(min(depth, space.max_depth))))
+
+
+def grafted(front: Architecture, tail: Architecture, space: SearchSpace, rng: np.random.Generator) -> Architecture | None:
+    """First stages of ``front``, over planes, a block that folds their bands, last stages of ``tail``, over frames alone; how
+    many stages, and repetitions of each, is drawn. None where one has no such stages, or the tower would be too deep."""
+    planes = list(takewhile(lambda stage: _layout(stage, space) == "plane", front.stages))
+    sequences = list(takewhile(lambda stage: _layout(stage, space) == "sequence", reversed(tail.stages)))[::-1]
+    if not (planes and sequences):
+        return None
+    folds = [kind for kind in space.types if kind.folds]
+    fold = [Stage(folds[rng.integers(len(folds))].sample(rng))] if folds else []
+    first, last = planes[: rng.integers(len(planes)) + 1], sequences[rng.integers(len(sequences)) :]
+    fewer = [replace(stage, count=int(rng.integers(stage.count)) + 1) for stage in (*first, *last)]
+    tower = Architecture.of((*fewer[: len(first)], *fold, *fewer[len(first) :]))
+    return tower if tower.depth <= space.max_depth else None
+
+
+def _layout(stage: Stage, space: SearchSpace) -> str:
+    """What a stage works on and gives: ``plane``, ``sequence``, or neither alone."""
+    kind = space.type_of(stage.block.kind)
+    return "" if kind is None or kind.folds else kind.layout
 
 
 def random_mutation(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str]:

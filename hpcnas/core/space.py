@@ -39,6 +39,8 @@ class BlockType:
     description: str
     causal: bool = True
     """Whether it can be built so that no output depends on a later frame."""
+    folds: bool = False
+    """Whether a plane becomes a sequence in it."""
 
     @property
     def width(self) -> str:

@@ -10,6 +10,8 @@ accuracy (correlation -0.8) where validation accuracy hardly did (0.4).
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +27,8 @@ BEAM = 4
 """A challenger comes from one of so many leaders."""
 FARTHEST = 4
 """Steps from a leader to a challenger, at most."""
+LINES = 4
+"""Lines of descent that the finalists come from, at least, where the search has as many."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,25 @@ class Finals:
 
 def finalists(archive: Archive, most: int) -> list[Trial]:
     """So many of the best that the search found, and all with a score that was suggested, best first: its answer shall not be
-    worse than what it began with."""
+    worse than what it began with.
+
+    Inherited weights make those trials the best that come from the longest line, so that of a line no more than its share of
+    ``LINES`` is taken while there are others.
+    """
     ranked = [archive.trials[result.trial] for result in archive.ranking]
-    found = [trial for trial in ranked if not trial.proposal.is_suggestion][:most]
-    return [trial for trial in ranked if trial.proposal.is_suggestion or trial in found]
+    room = Counter[int]()
+    found: list[Trial] = []
+    crowded: list[Trial] = []
+    for trial in (trial for trial in ranked if not trial.proposal.is_suggestion):
+        line = _first_of_line(archive, trial)
+        room[line] += 1
+        (found if room[line] <= math.ceil(most / LINES) else crowded).append(trial)
+    chosen = {trial.id for trial in [*found, *crowded][:most]}
+    return [trial for trial in ranked if trial.proposal.is_suggestion or trial.id in chosen]
+
+
+def _first_of_line(archive: Archive, trial: Trial) -> int:
+    """The trial that began without anybody's weights and from which this one descends."""
+    while trial.proposal.parent is not None:
+        trial = archive.trials[trial.proposal.parent]
+    return trial.id

@@ -12,12 +12,14 @@ MEAN = BlockType(
     "band_mean",
     layout="plane",
     choices={},
+    folds=True,
     description="mean over bands: a plane as a sequence of its channels, where towers else keep channels x bands",
 )
 FOLD = BlockType(
     "band_fold",
     layout="plane",
     choices={"channels": widths(8, 64), "kernel": (3, 5)},
+    folds=True,
     description="depthwise convolution over all bands and `kernel` frames, then pointwise, batch norm, ReLU: the end of "
     "BC-ResNet, Kim et al., Interspeech 2021 (doi:10.21437/Interspeech.2021-383)",
 )
