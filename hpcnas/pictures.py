@@ -95,18 +95,19 @@ def progress(archive: Archive, finished_s: dict[int, float], objective: str) -> 
     return figure
 
 
-def score_against_params(archive: Archive, objective: str) -> Figure:
-    """Score against size of every trial, with the Pareto front."""
+def score_against(archive: Archive, objective: str, cost: str = "params", label: str = "parameters") -> Figure:
+    """Score of every trial against a field of its cost, with the Pareto front."""
     figure, axes = _figure(5.2, 3.8)
     results = archive.ranking
     points = axes.scatter(
-        [r.cost.params for r in results], [r.score for r in results],
+        [getattr(r.cost, cost) for r in results], [r.score for r in results],
         c=[archive.trials[r.trial].architecture.depth for r in results], cmap="viridis", s=24, alpha=0.85, linewidths=0,
         rasterized=len(results) > MANY,
     )  # fmt: skip
-    front = pareto_front(results)
-    axes.step([r.cost.params for r in front], [r.score for r in front], where="post", color=RED, lw=1.5, label="Pareto front")
-    axes.set(xscale="log", xlabel="parameters")
+    front = pareto_front(results, cost)
+    costs, scores = zip(*((getattr(r.cost, cost), r.score) for r in front))
+    axes.step(costs, scores, where="post", color=RED, lw=1.5, label="Pareto front")
+    axes.set(xscale="log", xlabel=label)
     _score_axis(axes, objective)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: thousands(round(x)).replace(".0k", "k")))

@@ -6,6 +6,7 @@ python -m hpcnas.report RUN [--against RUN ...]
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,19 +19,32 @@ from hpcnas.analysis.comparison import AXES
 from hpcnas.analysis.effects import brought_in
 from hpcnas.analysis.models import ModelRow, models
 from hpcnas.analysis.printing import duration, share
-from hpcnas.analysis.report_tables import best_trials, model_table, spent, trial_row, trial_table
+from hpcnas.analysis.report_tables import (
+    BEST,
+    best_trials,
+    device_rows,
+    device_table,
+    model_table,
+    spent,
+    trial_row,
+    trial_table,
+)
 from hpcnas.analysis.summary import Summary
 from hpcnas.analysis.trials import Run
 from hpcnas.core.archive import Archive
-from hpcnas.core.errors import RunError
+from hpcnas.core.errors import HpcnasError, RunError
 from hpcnas.core.pareto import pareto_front
+from hpcnas.core.targets import Footprint
 from hpcnas.core.units import thousands
+from hpcnas.footprint import footprints
 from hpcnas.store.files import replacing
 from hpcnas.terminal import console, outer_edge
 
 LABELS = {
     "progress": "score of every trial and the best so far, over time and over training steps",
     "params": "score against parameters, with the Pareto front",
+    "arena": "score against working memory on a microcontroller, with the Pareto front",
+    "models_by_arena": "test accuracy of all models over working memory on a microcontroller",
     "lineage": "the winner's ancestors block by block",
     "brought_in": "gain over the parent by the kind of block that a mutation brought in",
     "in_tower": "effect on the score of having a kind of block",
@@ -60,7 +74,12 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
     if not archive.ranking:
         raise RunError(f"{run.dir.root}: no trial has a score yet; search first")
     rows, confusion = models(run.dir)
-    figures = {**gallery.of_search(run, archive, records), **gallery.of_models(rows, confusion)}
+    on_device, device_note = on_microcontroller(run, archive, rows)
+    figures = {
+        **gallery.of_search(run, archive, records),
+        **gallery.of_models(rows, confusion),
+        **gallery.on_device(rows, on_device),
+    }
     standings, pairs, end, differs = [], [], 0.0, ""
     if others:
         compared = comparison.courses([run, *others])
@@ -79,6 +98,8 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
         subtitle=f"{run.config['data']['name']}: best architecture {archive.best()[0].architecture}",
         cards=headlines,
         models=rows,
+        on_device=device_rows(on_device),
+        device_note=device_note,
         top=best_trials(archive, run.objective),
         front=[trial_row(archive, result, run.objective) for result in pareto_front(archive.ranking)],
         effects=brought_in(archive, "block")[:8],
@@ -97,11 +118,27 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
     shown = console()
     for value, label in headlines:
         shown.print(f"{value:>12}  {label}")
-    for table in ([model_table(rows)] if rows else []) + [trial_table(archive, run.objective)]:
+    tables = [model_table(rows)] if rows else []
+    tables += [device_table(on_device, device_note)] if on_device else []
+    for table in (*tables, trial_table(archive, run.objective)):
         shown.print(table)
     if differs:
         shown.print(differs, soft_wrap=True)
     shown.print(f"page: {run.dir.report}", soft_wrap=True)
+
+
+def on_microcontroller(run: Run, archive: Archive, rows: Sequence[ModelRow]) -> tuple[list[Footprint], str]:
+    """What the models take there, or before there are any the best trials, and a line on what these figures are."""
+    best = {f"trial {of.trial}": (archive.trials[of.trial].architecture,) for of in archive.ranking[:BEST]}
+    try:
+        found = footprints(run.dir, {row.name: row.towers for row in rows} or best)
+    except HpcnasError as error:
+        print(f"note: what models take on a microcontroller is left out: {error}", file=sys.stderr)
+        return [], ""
+    space = run.config["space"]
+    unit = "step of a stream" if space["causal"] else "window"
+    processor = f", time by estimate on {space['device']}" if space.get("device") else ""
+    return found, f"of 8-bit integers in tflite-micro, kB of 1024 bytes; MACs of one {unit}{processor}"
 
 
 def cards(one: Summary, rows: Sequence[ModelRow]) -> list[tuple[str, str]]:

@@ -62,7 +62,7 @@ def made_run(
     for id_ in range(trials):
         parent = None if id_ < 3 else int(rng.choice([i for i in range(id_) if i != 1]))
         before = archive.trials[parent].architecture.blocks if parent is not None else ()
-        kind = ("dense:units=8", "tdnn:channels=8,dilation=1,kernel=3", "gru:layers=1,units=4")[rng.integers(3)]
+        kind = ("dense:units=8", "tdnn:channels=8,dilation=1,kernel=3", "gru:units=4")[rng.integers(3)]
         tower = Architecture((*before[:4], Block.parse(kind)))
         new = Trial(id_, Proposal(tower, parent, "start" if parent is None else "grow", (("dropout", 0.1),)), seed=id_)
         result = completed(id_, min(0.99, scores + 0.02 * id_ + 0.01 * rng.random()), params=100 + 10 * int(rng.integers(20)))

@@ -68,7 +68,8 @@ def test_the_page_has_all_sections_and_is_well_formed(page):
     text = page.read_text()
     headings = re.findall("<h2[^>]*>(.*?)</h2>", text)
     assert headings == [
-        "Models", "Search", "Pareto front", "Blocks", "Comparison", "Lineage of the winner", "Best trials", "How it was made",
+        "Models", "On a microcontroller", "Search", "Pareto front", "Blocks", "Comparison", "Lineage of the winner",
+        "Best trials", "How it was made",
     ]  # fmt: skip
     assert all(f'id="{name}"' in text for name in re.findall('href="#([a-z]+)"', text))
     assert text.count('<svg role="img" aria-label="') == text.count("<svg") >= 8

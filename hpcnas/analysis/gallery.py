@@ -15,6 +15,7 @@ from hpcnas.analysis.models import Confusion, ModelRow
 from hpcnas.analysis.trials import Run
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
+from hpcnas.core.targets import Footprint
 from hpcnas.core.trial import Result
 from hpcnas.store.journal import Record
 
@@ -23,6 +24,7 @@ SHOWN = 14
 """Effects in a picture: half of them the best, half the worst."""
 POINTS = 300
 """Of a course."""
+ARENA = "working memory on a microcontroller, kB"
 
 
 def of_search(run: Run, archive: Archive, records: Sequence[Record]) -> Pictures:
@@ -35,9 +37,11 @@ def of_search(run: Run, archive: Archive, records: Sequence[Record]) -> Pictures
         "brought_in": (brought_in(archive, "kind"), "gain over the parent"),
         "in_tower": (in_tower(archive, "kind"), f"effect on validation {objective.replace('_', ' ')}"),
     }
+    on_device = all(result.cost.arena_kb for result in archive.ranking)
     return {
         "progress": partial(pictures.progress, archive, finished_s, objective),
-        "params": partial(pictures.score_against_params, archive, objective),
+        "params": partial(pictures.score_against, archive, objective),
+        **({"arena": partial(pictures.score_against, archive, objective, "arena_kb", ARENA)} if on_device else {}),
         "lineage": partial(pictures.lineage, archive, archive.ranking[0].trial, objective),
         **{name: partial(_effects, found, title) for name, (found, title) in views.items() if found},
     }
@@ -53,6 +57,17 @@ def of_models(rows: Sequence[ModelRow], confusion: Confusion | None) -> Pictures
         "ensemble": partial(pictures.ensemble_gain, names, tests, intervals),
         "confusion": partial(pictures.confusion, confusion.counts, confusion.class_names),
     }
+
+
+def on_device(rows: Sequence[ModelRow], footprints: Sequence[Footprint]) -> Pictures:
+    """Models that run there; none before there is an ensemble."""
+    both = [(row, of) for row, of in zip(rows, footprints) if not of.lacks]
+    if not both:
+        return {}
+    names, costs, tests, intervals, own = zip(
+        *((row.name, of.arena_kb, row.test, row.interval, row.name.startswith("ensemble")) for row, of in both)
+    )
+    return {"models_by_arena": partial(pictures.accuracy_by_cost, names, costs, tests, intervals, own, ARENA)}
 
 
 def of_several(compared: Sequence[Course]) -> Pictures:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcnas.core import metrics
+from hpcnas.core.architecture import Architecture
 from hpcnas.core.significance import bootstrap_interval, mcnemar
-from hpcnas.core.trial import TrialState
+from hpcnas.core.trial import Cost, Trial, TrialState
 from hpcnas.core.units import thousands
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import archive_of
@@ -39,6 +40,8 @@ class ModelRow:
     """McNemar's, of being as often right as the ensemble; NaN for the ensemble itself."""
     macro_f1: float
     eer: float
+    towers: tuple[Architecture, ...]
+    """Of it, or of each member."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +59,26 @@ def models(run: RunDir) -> tuple[list[ModelRow], Confusion | None]:
     ensemble = ensemble_file.load(run.ensemble_file)
     archive = archive_of(run.ensemble.journal)
     archives = {"ensemble": archive, "search": archive_of(run.search.journal)}
-    costs = [archives[member.stage].results[member.trial].cost for member in ensemble.members]
 
-    def row(name: str, params: int, macs: int, logits: Mapping[str, np.ndarray]) -> ModelRow:
+    def row(name: str, trained: Sequence[tuple[Trial, Cost]], logits: Mapping[str, np.ndarray]) -> ModelRow:
         test, labels = logits["test"], ensemble.labels["test"]
         is_right, ensemble_is_right = (of.argmax(1) == labels for of in (test, ensemble.logits["test"]))
         return ModelRow(
             name,
-            thousands(params),
-            thousands(macs),
+            thousands(sum(cost.params for _, cost in trained)),
+            thousands(sum(cost.macs for _, cost in trained)),
             validation=metrics.accuracy(logits["validation"], ensemble.labels["validation"]),
             test=metrics.accuracy(test, labels),
             interval=bootstrap_interval(metrics.accuracy, test, labels),
             p=float("nan") if logits is ensemble.logits else mcnemar(is_right, ensemble_is_right),
             macro_f1=metrics.macro_f1(test, labels),
             eer=metrics.eer(test, labels),
+            towers=tuple(trial.architecture for trial, _ in trained),
         )
 
-    rows = [row(f"ensemble of {len(costs)}", sum(c.params for c in costs), sum(c.macs for c in costs), ensemble.logits)]
+    stages = [(archives[member.stage], member.trial) for member in ensemble.members]
+    members = [(of.trials[trial], of.results[trial].cost) for of, trial in stages]
+    rows = [row(f"ensemble of {len(members)}", members, ensemble.logits)]
     places = {member.trial: place for place, member in enumerate(ensemble.members) if member.stage == "ensemble"}
     students = archive_of(run.student.journal)
     for stage, trained in ((run.ensemble, archive), (run.student, students)):
@@ -89,6 +94,6 @@ def models(run: RunDir) -> tuple[list[ModelRow], Confusion | None]:
             if any(len(of) != len(ensemble.labels[split]) for split, of in logits.items()):
                 print(f"note: {name}: was judged on other recordings than the ensemble; left out", file=sys.stderr)
                 continue
-            rows.append(row(name, result.cost.params, result.cost.macs, logits))
+            rows.append(row(name, [(trial, result.cost)], logits))
     rows[1:] = sorted(rows[1:], key=lambda row: not row.name.startswith("member"))
     return rows, Confusion(metrics.confusion(ensemble.logits["test"], ensemble.labels["test"]), ensemble.class_names)

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from hpcnas.analysis.models import ModelRow
 from hpcnas.analysis.printing import duration
 from hpcnas.core.archive import Archive
+from hpcnas.core.targets import Footprint
 from hpcnas.core.trial import Result, TrialState
 from hpcnas.core.units import thousands
 from hpcnas.pictures import as_text
@@ -78,6 +79,38 @@ def trial_table(archive: Archive, objective: str) -> Table:
     for row in rows:
         figures = (str(row[name]) for name in names)
         table.add_row(*figures, " / ".join(row["blocks"]))
+    return table
+
+
+def device_rows(footprints: Sequence[Footprint]) -> list[dict[str, str]]:
+    """What models take on a microcontroller, as texts; ``lacks`` says why one does not run there."""
+    rows = []
+    for of in footprints:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(of.operators.items(), key=lambda one: (-one[1], one[0])))
+        rows.append({
+            "name": of.name,
+            "flash": f"{of.flash_kb:.1f}",
+            "arena": f"{of.arena_kb:.1f}",
+            "macs": thousands(of.macs),
+            "ms": f"{of.device_ms:.0f}" if of.device_ms else "",
+            "operators": str(sum(of.operators.values())),
+            "kinds": kinds,
+            "lacks": of.lacks,
+        })  # fmt: skip
+    return rows
+
+
+def device_table(footprints: Sequence[Footprint], caption: str) -> Table:
+    names = {"flash": "flash, kB", "arena": "arena, kB", "macs": "MACs", "ms": "ms", "operators": "operators"}
+    rows = device_rows(footprints)
+    if not any(row["ms"] for row in rows):
+        del names["ms"]
+    lacking = [Column("tflite-micro cannot run", overflow="fold")] if any(row["lacks"] for row in rows) else []
+    table = Table(Column("model", no_wrap=True), *map(_right, names.values()), *lacking, title="On a microcontroller")
+    table.caption = caption
+    for row in rows:
+        figures = ("" if row["lacks"] else row[name] for name in names)
+        table.add_row(row["name"], *figures, *([row["lacks"]] if lacking else []))
     return table
 
 

@@ -23,6 +23,10 @@ class Work:
     """Of dense layers and of products of matrices."""
     element: int = 0
 
+    @property
+    def macs(self) -> int:
+        return self.convolution + self.depthwise + self.dense
+
 
 @dataclass(frozen=True, kw_only=True)
 class Microcontroller:

@@ -9,10 +9,10 @@ import numpy as np
 from hpcnas.core.trial import Result
 
 
-def pareto_front(results: Sequence[Result]) -> list[Result]:
-    """Results that no other one beats in score at the same or fewer parameters, smallest first."""
+def pareto_front(results: Sequence[Result], cost: str = "params") -> list[Result]:
+    """Results that no other one beats in score at the same or less of a field of ``Cost``, smallest first."""
     front: list[Result] = []
-    for result in sorted(results, key=lambda r: (r.cost.params, -r.score, r.trial)):
+    for result in sorted(results, key=lambda r: (getattr(r.cost, cost), -r.score, r.trial)):
         if not front or result.score > front[-1].score:
             front.append(result)
     return front

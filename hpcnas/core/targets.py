@@ -6,7 +6,7 @@ Small and explicit: a block or head that is not in a target's table has been see
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hpcnas.core.architecture import Architecture
 
@@ -36,6 +36,26 @@ class Target:
     def left_out(self, names: Iterable[str], causal: bool) -> dict[str, str]:
         """Those that cannot run, with the reason."""
         return {name: gap for name in names if (gap := self.gap(name, causal))}
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a model takes on a target, in 8-bit integers and units of 1024 bytes; nothing but ``lacks`` where it cannot run.
+
+    Args:
+        operators: of its graph, by kind.
+        macs: multiply-accumulates of one inference: of a window, or, of a causal model, of a step.
+        device_ms: of the same by estimate; 0: no processor is named.
+        lacks: why it cannot run; empty if it can.
+    """
+
+    name: str
+    flash_kb: float = 0.0
+    arena_kb: float = 0.0
+    operators: Mapping[str, int] = field(default_factory=dict)
+    macs: int = 0
+    device_ms: float = 0.0
+    lacks: str = ""
 
 
 TARGETS: Mapping[str, Target] = {

@@ -16,25 +16,34 @@ from hpcnas.nn.int8_graph import Builder, Graph, Value
 from hpcnas.nn.tracing import Step, Trace
 
 
-def converted(parts: Sequence[Trace]) -> Graph:
-    """The graph of parts that hand on to each other: the first output of each is the first input of the next, and the first
-    part's is (1, F, T) raw log-mel, which is normalised before. Other inputs and outputs are the graph's own, a stream's state.
+def converted(*towers: Sequence[Trace]) -> Graph:
+    """The graph of one tower, or of several whose logits are averaged.
+
+    A tower's parts hand on to each other: the first output of each is the first input of the next, and the first part's is
+    (1, F, T) raw log-mel, which is normalised before. Other inputs and outputs are the graph's own, a stream's state.
     """
-    return _Conversion().of(parts)
+    return _Conversion().of(towers)
 
 
 class _Conversion(Builder):
-    def of(self, parts: Sequence[Trace]) -> Graph:
-        _, bands, frames = parts[0].inputs[0]
-        features = Value((1, bands, frames), self.tensor(bands * frames))
+    def of(self, towers: Sequence[Sequence[Trace]]) -> Graph:
+        _, bands, frames = towers[0][0].inputs[0]
+        log_mel = Value((1, bands, frames), self.tensor(bands * frames))
+        parts = [part for tower in towers for part in tower]
         states = [[Value(shape, self.tensor(math.prod(shape))) for shape in part.inputs[1:]] for part in parts]
-        features = self.each("MUL", [self.each("SUB", [features], bands)], 1)
+        features = self.each("MUL", [self.each("SUB", [log_mel], bands)], 1)
         features.maker = ""
+        logits: list[Value] = []
         results: list[Value] = []
-        for part, own in zip(parts, states):
-            features, *others = self._part(part, [features, *own])
-            results += others
-        return self.finished(1 + sum(map(len, states)), [features, *results])
+        given = iter(states)
+        for tower in towers:
+            x = features
+            for part in tower:
+                x, *others = self._part(part, [x, *next(given)])
+                results += others
+            logits.append(x if len(towers) == 1 else self.each("MUL", [x], 1))
+            logits[:] = logits if len(logits) == 1 else [self.each("ADD", logits)]
+        return self.finished(1 + sum(map(len, states)), [*logits, *results])
 
     def _part(self, part: Trace, inputs: list[Value]) -> list[Value]:
         values, steps = dict(enumerate(inputs)), _wanted(part)
