@@ -14,7 +14,7 @@ from hpcnas.core.space import spell
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.model import Surroundings, build_model, rebuilt
-from hpcnas.nn.quantisation import as_int8, rounded, rounded_activation, rounded_weight
+from hpcnas.nn.quantisation import AsInt8, rounded, rounded_activation, rounded_weight
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.together import SoloWorld
@@ -58,7 +58,7 @@ def test_every_block_computes_alike_within_the_rounding_and_has_its_own_weights_
     x = torch.randn(4, 10, 36)
     with torch.no_grad():
         full = model(x)
-        with as_int8(model):
+        with AsInt8(model):
             small = model(x)
         again = model(x)
     assert 0 < (small - full).abs().max() <= 0.1 * full.abs().max()
@@ -69,9 +69,25 @@ def test_every_block_computes_alike_within_the_rounding_and_has_its_own_weights_
 def test_own_weights_come_back_when_a_step_fails():
     model = model_of("conv1d:channels=8")
     before = model.classifier.weight.clone()
-    with pytest.raises(ZeroDivisionError), as_int8(model):
+    with pytest.raises(ZeroDivisionError), AsInt8(model):
         raise ZeroDivisionError
     assert torch.equal(model.classifier.weight, before) and not model._forward_pre_hooks
+
+
+def test_one_serves_all_steps_of_a_training_and_follows_its_weights(monkeypatch):
+    model, x = model_of("conv1d:channels=8/dense:units=8"), torch.randn(4, 10, 36)
+    many = AsInt8(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(3):
+        with AsInt8(model):
+            expected = model(x)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(model), "modules", lambda self: pytest.fail("what is rounded is found once"))
+            with many:
+                found = model(x)
+                found.square().sum().backward()
+        torch.testing.assert_close(found, expected, atol=0, rtol=0)
+        optimizer.step()
 
 
 def test_of_a_chain_only_what_stands_in_memory_is_rounded():

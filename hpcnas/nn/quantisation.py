@@ -12,10 +12,10 @@ state to keep or to inherit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from hpcnas.nn.layers import Conv1d, Conv2d
 
@@ -27,33 +27,38 @@ PASSING = (nn.Sequential, nn.ModuleList, nn.Dropout, nn.Identity)
 """Without arithmetic of their own."""
 
 
-@contextmanager
-def as_int8(model: nn.Module) -> Iterator[None]:
-    """Inside, ``model`` computes as in 8-bit integers; behind, it has its own weights again. Backward passes belong inside."""
-    weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    own = [weight.detach().clone() for weight in weights]
-    hooks = [module.register_forward_hook(_round_output) for module in rounded(model)]
-    hooks.append(model.register_forward_pre_hook(_round_input))
-    with torch.no_grad():
-        for weight in weights:
-            weight.copy_(rounded_weight(weight))
-    try:
-        yield
-    finally:
-        for hook in hooks:
+class AsInt8:
+    """Inside ``with``, ``model`` computes as in 8-bit integers; behind, it has its own weights again. Backward passes belong
+    inside. What is rounded is found once, so that one of these serves all steps of a training."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self._rounded = model, rounded(model)
+        self._weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+        self._own: list[Tensor] = []
+        self._hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> None:
+        self._own = [weight.detach().clone() for weight in self._weights]
+        self._hooks = [module.register_forward_hook(_round_output) for module in self._rounded]
+        self._hooks.append(self._model.register_forward_pre_hook(_round_input))
+        with torch.no_grad():
+            for weight in self._weights:
+                weight.copy_(rounded_weight(weight))
+
+    def __exit__(self, *raised: object) -> None:
+        for hook in self._hooks:
             hook.remove()
         with torch.no_grad():
-            for weight, before in zip(weights, own):
-                weight.copy_(before)
+            for weight, own in zip(self._weights, self._own):
+                weight.copy_(own)
 
 
 def rounded(model: nn.Module) -> list[nn.Module]:
     """The modules whose outputs stand in memory on a device: those with arithmetic of their own, but not layers and norms that
     are fused with what is behind them."""
     fused = {part for chain in model.modules() if isinstance(chain, nn.Sequential) for part in _fused(chain)}
-    chains = (nn.Sequential, nn.ModuleList, nn.Dropout, nn.Identity)
     return [
-        module for module in model.modules() if module is not model and module not in fused and not isinstance(module, chains)
+        module for module in model.modules() if module is not model and module not in fused and not isinstance(module, PASSING)
     ]
 
 

@@ -21,7 +21,7 @@ from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import Group
 from hpcnas.nn.losses import LabelLoss, Objective
 from hpcnas.nn.model import seeded
-from hpcnas.nn.quantisation import as_int8
+from hpcnas.nn.quantisation import AsInt8
 from hpcnas.nn.recipe import TrainingConfig
 
 
@@ -86,6 +86,7 @@ class Trainer:
         model.train()
         steps = config.epochs * self.steps_per_epoch
         step = done * self.steps_per_epoch
+        as_it_runs = AsInt8(model) if config.quantised else nullcontext()
         for epoch in range(done, config.epochs):
             own_seed, augmentation_seed = np.random.SeedSequence([seed, group.rank, epoch]).generate_state(2)
             augmentation = torch.Generator().manual_seed(int(augmentation_seed))
@@ -96,7 +97,7 @@ class Trainer:
                     optimizer.param_groups[0]["lr"] = config.rate(step / steps, self.group_size)
                     features, lengths, targets = self._training_batch(rows, augmentation)
                     optimizer.zero_grad()
-                    with as_int8(model) if config.quantised else nullcontext():
+                    with as_it_runs:
                         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
                             logits = model(features, lengths)
                         loss = objective(logits.float(), features, lengths, targets)
@@ -122,7 +123,7 @@ class Trainer:
         rows, offsets = split.covering(own, self.corpus.window)
         was_training = model.training
         model.eval()
-        with torch.no_grad(), as_int8(model) if quantised else nullcontext():
+        with torch.no_grad(), AsInt8(model) if quantised else nullcontext():
             for start in range(0, len(rows), batch_size):
                 batch = slice(start, start + batch_size)
                 windows = split.windows(rows[batch], offsets[batch], self.corpus.window)
