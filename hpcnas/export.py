@@ -26,14 +26,13 @@ from hpcnas.core.errors import DataError, ExportError
 from hpcnas.deploy import microcontroller
 from hpcnas.deploy.check import TOLERANCE
 from hpcnas.deploy.speech import Material, Noise, Speech
-from hpcnas.deploy.write import FORMATS, Exported, Form, Graph, write_model
+from hpcnas.deploy.write import FORMATS, INT8, Exported, Form, Graph, write_model
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.together import SoloWorld
 from hpcnas.store.run_dir import RunDir
 from hpcnas.terminal import outer_edge
 
 SUFFIXES = {name: format.suffix for name, format in FORMATS.items()} | {"state_dict": ".h5"}
-INT8 = ("onnx", "litert")
 
 
 @outer_edge()
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     form.add_argument("--fixed", action="store_true", help="single windows of one length only, for devices that must know it")
     form.add_argument("--stream", action="store_true", help="frame by frame, state in and state out; causal models only")
     parser.add_argument("--step", type=int, default=0, help="frames of a step of --stream (default: the fewest possible)")
-    parser.add_argument("--int8", action="store_true", help="a second file with 8-bit weights and activations (onnx, litert)")
+    parser.add_argument("--int8", action="store_true", help=f"a second file of 8-bit integers ({', '.join(INT8)})")
     material = parser.add_mutually_exclusive_group()
     material.add_argument("--data", help="where the corpus is now (data.path)")
     material.add_argument("--no-corpus", action="store_true", help="compare on noise and tell no accuracy, where no corpus is")

@@ -72,11 +72,12 @@ def save_pt2(path: Path, graph: Windows | Step, fixed: bool, described: Mapping[
         torch.export.save(torch.export.export(graph, example), file, extra_files=extra)
 
 
-def save_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tensor]]) -> None:
+def save_onnx_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tensor]], whole: bool) -> None:
     """Write the ONNX file ``full`` with weights and activations of its convolutions and matrix products as 8-bit integers.
 
     Args:
         calibration: inputs of the graph, from which the activations' ranges are taken.
+        whole: of no account: all else stays in floats, the front end and the rest.
     """
     quantization = needed("onnxruntime.quantization")
     preprocess = needed("onnxruntime.quantization.preprocess")

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from hpcnas.core.errors import ExportError
 from hpcnas.deploy.files import Run, silent
-from hpcnas.deploy.flatbuffer import ENDS, FRONT_END, as_in, described_bytes, ends_of, of_litert, read, rename
+from hpcnas.deploy.flatbuffer import ENDS, FRONT_END, as_in, describe_litert, described_bytes, ends_of, of_litert, read, rename
 from hpcnas.deploy.graphs import Step, Windows
 
 LOWEST = -1e30
@@ -91,6 +91,12 @@ def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tens
     if apart:
         raise ExportError(f"{path}: LiteRT's quantiser gives {', '.join(apart)} another scale where it comes out")
     path.write_bytes(small)
+    describe_litert(path, {}, "")  # its inputs and outputs have their names now
+
+
+def describe_litert_int8(path: Path, described: Mapping[str, Any], config: str) -> None:
+    """Give a file of 8-bit integers its description, with what they stand for."""
+    describe_litert(path, {**described, "quantisation": quantisation(path)}, config)
 
 
 def litert_run(path: Path) -> Run:

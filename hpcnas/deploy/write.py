@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,13 @@ from hpcnas.store import model_file
 from hpcnas.store.files import replacing
 
 
+class Int8(NamedTuple):
+    """How a second file comes about, of 8-bit integers: from the first, its inputs, and whether the front end is to go too."""
+
+    save: Callable[[Path, Path, Iterable[Sequence[Tensor]], bool], None]
+    describe: Callable[[Path, Mapping[str, Any], str], None]
+
+
 class Format(NamedTuple):
     """What a graph can be written as."""
 
@@ -30,14 +37,19 @@ class Format(NamedTuple):
     run: Callable[[Path], Run]
     fixed: bool
     """Whether windows are single ones of one length, whatever is asked for."""
+    int8: Int8 | None = None
 
 
 FORMATS = {
-    "onnx": Format(".onnx", files.save_onnx, files.onnx_run, False),
-    "litert": Format(".tflite", litert.save_litert, litert.litert_run, True),
+    "onnx": Format(".onnx", files.save_onnx, files.onnx_run, False, Int8(files.save_onnx_int8, files.describe_onnx)),
+    "litert": Format(
+        ".tflite", litert.save_litert, litert.litert_run, True, Int8(litert.save_litert_int8, litert.describe_litert_int8)
+    ),
     "torchscript": Format(".pt", files.save_torchscript, files.torchscript_run, False),
     "pt2": Format(".pt2", files.save_pt2, files.pt2_run, True),
 }
+INT8 = [name for name, format in FORMATS.items() if format.int8]
+"""Formats that have 8-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -100,34 +112,24 @@ class Graph:
 
     def write(self, path: Path, format: str) -> Exported:
         """One of ``FORMATS``; raises ExportError, and leaves no file, if the graph says something else than torch."""
-        if FORMATS[format].fixed and not self.form.fixed:
-            return replace(self, form=replace(self.form, fixed=True)).write(path, format)
-        described = self._described(self.material.reached), configuration.dump(self.classifier.config)
+        fixed = self._fixed_in(format)
+        described = self._described(fixed, self.material.reached), configuration.dump(self.classifier.config)
         with replacing(path) as part:
-            FORMATS[format].save(part, self.module, self.form.fixed, *described)
-            found = self._measured(path, FORMATS[format].run(part))
+            FORMATS[format].save(part, self.module, fixed, *described)
+            found = self._measured(path, FORMATS[format].run(part), fixed)
             check.agreed(found.difference, str(path))
         return found
 
     def write_int8(self, path: Path, full: Path, format: str = "onnx") -> Exported:
-        """The file ``full``, ``onnx`` or ``litert``, with 8-bit integers; raises ExportError where there is no speech to find
+        """The file ``full``, of a format in ``INT8``, with 8-bit integers; raises ExportError where there is no speech to find
         their ranges in."""
-        if FORMATS[format].fixed and not self.form.fixed:
-            return replace(self, form=replace(self.form, fixed=True)).write_int8(path, full, format)
-        calibration, config = self._calibration(FORMATS[format].run(full)), configuration.dump(self.classifier.config)
+        of, fixed = FORMATS[format], self._fixed_in(format)
         with replacing(path) as part:
-            if format == "onnx":
-                files.save_int8(part, full, calibration)
-            else:
-                litert.save_litert_int8(part, full, calibration, whole=self._plain_front_end)
-                flatbuffer.describe_litert(part, {}, "")
-            found = self._measured(path, FORMATS[format].run(part))
+            of.int8.save(part, full, self._calibration(of.run(full)), self._plain_front_end)
+            found = self._measured(path, of.run(part), fixed)
             reached = {} if np.isnan(found.accuracy) else {"test_accuracy": found.accuracy}
-            described = self._described(reached) | {"int8": True}
-            if format == "onnx":
-                files.describe_onnx(part, described, config)
-            else:
-                flatbuffer.describe_litert(part, described | {"quantisation": litert.quantisation(part)}, config)
+            described = {**self._described(fixed, reached), "int8": True}
+            of.int8.describe(part, described, configuration.dump(self.classifier.config))
         return found
 
     def tried_on_micro(self, path: Path) -> microcontroller.Tried:
@@ -147,17 +149,21 @@ class Graph:
         features = self.classifier.config.features
         return features.kind in ("log_mel", "micro") and (features.normalisation, features.deltas) == ("corpus", 0)
 
-    def _described(self, reached: Mapping[str, float]) -> dict[str, Any]:
-        return description(self.classifier, self.module, self.form.fixed, reached)
+    def _fixed_in(self, format: str) -> bool:
+        """Whether its windows are single ones of one length there."""
+        return self.form.fixed or FORMATS[format].fixed
 
-    def _measured(self, path: Path, run: Run) -> Exported:
+    def _described(self, fixed: bool, reached: Mapping[str, float]) -> dict[str, Any]:
+        return description(self.classifier, self.module, fixed, reached)
+
+    def _measured(self, path: Path, run: Run, fixed: bool) -> Exported:
         own, material = files.graph_run(self.module), self.material
         if isinstance(self.module, Step):
             logits = material.logits(check.OnSteps(run, self.module))
             difference = check.stream_difference(own, run, self.module, material.stream)
         else:
-            logits, of_torch = (material.logits(check.OnWindows(one, self.form.fixed)) for one in (run, own))
-            difference = check.difference(own, run, material.windows, self.form.fixed)
+            logits, of_torch = (material.logits(check.OnWindows(one, fixed)) for one in (run, own))
+            difference = check.difference(own, run, material.windows, fixed)
             difference = max(difference, float(np.abs(logits - of_torch).max(initial=0)))
         return Exported(path, difference, material.accuracy(logits), check.latency_ms(run, self.example), logits)
 
