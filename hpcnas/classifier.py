@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,7 @@ class Classifier:
         members: what it is made of.
         stored: of each, as it was trained.
         model: from features (B, F, T) to logits (B, K).
+        thresholds: of its keywords, as the model card has them; None: none were chosen.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Classifier:
     front_end: FrontEnd
     class_names: Sequence[str]
     config: Config
+    thresholds: Any = None
 
     @property
     def architectures(self) -> list[Architecture]:
@@ -129,11 +132,12 @@ class Classifier:
                 f"model_card.json, as if these were of another run or corpus ({first[0].strip()})"
             ) from error
         mixture = Mixture(models, [member.weight for member in members]).eval()
-        return cls(name, members, stored, mixture, front_end, card.class_names, config)
+        return cls(name, members, stored, mixture, front_end, card.class_names, config, card.thresholds.get(name))
 
     def as_file(self, reached: Mapping[str, float]) -> ModelFile:
         """What ``read`` takes: the model with all it needs, and the figures it reached."""
-        card = ModelCard(self.front_end.mean.numpy(), self.front_end.std.numpy(), self.class_names)
+        chosen = {} if self.thresholds is None else {self.name: self.thresholds}
+        card = ModelCard(self.front_end.mean.numpy(), self.front_end.std.numpy(), self.class_names, chosen)
         return ModelFile(self.name, self.members, self.stored, card, configuration.dump(self.config), reached)
 
     @property

@@ -17,6 +17,7 @@ from hpcnas.classifier import Classifier, Mixture, opened
 from hpcnas.core.errors import ExportError, RunError
 from hpcnas.core.space import spell
 from hpcnas.deploy import check, files
+from hpcnas.deploy.description import description
 from hpcnas.deploy.graphs import Step, Windows
 from hpcnas.deploy.speech import Noise
 from hpcnas.deploy.write import Form, Graph, write_model
@@ -25,7 +26,9 @@ from hpcnas.nn.folding import folded
 from hpcnas.nn.front_end import KINDS, NORMALISATIONS, FrontEnd
 from hpcnas.nn.heads import HEADS
 from hpcnas.nn.model import build_model
+from hpcnas.store import model_card
 from hpcnas.store.ensemble_file import Member
+from hpcnas.store.model_card import ModelCard
 from hpcnas.store.model_file import StoredModel
 
 CLASSES = ("yes", "no", "other")
@@ -136,6 +139,23 @@ def test_the_file_says_all_that_is_needed_to_use_it(tmp_path):
     written(one, tmp_path / "model.pt", "torchscript", Form(step=0))
     torch.jit.load(str(tmp_path / "model.pt"), _extra_files=extra)
     assert json.loads(extra["hpcnas.json"]) == described
+
+
+def test_thresholds_that_the_model_card_has_go_into_every_file(tmp_path):
+    chosen = {"keywords": {"yes": 0.62, "no": 0.4}, "false_alarms_per_hour": 1.0}
+    card = ModelCard(np.zeros(10), np.ones(10), CLASSES, {"ensemble": chosen, "best": {}})
+    model_card.save(tmp_path / "model_card.json", card)
+    assert model_card.load(tmp_path / "model_card.json").thresholds == card.thresholds
+    one = replace(classifier("dense:units=8"), thresholds=model_card.load(tmp_path / "model_card.json").thresholds["ensemble"])
+    write_model(tmp_path / "model.h5", one, Noise(one, length_s=0.5))
+    again = opened(tmp_path / "model.h5", None)
+    assert again.thresholds == chosen
+    extra = {"hpcnas.json": ""}
+    torch.jit.load(str(written(again, tmp_path / "model.pt", "torchscript").path), _extra_files=extra)
+    graph = onnx.load(written(again, tmp_path / "model.onnx", "onnx").path)
+    told = [json.loads(extra["hpcnas.json"]), json.loads({p.key: p.value for p in graph.metadata_props}["hpcnas"])]
+    assert [described["thresholds"] for described in told] == [chosen] * 2
+    assert "thresholds" not in description(classifier("dense:units=8"), Windows(one), False, {}), "none were chosen"
 
 
 def test_forms_that_a_model_does_not_have_are_refused():

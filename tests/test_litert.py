@@ -9,6 +9,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +155,8 @@ def stream(tmp_path_factory) -> tuple[Graph, Path]:
     if importlib.util.find_spec("litert_torch") is None:
         pytest.skip(WITHOUT)
     folder = tmp_path_factory.mktemp("stream")
-    graph = graph_of(classifier("max_pool:size=2/tdnn:channels=8/gru:units=8", space__causal=True), Form(step=0))
+    one = classifier("max_pool:size=2/tdnn:channels=8/gru:units=8", space__causal=True)
+    graph = graph_of(replace(one, thresholds={"keywords": {"yes": 0.62}}), Form(step=0))
     graph.write(folder / "kws.tflite", "litert")
     graph.write_int8(folder / "kws.int8.tflite", folder / "kws.tflite", "litert")
     graph.write_c_array(folder / "kws.h", folder / "kws.int8.tflite", 12345)
@@ -168,6 +170,7 @@ def test_the_file_says_all_that_is_needed_to_use_it(stream):
         assert described == json.loads(flatbuffer.metadata(folder / name)["hpcnas"])
         assert configuration.parsed(flatbuffer.metadata(folder / name)["hpcnas_config"], "metadata") == graph.classifier.config
         assert described["class_names"] == list(CLASSES) and described["window"]["fixed"]
+        assert described["thresholds"] == {"keywords": {"yes": 0.62}}
         names = ["log_mel", *(part["name"] for part in described["stream"]["state"])]
         opened = litert.interpreter(folder / name)
         assert [one["name"] for one in opened.get_input_details()] == names == list(graph.module.inputs)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,15 +23,19 @@ class ModelCard:
     Args:
         mean, std: (F,) of the training split, by which features are normalised.
         class_names: of the logits.
+        thresholds: of models by name, as far as they were chosen.
     """
 
     mean: np.ndarray
     std: np.ndarray
     class_names: Sequence[str]
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save(path: Path, card: ModelCard) -> None:
     fields = {"format": FORMAT, "class_names": list(card.class_names), "mean": card.mean.tolist(), "std": card.std.tolist()}
+    if card.thresholds:
+        fields["thresholds"] = dict(card.thresholds)
     with replacing(path) as part:
         part.write_text(json.dumps(fields, indent=1), encoding="utf-8")
 
@@ -39,6 +44,7 @@ def load(path: Path) -> ModelCard:
     """Raises RunError if it is missing or damaged."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return ModelCard(np.array(fields["mean"]), np.array(fields["std"]), tuple(fields["class_names"]))
-    except (OSError, ValueError, KeyError) as error:
+        mean, std, class_names = np.array(fields["mean"]), np.array(fields["std"]), tuple(fields["class_names"])
+        return ModelCard(mean, std, class_names, dict(fields.get("thresholds", {})))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: cannot be read ({error}); a search that goes on writes it again") from error
