@@ -90,6 +90,7 @@ def export(arguments: argparse.Namespace) -> Iterator[str]:
         yield f"  {small.latency_ms:.3g} ms for one {unit}"
         if arguments.format == "litert":
             yield from on_micro(graph, small, path.with_suffix(".h"))
+            yield from on_esphome(graph, small)
 
 
 def on_micro(graph: Graph, exported: Exported, header: Path | None = None) -> Iterator[str]:
@@ -106,6 +107,12 @@ def on_micro(graph: Graph, exported: Exported, header: Path | None = None) -> It
     if header:
         array = graph.write_c_array(header, exported.path, tried.arena)
         yield f"{array.header}, {array.source.name}: the same as a C array, {array.bytes / 1000:.1f} kB of flash"
+
+
+def on_esphome(graph: Graph, exported: Exported) -> Iterator[str]:
+    """Why a stream of what ESPHome's front end gives has no manifest for it; of other graphs nobody would expect one."""
+    if graph.form.step is not None and graph.classifier.config.features.kind == "micro":
+        yield f"no manifest for ESPHome's micro_wake_word: {microcontroller.no_manifest(exported.path)}; see docs/deploy.md"
 
 
 def told(exported: Exported, material: Material) -> Iterator[str]:

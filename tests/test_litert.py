@@ -24,7 +24,8 @@ from hpcnas.deploy import check, files, flatbuffer, litert, microcontroller
 from hpcnas.deploy.graphs import Step
 from hpcnas.deploy.microcontroller import UNFIT, Unfit
 from hpcnas.deploy.speech import Noise
-from hpcnas.deploy.write import Form, Graph
+from hpcnas.deploy.write import Exported, Form, Graph
+from hpcnas.export import on_esphome
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
 from hpcnas.nn.front_end import KINDS, NORMALISATIONS
 from hpcnas.nn.heads import HEADS
@@ -178,6 +179,17 @@ def test_the_file_says_all_that_is_needed_to_use_it(stream):
         assert len(opened.get_signature_list()) == 1
     assert described["int8"] and described["quantisation"] == litert.quantisation(folder / "kws.int8.tflite")
     assert {"log_mel", "logits", "state_0", "new_state_0"} <= set(described["quantisation"])
+
+
+def test_esphome_s_runtime_is_told_to_be_unable_with_what_it_lacks(stream):
+    of_log_mel, folder = stream
+    reason = microcontroller.no_manifest(folder / "kws.int8.tflite")
+    assert reason.startswith("it has no Slice, Sub, Tanh, Transpose, and wants the state inside of the graph")
+    exported = Exported(folder / "kws.int8.tflite", 0.0, 0.9, 1.0, np.zeros((0, 3)))
+    own = classifier("tdnn:channels=8", space__causal=True, features__kind="micro")
+    (line,) = on_esphome(graph_of(own, Form(step=0)), exported)
+    assert line.startswith("no manifest for ESPHome's micro_wake_word: it has no ")
+    assert not [*on_esphome(graph_of(own), exported)] and not [*on_esphome(of_log_mel, exported)], "nobody expects one"
 
 
 def test_minus_infinity_has_no_part_in_a_range(stream):

@@ -40,6 +40,12 @@ APART = 0.2
 
 UNFIT = {(part, "windows"): why for part, why in TARGETS["tflite-micro"].windows.items()}
 """Why tflite-micro cannot run a block, head or front end, by its name and the form (``windows``, ``steps``) of the graph."""
+ESPHOME = {
+    "Add", "AssignVariable", "AveragePool2D", "CallOnce", "Concatenation", "Conv2D", "DepthwiseConv2D", "FullyConnected",
+    "Logistic", "MaxPool2D", "Mean", "Mul", "Pack", "Pad", "Quantize", "ReadVariable", "Reshape", "SplitV", "StridedSlice",
+    "VarHandle",
+}  # fmt: skip
+"""Operators that ESPHome's micro_wake_word registers (streaming_model.cpp, 2024.7 and later); with another it fails."""
 MAKERS = {
     "kaldi_fbank": "kaldi-native-fbank makes",
     "micro_frontend": "TensorFlow Lite Micro's front end, whose integers are multiplied by scale, makes",
@@ -83,6 +89,13 @@ def unfit(classifier: Classifier, graph: Windows | Step) -> str | None:
     parts = [block.kind for architecture in classifier.architectures for block in architecture.blocks]
     parts += [classifier.config.space.head, features.kind, features.normalisation]
     return next((f"{part}: {UNFIT[part, form]}" for part in parts if (part, form) in UNFIT), None)
+
+
+def no_manifest(path: Path) -> str:
+    """Why a stream of 8-bit integers gets no manifest for ESPHome's micro_wake_word, which feeds ``micro`` features."""
+    lacking = [operator for operator in flatbuffer.operators(path) if operator not in ESPHOME]
+    without = f"it has no {', '.join(lacking)}, and " if lacking else "it "
+    return f"{without}wants the state inside of the graph and one probability as its output"
 
 
 def tried(path: Path, graph: Windows | Step, run: Run, windows_NFT: Tensor, stream_1FT: Tensor) -> Tried:
