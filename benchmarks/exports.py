@@ -2,9 +2,9 @@
 
     python benchmarks/exports.py RUN ... [--format onnx|litert] [--best 10 | --models NAME ...] [--stream]
 
-A Markdown table; one row a model: the ``--best`` trials of each search and its ensemble, or those that are named, as by
-``--model`` of hpcnas.export. Latency is the median of 200 inferences of one window, or of one step with --stream; memory is
-what tflite-micro takes for the graph of 8-bit integers.
+A Markdown table; one row a model: the ``--best`` trials of each search, its members and its ensemble, or those that are named,
+as by ``--model`` of hpcnas.export. Latency is the median of 200 inferences of one window, or of one step with --stream; memory
+is what tflite-micro takes for the graph of 8-bit integers, and what the report tells of it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from hpcnas.core.units import thousands
 from hpcnas.deploy.microcontroller import Unfit
 from hpcnas.deploy.write import Form, Graph
 from hpcnas.export import speech
+from hpcnas.footprint import footprints
+from hpcnas.store import ensemble_file
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
 
 COLUMNS = (
     *("run", "model", "parameters", "torch accuracy", "exported", "largest difference", "torch ms", "exported ms", "kB"),
-    *("int8 kB", "int8 ms", "int8 accuracy", "points", "answers alike", "memory kB"),
+    *("int8 kB", "int8 ms", "int8 accuracy", "points", "answers alike", "memory kB", "told kB"),
 )
 
 
@@ -44,16 +46,19 @@ def main() -> None:
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for run in map(RunDir, arguments.runs):
         for name in arguments.models or names(run, arguments.best):
-            cells = run.root.name, *row(Classifier.open(run, name), form, arguments.format)
+            classifier = Classifier.open(run, name)
+            told = told_memory(run, classifier) if arguments.format == "litert" else ""
+            cells = run.root.name, *row(classifier, form, arguments.format), told
             print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def names(run: RunDir, best: int) -> Iterator[str]:
-    """Of the best trials whose weights are kept, and of the ensemble if there is one."""
+    """Of the best trials whose weights are kept, and of the members and the ensemble if there are any."""
     ranking = Archive(record.event for record in replay(run.search.journal)).ranking
     kept = [result.trial for result in ranking if run.search.weights(result.trial).exists()]
     yield from map(str, kept[:best])
     if run.ensemble_file.exists():
+        yield from (f"member {number}" for number in range(len(ensemble_file.load(run.ensemble_file).members)))
         yield "ensemble"
 
 
@@ -71,6 +76,11 @@ def row(classifier: Classifier, form: Form, format: str) -> Sequence[str]:
         *(sizes[1], f"{small.latency_ms:.3f}", f"{small.accuracy:.1%}", f"{100 * (small.accuracy - full.accuracy):+.1f}"),
         *(f"{alike:.1%}", memory),
     )
+
+
+def told_memory(run: RunDir, classifier: Classifier) -> str:
+    (told,) = footprints(run, {classifier.name: classifier.architectures})
+    return told.lacks or f"{1.024 * told.arena_kb:.1f}"
 
 
 def of_memory(graph: Graph, path: Path) -> str:
