@@ -86,6 +86,7 @@ _MICRO_NAMES = {
 
 
 def read(content: bytes) -> Any:
+    """The model in a file's bytes, as objects that can be changed."""
     return of_litert("ai_edge_litert.schema_py_generated").ModelT.InitFromPackedBuf(content, 0)
 
 
@@ -149,6 +150,7 @@ def _place(name: str) -> tuple[bool, int]:
 
 
 def described_bytes(model: Any, described: Mapping[str, Any], config: str) -> bytes:
+    """A file's bytes: the model with this description, in place of another."""
     schema = of_litert("ai_edge_litert.schema_py_generated")
     model.description = b"hpcnas"
     given = {KEY: json.dumps(described), CONFIG_KEY: config}

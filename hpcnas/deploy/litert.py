@@ -56,24 +56,23 @@ def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tens
         whole: also the front end, else it is computed in floats, from floats.
     """
     quantizer, recipe = of_litert("ai_edge_quantizer.quantizer"), of_litert("ai_edge_quantizer.recipe")
+    managers = of_litert("ai_edge_quantizer.recipe_manager")
     calibrator, extremes = of_litert("ai_edge_quantizer.calibrator"), of_litert("ai_edge_quantizer.utils.qsv_utils")
     types, keys = of_litert("ai_edge_quantizer.qtyping"), of_litert("ai_edge_quantizer.algorithm_manager")
     content = full.read_bytes()
     model = read(content)
     names = ends_of(model, "inputs")
-    config = recipe.static_wi8_ai8()
     with silent():
         try:
-            rules = quantizer.Quantizer(content, config)
-            if not whole:
-                for regex in (f"^{FRONT_END}", "^log_mel"):
-                    rules.update_quantization_recipe(
-                        regex, types.TFLOperationName.ALL_SUPPORTED, algorithm_key=keys.AlgorithmName.NO_QUANTIZE
-                    )
+            rules = managers.RecipeManager()
+            rules.load_quantization_recipe(recipe.static_wi8_ai8())
+            for regex in () if whole else (f"^{FRONT_END}", "^log_mel"):
+                kept = keys.AlgorithmName.NO_QUANTIZE
+                rules.add_quantization_config(regex, types.TFLOperationName.ALL_SUPPORTED, algorithm_key=kept)
             # Extremes, where the default is a moving average, by which the last examples would count and the first would not.
             found = calibrator.Calibrator(content, num_threads=1, qsv_update_func=extremes.min_max_update)
             examples = [{name: tensor.numpy() for name, tensor in zip(names, inputs)} for inputs in _telling(calibration)]
-            found.calibrate({_KEY: examples}, rules._recipe_manager)
+            found.calibrate({_KEY: examples}, rules)
             ranges = found.get_model_qsvs()
             _equalise(ranges, names)
             _widen(ranges)
