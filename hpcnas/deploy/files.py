@@ -154,6 +154,12 @@ def needed(name: str, format: str = "onnx", extra: str = "export") -> Any:
         raise ExportError(f"--format {format} needs {name} ({error}): pip install 'hpcnas[{extra}]'") from error
 
 
+def last_line(error: Exception) -> str:
+    """What a converter's error says in the end, and what kind it is."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1].strip()[:200]}" if lines else type(error).__name__
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the warnings of tracing, whose results are compared at several lengths, and the tools' own advertisements."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hpcnas.core.errors import ExportError
-from hpcnas.deploy.files import Run, silent
+from hpcnas.deploy.files import Run, last_line, silent
 from hpcnas.deploy.flatbuffer import ENDS, FRONT_END, as_in, describe_litert, described_bytes, ends_of, of_litert, read, rename
 from hpcnas.deploy.graphs import Step, Windows
 
@@ -40,7 +40,7 @@ def save_litert(path: Path, graph: Windows | Step, fixed: bool, described: Mappi
             try:
                 converter.convert(_Named(graph).eval(), sample_kwargs=example).export(str(converted))
             except Exception as error:  # whatever three converters in a row may raise
-                raise ExportError(f"{path}: LiteRT's converter fails: {_last_line(error)}") from error
+                raise ExportError(f"{path}: LiteRT's converter fails: {last_line(error)}") from error
         model = read(converted.read_bytes())
     rename(model, graph)
     path.write_bytes(described_bytes(model, described, config))
@@ -86,7 +86,7 @@ def save_litert_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tens
                     for end, value in (("min", lowest), ("max", highest)):
                         ranges[name][end] = np.full_like(ranges[name][end], value)
         except Exception as error:  # as above
-            raise ExportError(f"{path}: LiteRT's quantiser fails: {_last_line(error)}") from error
+            raise ExportError(f"{path}: LiteRT's quantiser fails: {last_line(error)}") from error
     if apart:
         raise ExportError(f"{path}: LiteRT's quantiser gives {', '.join(apart)} another scale where it comes out")
     path.write_bytes(small)
@@ -214,8 +214,3 @@ def _dequantised(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
         return np.asarray(values)  # of no dimensions it comes as a number
     scale, zero_point = detail["quantization"]
     return np.asarray((values.astype(np.float32) - zero_point) * scale, np.float32)
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1].strip()[:200]}" if lines else type(error).__name__
