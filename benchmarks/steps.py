@@ -1,18 +1,17 @@
-"""One training step of a group against plain torch and against DistributedDataParallel.
+"""One training step of a group by each engine, against plain torch and against DistributedDataParallel.
 
-    tools/with_env.sh .venv tools/mpirun.sh -np 2 python benchmarks/steps.py [--rounds 20] [--steps 20]
+    tools/with_env.sh .venv tools/mpirun.sh -np 4 python benchmarks/steps.py [--rounds 20] [--steps 20]
 
 Small models of about 10k, 100k and 1M parameters on 40 x 98 features, 32 examples a rank, one thread a rank. The ways are taken
 in turns, there and back, ``--steps`` steps each, so that all see the same machine; Horovod, whose thread wakes 1,000 times a
-second, is up in its own turns alone. The medians over the rounds are compared. Prints a Markdown table: milliseconds a step in
-plain torch (both ranks at once, each for itself), and ratios: a group of one to plain torch, a group of two to DDP with gloo.
+second, is up in its own turns alone. The medians over the rounds are compared. Prints a Markdown table, for 1, 2, 4 ... ranks:
+milliseconds a step of plain torch (these ranks at once, each for itself), of a group by each engine that is installed, and of
+DistributedDataParallel over gloo. Of one rank there is the group of one, which has no engine.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -24,11 +23,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from hpcnas.runtime.channel import Pulse
+from hpcnas.runtime.channel import Pulse, meet
+from hpcnas.runtime.engines import ENGINES, Engine
+from hpcnas.runtime.engines.horovod import is_installed
 from hpcnas.runtime.groups import make_group
 
 WIDTHS = {"10k": (16, 16), "100k": (256, 256), "1M": (256, 1900)}
 CLIP = 5.0
+STALL_S = 60.0
 WARMING_UP = 3
 """Steps of each turn that do not count."""
 Way = Callable[[], AbstractContextManager[Callable[[], None]]]
@@ -42,20 +44,22 @@ def main() -> None:
     arguments = parser.parse_args()
     world = MPI.COMM_WORLD
     torch.set_num_threads(1)
-    open_torch_world(world)
+    names = [name for name in ENGINES if name != "horovod" or is_installed()]
     if world.rank == 0:
-        print("| parameters | plain torch | group of one / plain | group of two | DDP, gloo | group of two / DDP |")
-        print("|---|---|---|---|---|---|")
-    for name, widths in WIDTHS.items():
-        ways = [plain(widths), grouped(widths, MPI.COMM_SELF), distributed(widths), grouped(widths, world)]
-        torch_ms, one_ms, ddp_ms, two_ms = in_turns(world, arguments, ways)
-        if world.rank == 0:
-            print(
-                f"| {name} | {torch_ms:.2f} ms | {one_ms / torch_ms:.3f} | {two_ms:.2f} ms | {ddp_ms:.2f} ms | "
-                f"{two_ms / ddp_ms:.2f} |",
-                flush=True,
-            )
-    torch.distributed.destroy_process_group()
+        print(f"| ranks | parameters | plain torch | group of one | {' | '.join(names)} | DistributedDataParallel |")
+        print("|---" * (5 + len(names)) + "|")
+    size = 1
+    while size <= world.size:
+        comm = world.Split(world.rank < size)
+        for name, widths in WIDTHS.items() if world.rank < size else ():
+            ways = [plain(widths), grouped(widths, MPI.COMM_SELF, ENGINES["ddp"](STALL_S))]
+            if size > 1:
+                ways += [grouped(widths, comm, ENGINES[of](STALL_S)) for of in names] + [distributed(widths, comm)]
+            took = [f"{ms:.2f} ms" for ms in in_turns(comm, arguments, ways)] + [""] * (1 + len(names)) * (size == 1)
+            if comm.rank == 0:
+                print(f"| {size} | {name} | {' | '.join(took)} |", flush=True)
+        meet(world)  # asleep: who waits awake has a core that the others would compute with
+        size *= 2
 
 
 def in_turns(world: MPI.Comm, arguments: argparse.Namespace, ways: list[Way]) -> list[float]:
@@ -73,16 +77,6 @@ def in_turns(world: MPI.Comm, arguments: argparse.Namespace, ways: list[Way]) ->
                     step()
                 times.append((time.perf_counter() - start) / arguments.steps * 1000)
     return [median(times) for times in took]
-
-
-def open_torch_world(world: MPI.Comm) -> None:
-    port = None
-    if world.rank == 0:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(world.bcast(port))}
-    torch.distributed.init_process_group("gloo", rank=world.rank, world_size=world.size)
 
 
 def dense(widths: tuple[int, int]) -> nn.Module:
@@ -107,8 +101,14 @@ def plain(widths: tuple[int, int]) -> Way:
     return lambda: nullcontext(in_torch(dense(widths)))
 
 
-def distributed(widths: tuple[int, int]) -> Way:
-    return lambda: nullcontext(in_torch(DistributedDataParallel(dense(widths))))
+def distributed(widths: tuple[int, int], comm: MPI.Comm) -> Way:
+    @contextmanager
+    def way() -> Iterator[Callable[[], None]]:
+        group = ENGINES["ddp"](STALL_S).group(comm, Pulse())
+        yield in_torch(DistributedDataParallel(dense(widths)))
+        group.close()
+
+    return way
 
 
 def in_torch(model: nn.Module) -> Callable[[], None]:
@@ -124,10 +124,10 @@ def in_torch(model: nn.Module) -> Callable[[], None]:
     return step
 
 
-def grouped(widths: tuple[int, int], comm: MPI.Comm) -> Way:
+def grouped(widths: tuple[int, int], comm: MPI.Comm, engine: Engine) -> Way:
     @contextmanager
     def way() -> Iterator[Callable[[], None]]:
-        group, model, (x, y) = make_group(comm, Pulse()), dense(widths), examples()
+        group, model, (x, y) = make_group(comm, Pulse(), engine), dense(widths), examples()
         optimizer = group.wrap(adam(model), model)
 
         def step() -> None:

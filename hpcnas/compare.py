@@ -32,6 +32,7 @@ from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.cost import CostTable, core_latency_ms
 from hpcnas.nn.folding import folded
 from hpcnas.nn.model import build_model
+from hpcnas.runtime import engines
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.contestants import contestants, judged, named, trainings_of
 from hpcnas.runtime.environment import record_environment
@@ -140,7 +141,7 @@ def begin(run: RunDir, config: Config, roles: Roles, remember: Callable[[], None
     if not run.exists:
         with replacing(run.config) as part:
             part.write_text(configuration.dump(config), encoding="utf-8")
-        record_environment(run.environment, roles)
+        record_environment(run.environment, roles, engines.chosen(config.cluster))
     remember()
     configuration.remember(run.comparison.settings, Settings.of(config), "ensemble")
     run.comparison.complete.unlink(missing_ok=True)

@@ -2,8 +2,9 @@
 
     python -m hpcnas.doctor [--run DIR]
 
-Looks at MPI, Horovod, GPUs, the file system, the batch system and CPUs, and tries an allreduce on two ranks. Starts no MPI in
-its own process: what needs it is asked of others. Exit status 0 if a search would run, if only in one process.
+Looks at MPI, Horovod, torch.distributed, GPUs, the file system, the batch system and CPUs, and tries an allreduce on two ranks
+by each engine. Starts no MPI in its own process: what needs it is asked of others. Exit status 0 if a search would run, if only
+in one process.
 """
 
 from __future__ import annotations
@@ -79,16 +80,24 @@ try:
 except Exception as error:
     facts["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
 else:
-    try:
-        from hpcnas.runtime import groups
-        groups.check_libraries(2)
+    from hpcnas.runtime import groups
+    from hpcnas.runtime.engines import ENGINES, horovod
+    facts |= {"horovod_installed": horovod.is_installed(), "nccl": []}
+    for name, engine in ENGINES.items():
+        try:
+            engine(60.0).check()
+            groups.check_mpi()
+        except Exception as error:
+            facts["no_" + name] = f"{type(error).__name__}: {error}".splitlines()[0]
+    if "no_horovod" not in facts:
         import horovod.torch as hvd
-        facts |= {"horovod": version("horovod"), "nccl": bool(hvd.nccl_built())}
-    except Exception as error:
-        facts["no_horovod"] = f"{type(error).__name__}: {error}".splitlines()[0]
+        facts["horovod"] = version("horovod")
+        facts["nccl"] += ["horovod"] * bool(hvd.nccl_built())
+    if "no_ddp" not in facts:
+        facts["nccl"] += ["ddp"] * torch.distributed.is_nccl_available()
 print("FACTS" + json.dumps(facts), flush=True)
 """
-"""One process: what a search imports, and whether Horovod can be had."""
+"""One process: what a search imports, and which engines can be had."""
 
 _TOGETHER = """
 import json, os, sys
@@ -96,21 +105,23 @@ import numpy as np
 from mpi4py import MPI
 from hpcnas.runtime import groups
 from hpcnas.runtime.channel import Pulse
-facts = {"ranks": MPI.COMM_WORLD.size, "survives": groups.is_fault_tolerant()}
-if os.environ["HPCNAS_TRY_HOROVOD"]:
+from hpcnas.runtime.engines import ENGINES
+facts = {"ranks": MPI.COMM_WORLD.size, "survives": groups.is_fault_tolerant(), "sums": {}}
+for name in os.environ["HPCNAS_TRY_ENGINES"].split() if facts["ranks"] > 1 else ():
     try:
-        group = groups.HorovodGroup(MPI.COMM_WORLD, Pulse())
-        facts["sum"] = float(group.sum(np.array([MPI.COMM_WORLD.rank + 1.0]))[0])
+        group = ENGINES[name](60.0).group(MPI.COMM_WORLD, Pulse())
+        facts["sums"][name] = float(group.sum(np.array([MPI.COMM_WORLD.rank + 1.0]))[0])
         group.close()
     except Exception as error:
-        facts["no_sum"] = f"{type(error).__name__}: {error}".splitlines()[0]
+        facts["sums"][name] = f"{type(error).__name__}: {error}".splitlines()[0]
 if MPI.COMM_WORLD.rank == 0:
     print("FACTS" + json.dumps(facts), flush=True)
 sys.stdout.flush()
 os._exit(0) if facts["survives"] else None
 """
-"""Two ranks: whether they know of each other, and add two numbers."""
+"""Two ranks: whether they know of each other, and add two numbers by each engine."""
 
+_GROUPS = (Use.GROUPS, Use.GPU_GROUPS)
 _BUILD = "run tools/build_horovod.sh under this MPI"
 
 
@@ -157,7 +168,7 @@ def of_programs() -> Iterator[Finding]:
         return
     yield from of_process_alone(facts)
     if "error" not in facts:
-        yield from of_ranks("horovod" in facts)
+        yield from of_ranks([name for name in ("horovod", "ddp") if f"no_{name}" not in facts])
         yield from of_gpus(facts)
 
 
@@ -173,12 +184,16 @@ def of_process_alone(facts: Mapping) -> Iterator[Finding]:
     if "horovod" in facts:
         advice = "" if facts["horovod"].endswith("+checked") else f"it may crash when a mate is lost: {_BUILD}"
         yield Finding("Horovod", f"{facts['horovod']}, with torch {facts['torch']} and the MPI of mpi4py", advice)
+    elif facts["horovod_installed"]:
+        advice = f'for groups of several ranks: {_BUILD}, or set cluster.engine = "ddp"'
+        yield Finding("Horovod", facts["no_horovod"], advice, _GROUPS)
     else:
-        advice = f"for groups of several ranks: {_BUILD}"
-        yield Finding("Horovod", facts["no_horovod"], advice, (Use.GROUPS, Use.GPU_GROUPS))
+        advice = "groups of several ranks train by torch.distributed; for Horovod: make setup-horovod"
+        yield Finding("Horovod", "not installed", advice, _GROUPS if "no_ddp" in facts else ())
+    yield Finding("torch.distributed", facts.get("no_ddp", f"of torch {facts['torch']}"))
 
 
-def of_ranks(has_horovod: bool) -> Iterator[Finding]:
+def of_ranks(engines: Sequence[str]) -> Iterator[Finding]:
     """What starts ranks, and what two of them say."""
     together = (Use.RANKS, Use.GROUPS, Use.GPU_GROUPS)
     mpirun = mpirun_of(sys.executable)
@@ -194,7 +209,7 @@ def of_ranks(has_horovod: bool) -> Iterator[Finding]:
             "" if on_path else f"put it first: source {mpirun.with_name('activate')}, or tools/with_env.sh {mpirun.parents[1]}"
         )
         yield Finding("mpirun", f"{mpirun}{'' if on_path else ', not the first on PATH'}", advice)
-    facts, output = asked(two_ranks(mpirun), mpirun, HPCNAS_TRY_HOROVOD="1" if has_horovod else "")
+    facts, output = asked(two_ranks(mpirun), mpirun, HPCNAS_TRY_ENGINES=" ".join(engines))
     if facts is None:
         yield Finding("two ranks", output, "ranks cannot start here; try: mpirun -np 2 hostname", together)
         return
@@ -207,11 +222,15 @@ def of_two_ranks(facts: Mapping, launcher: str) -> Iterator[Finding]:
         advice = f"{launcher} and mpi4py belong to different MPIs: pip install mpi4py anew"
         yield Finding("two ranks", "each rank is alone", advice, (Use.RANKS, Use.GROUPS, Use.GPU_GROUPS))
         return
-    if "no_sum" in facts or facts.get("sum", 3.0) != 3.0:
-        found = facts.get("no_sum") or f"1 + 2 = {facts['sum']:g}"
-        yield Finding("allreduce", found, f"for groups of several ranks: {_BUILD}", (Use.GROUPS, Use.GPU_GROUPS))
-    elif "sum" in facts:
-        yield Finding("allreduce", "right on two ranks")
+    for engine, sum_ in facts["sums"].items():
+        others = [name for name, of in facts["sums"].items() if of == 3.0]
+        if sum_ == 3.0:
+            yield Finding(f"allreduce, {engine}", "right on two ranks")
+            continue
+        found = sum_ if isinstance(sum_, str) else f"1 + 2 = {sum_:g}"
+        ways = [_BUILD] * (engine == "horovod") + [f'set cluster.engine = "{other}"' for other in others]
+        advice = f"for groups of several ranks: {', or '.join(ways) or 'use another build of torch'}"
+        yield Finding(f"allreduce, {engine}", found, advice, _GROUPS if engine == "horovod" or not others else ())
     if facts["survives"]:
         yield Finding("lost ranks", "the others go on (ULFM)")
     else:
@@ -224,9 +243,13 @@ def of_gpus(facts: Mapping) -> Iterator[Finding]:
     of_gpus = (Use.GPUS, Use.GPU_GROUPS)
     if facts["gpus"]:
         yield Finding("GPUs", f"{len(facts['gpus'])} x {facts['gpus'][0]}: start as many ranks that train on a node")
-        if facts.get("nccl") is False:
-            advice = "for groups of several GPUs: HOROVOD_GPU_OPERATIONS=NCCL tools/setup_env.sh"
+        if "horovod" in facts and "horovod" not in facts["nccl"]:
+            advice = "for groups of several GPUs: HOROVOD_GPU_OPERATIONS=NCCL make setup-horovod"
+            advice += ', or set cluster.engine = "ddp"' if "ddp" in facts["nccl"] else ""
             yield Finding("NCCL", "not in Horovod, gradients would go through the CPU", advice, (Use.GPU_GROUPS,))
+        elif not facts["nccl"]:
+            advice = "for groups of several GPUs: a torch with NCCL, or Horovod"
+            yield Finding("NCCL", "neither in torch nor Horovod", advice, (Use.GPU_GROUPS,))
     elif shutil.which("nvidia-smi"):
         advice = f"torch {facts['torch']} needs a CUDA build, and the job a GPU"
         yield Finding("GPUs", "nvidia-smi is there, but torch sees none", advice, of_gpus)

@@ -28,6 +28,7 @@ from hpcnas.core.errors import ConfigError, OutcomeError, RunError
 from hpcnas.core.space import spell
 from hpcnas.core.trial import Cost, Proposal, TrialState
 from hpcnas.nn.blocks import BLOCK_TYPES
+from hpcnas.runtime import engines
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.launch import run_program, set_up_logging
@@ -189,7 +190,7 @@ def begin(run: RunDir, config: Config, roles: Roles, found: bytes, remember: Cal
     with replacing(run.config) as part:
         part.write_text(configuration.dump(config), encoding="utf-8")
     run.search.complete.unlink(missing_ok=True)
-    record_environment(run.environment, roles)
+    record_environment(run.environment, roles, engines.chosen(config.cluster))
     remember()
     logger.info("run %s: %d rank(s), %d group(s) of %d", run.root, roles.ranks, roles.groups, roles.group_size)
 

@@ -25,7 +25,7 @@ COMPARE = str(Path(__file__).parents[1] / "tools" / "compare.py")
 def runs(tmp_path) -> list[Run]:
     runs = [Run.open(made_run(tmp_path / name, seed=seed).root) for seed, name in enumerate(("a", "b", "c"))]
     for run in runs:
-        environment.record_environment(run.dir.environment, Roles(3, 1))
+        environment.record_environment(run.dir.environment, Roles(3, 1), "ddp")
     return runs
 
 
@@ -48,11 +48,11 @@ def test_all_that_matters_is_recorded(runs):
 def test_a_job_on_another_machine_adds_to_what_is_recorded(tmp_path, monkeypatch):
     path = tmp_path / "environment.json"
     for ranks in (3, 3, 5, 3):
-        environment.record_environment(path, Roles(ranks, 1))
+        environment.record_environment(path, Roles(ranks, 1), "ddp")
     facts = json.loads(path.read_text())
     assert facts["ranks"] == 3 and [one["ranks"] for one in facts["earlier"]] == [5]
     path.write_text("damaged")
-    environment.record_environment(path, Roles(2, 1))
+    environment.record_environment(path, Roles(2, 1), "ddp")
     assert json.loads(path.read_text())["ranks"] == 2
 
 

@@ -10,14 +10,21 @@ from pathlib import Path
 import pytest
 
 from hpcnas import doctor
-from hpcnas.core.errors import LaunchError
 from hpcnas.core.threads import Cpus
 from hpcnas.doctor import Finding, Use
-from hpcnas.runtime import groups
 
 ROOT = Path(__file__).parent.parent
-WHOLE = {"mpi": "Open MPI v5.0.8", "threads": True, "torch": "2.9.0", "gpus": [], "horovod": "0.28.1+checked", "nccl": False}
-TOGETHER = {"ranks": 2, "survives": True, "sum": 3.0}
+WHOLE = {
+    "horovod_installed": True,
+    "mpi": "Open MPI v5.0.8",
+    "threads": True,
+    "torch": "2.9.0",
+    "gpus": [],
+    "horovod": "0.28.1+checked",
+    "nccl": [],
+}
+WITHOUT = {k: v for k, v in WHOLE.items() if k != "horovod"} | {"no_horovod": "LaunchError: gone"}
+TOGETHER = {"ranks": 2, "survives": True, "sums": {"horovod": 3.0, "ddp": 3.0}}
 GROUPS = {Use.GROUPS, Use.GPU_GROUPS}
 SEARCHING = set(doctor.SEARCHING)
 
@@ -32,10 +39,13 @@ def prevented(findings) -> set[Use]:
         (WHOLE, set()),
         ({"error": "ModuleNotFoundError: No module named 'h5py'"}, SEARCHING),
         ({**WHOLE, "threads": False}, SEARCHING),
-        ({k: v for k, v in WHOLE.items() if k not in ("horovod", "nccl")} | {"no_horovod": "LaunchError: gone"}, GROUPS),
+        (WITHOUT, GROUPS),
+        ({**WITHOUT, "horovod_installed": False}, set()),
+        ({**WITHOUT, "horovod_installed": False, "no_ddp": "LaunchError: no gloo"}, GROUPS),
+        ({**WHOLE, "no_ddp": "LaunchError: no gloo"}, set()),
     ],
 )
-def test_one_process_needs_mpi_but_no_horovod(facts, uses):
+def test_one_process_needs_mpi_and_groups_one_engine(facts, uses):
     assert prevented(doctor.of_process_alone(facts)) == uses
 
 
@@ -44,10 +54,12 @@ def test_one_process_needs_mpi_but_no_horovod(facts, uses):
     [
         (TOGETHER, set()),
         ({**TOGETHER, "survives": False}, set()),
-        ({"ranks": 2, "survives": True}, set()),
-        ({**TOGETHER, "ranks": 1}, {Use.RANKS, *GROUPS}),
-        ({**TOGETHER, "sum": 2.0}, GROUPS),
-        ({"ranks": 2, "survives": True, "no_sum": "HorovodInternalError"}, GROUPS),
+        ({**TOGETHER, "sums": {"ddp": 3.0}}, set()),
+        ({**TOGETHER, "ranks": 1, "sums": {}}, {Use.RANKS, *GROUPS}),
+        ({**TOGETHER, "sums": {"horovod": 2.0, "ddp": 3.0}}, GROUPS),
+        ({**TOGETHER, "sums": {"horovod": "HorovodInternalError", "ddp": 3.0}}, GROUPS),
+        ({**TOGETHER, "sums": {"horovod": 3.0, "ddp": "GroupLost"}}, set()),
+        ({**TOGETHER, "sums": {"ddp": "GroupLost"}}, GROUPS),
     ],
 )
 def test_ranks_that_know_of_each_other_are_enough_for_many_groups_of_one(facts, uses):
@@ -55,8 +67,11 @@ def test_ranks_that_know_of_each_other_are_enough_for_many_groups_of_one(facts, 
 
 
 def test_gpus_are_told_by_torch_and_nccl_matters_for_their_groups_alone(monkeypatch):
-    assert prevented(doctor.of_gpus({**WHOLE, "gpus": ["H100"], "nccl": True})) == set()
-    assert prevented(doctor.of_gpus({**WHOLE, "gpus": ["H100"]})) == {Use.GPU_GROUPS}
+    assert prevented(doctor.of_gpus({**WHOLE, "gpus": ["H100"], "nccl": ["horovod"]})) == set()
+    (no_nccl,) = list(doctor.of_gpus({**WHOLE, "gpus": ["H100"], "nccl": ["ddp"]}))[1:]
+    assert set(no_nccl.prevents) == {Use.GPU_GROUPS} and 'cluster.engine = "ddp"' in no_nccl.advice
+    assert prevented(doctor.of_gpus({**WITHOUT, "gpus": ["H100"], "nccl": ["ddp"]})) == set()
+    assert prevented(doctor.of_gpus({**WITHOUT, "gpus": ["H100"]})) == {Use.GPU_GROUPS}
     assert prevented(doctor.of_gpus(WHOLE)) == {Use.GPUS, Use.GPU_GROUPS}
     monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     (unseen,) = doctor.of_gpus(WHOLE)
@@ -141,10 +156,3 @@ def test_outside_the_environment_and_without_horovod_a_search_runs_as_the_doctor
     command = [sys.executable, "-m", "hpcnas.search", *tiny, "--set", "search.max_trials=1", "--run", str(tmp_path / "run")]
     done = subprocess.run(command, env=no_horovod, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0 and "threads a rank: " in done.stderr, done.stderr
-
-
-def test_groups_of_several_ranks_are_refused_without_horovod(monkeypatch):
-    monkeypatch.setitem(sys.modules, "horovod.torch", None)
-    with pytest.raises(LaunchError, match="Horovod cannot be loaded"):
-        groups.check_libraries(2)
-    groups.check_libraries(1)

@@ -58,7 +58,7 @@ ONLY_IN = {
     "onnx": {"deploy"},
     "onnxruntime": {"deploy"},
     "mpi4py": {"runtime", "search", "ensemble", "distil", "compare"},
-    "horovod": {"runtime/groups.py"},
+    "horovod": {"runtime/engines/horovod.py"},
     "h5py": {"data", "store"},
 }
 MODULES = sorted(

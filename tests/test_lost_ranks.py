@@ -10,12 +10,22 @@ import pytest
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.trial import TrialState
+from hpcnas.runtime.engines import horovod
 from hpcnas.store.journal import replay
 
 PROGRAMS = Path(__file__).parent / "programs"
 VERSION = subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
 pytestmark = pytest.mark.skipif(
     "Open MPI) 5" not in VERSION, reason=f"needs an MPI that survives lost ranks, Open MPI 5; this is {VERSION}"
+)
+by_each_engine = pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(
+            "horovod", marks=pytest.mark.skipif(not horovod.is_installed(), reason="needs Horovod: make setup-horovod")
+        ),
+        "ddp",
+    ],
 )
 
 
@@ -37,8 +47,9 @@ def search(mpirun, tiny, tmp_path, monkeypatch):
     return search
 
 
-def test_killed_and_failing_ranks_cost_their_trials_time_and_nothing_else(search):
-    done, after = search("kill 2; raise 4 always; kill 5")
+@by_each_engine
+def test_killed_and_failing_ranks_cost_their_trials_time_and_nothing_else(search, engine):
+    done, after = search("kill 2; raise 4 always; kill 5", f"cluster.engine={engine}")
     assert done.returncode == 0, done.output
     assert len(after.results) == 9 and after.trials[2].attempt == after.trials[5].attempt == 2
     assert {r.trial for r in after.results.values() if r.state is TrialState.FAILED} == {4}
@@ -55,8 +66,9 @@ def test_a_sick_rank_is_left_out_and_all_trials_are_completed(search):
     assert f"left out in this job: rank(s) {name}\n" in done.output and "illegal memory access" in done.output, done.output
 
 
-def test_of_a_group_the_sick_rank_is_left_out_and_its_mate_goes_on(search):
-    done, after = search("none -1", "search.max_trials=15", ranks=5, sick="2 poisoned")
+@by_each_engine
+def test_of_a_group_the_sick_rank_is_left_out_and_its_mate_goes_on(search, engine):
+    done, after = search("none -1", f"cluster.engine={engine}", "search.max_trials=15", ranks=5, sick="2 poisoned")
     assert done.returncode == 0 and "left out in this job: rank(s) 2 on" in done.output, done.output
     assert len(after.results) == 15 and all(result.state is TrialState.COMPLETED for result in after.results.values())
 
@@ -80,14 +92,16 @@ def test_a_search_most_of_whose_trials_failed_does_not_end_as_if_all_were_well(s
     assert "Traceback" not in done.output and sum(result.state.has_score for result in after.results.values()) == 4
 
 
-def test_all_but_one_worker_may_die(search):
-    done, after = search("kill 0; kill 1; kill 2", ranks=5)
+@by_each_engine
+def test_all_but_one_worker_may_die(search, engine):
+    done, after = search("kill 0; kill 1; kill 2", f"cluster.engine={engine}", ranks=5)
     assert done.returncode == 0, done.output
     assert len(after.results) == 9 and all(r.state.has_score for r in after.results.values())
 
 
-def test_a_rank_that_hangs_is_ended_and_its_mate_goes_on(search):
-    done, after = search("hang 1", "cluster.hang_limit_s=20", ranks=5)
+@by_each_engine
+def test_a_rank_that_hangs_is_ended_and_its_mate_goes_on(search, engine):
+    done, after = search("hang 1", f"cluster.engine={engine}", "cluster.hang_limit_s=20", ranks=5)
     assert done.returncode == 0, done.output
     assert "no sign of life for 20 s" in done.output and "this rank hangs" in done.output, done.output
     assert done.output.count("is gone\n") == 1, "the mate only waited"
@@ -102,8 +116,9 @@ def test_without_its_first_rank_a_job_ends_to_be_resumed(search):
     assert len(after.results) == 9 and all(after.results[i] == result for i, result in before.results.items())
 
 
-def test_a_job_that_shall_not_go_on_ends_with_the_lost_group(search):
-    done, _ = search("kill 1", "cluster.on_group_loss=abort", ranks=5)
+@by_each_engine
+def test_a_job_that_shall_not_go_on_ends_with_the_lost_group(search, engine):
+    done, _ = search("kill 1", f"cluster.engine={engine}", "cluster.on_group_loss=abort", ranks=5)
     assert done.returncode not in (0, 124), done.output
     assert "is lost" in done.output and "--resume goes on" in done.output, done.output
 
@@ -113,8 +128,9 @@ def test_ranks_that_have_left_are_not_taken_for_dead_ones(mpirun):
     assert (done.returncode, done.output) == (0, "")
 
 
-def test_a_loss_that_is_no_number_on_one_rank_fails_the_trial_on_its_mates_too_and_costs_no_rank(search):
-    done, after = search("nan 1", "search.max_trials=4", ranks=3)
+@by_each_engine
+def test_a_loss_that_is_no_number_on_one_rank_fails_the_trial_on_its_mates_too_and_costs_no_rank(search, engine):
+    done, after = search("nan 1", f"cluster.engine={engine}", "search.max_trials=4", ranks=3)
     assert done.returncode == 0 and "lost" not in done.output, done.output
     assert after.results[1].state is TrialState.FAILED and after.results[1].error == "loss not finite in epoch 1"
     assert len(after.ranking) == 3 and after.trials[1].attempt == 1

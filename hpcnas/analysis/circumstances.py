@@ -22,6 +22,7 @@ MATTERS = {
     "threads": ("threads",),
     "ranks": ("ranks",),
     "ranks of a group": ("group_size",),
+    "engine": ("engine",),
 }
 """What scores depend on, or which trials come first, by what it is called; and where it is in ``environment.json``."""
 UNKNOWN = "not recorded"

@@ -19,6 +19,7 @@ from hpcnas.core.messages import Fault, Form
 
 FORMING_S = 120.0
 """A new group is given at least so long until it asks for work: thousands of ranks may be starting at the same time."""
+ENGINES = ("auto", "horovod", "ddp")
 PATIENCE = {Fault.ERROR: 2, Fault.STORAGE: 3}
 """A rank whose so manieth failure is of that kind, without a result in between, is left out."""
 FIRST_REST_S, LONGEST_REST_S = 2.0, 64.0
@@ -29,6 +30,9 @@ FIRST_REST_S, LONGEST_REST_S = 2.0, 64.0
 class ClusterConfig:
     """How a run lives with what happens on a cluster."""
 
+    engine: str = "auto"
+    """What averages the gradients of a group of several ranks: ``horovod``, ``ddp`` (torch.distributed, which torch brings), or
+    ``auto``: the first where it is installed, else the second."""
     on_group_loss: str = "auto"
     """A rank that is killed, hangs or fails takes its group with it. ``continue``: the others go on, survivors form new groups;
     needs an MPI that is fault tolerant (Open MPI 5 under ``mpirun --with-ft ulfm``). ``abort``: the job ends, to be resumed.
@@ -42,6 +46,8 @@ class ClusterConfig:
     from where they are cached."""
 
     def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ConfigError(f'cluster.engine = "{self.engine}": unknown; known: {", ".join(ENGINES)}')
         if self.on_group_loss not in ("auto", "continue", "abort"):
             raise ConfigError(f'cluster.on_group_loss = "{self.on_group_loss}": unknown; known: auto, continue, abort')
         at_least(10, "cluster", hang_limit_s=self.hang_limit_s)

@@ -1,4 +1,4 @@
-"""What training needs of data parallelism. The real groups are in ``runtime/groups.py``."""
+"""What training needs of data parallelism. The groups of several ranks are in ``runtime/engines/``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import nn
+
+
+class GroupLost(Exception):
+    """A mate of this rank is gone."""
 
 
 class Group(Protocol):
@@ -32,7 +36,7 @@ class Group(Protocol):
 
 
 class SoloGroup:
-    """A group of one, without Horovod: for tests and for use as a library."""
+    """A group of one, without an engine: for tests and for use as a library."""
 
     rank = 0
     size = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -18,10 +19,10 @@ from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.group import Group
 from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime import groups, memory
+from hpcnas.runtime import engines, groups, memory
 from hpcnas.runtime.channel import GroupChannel, LocalChannel, Pulse
 from hpcnas.runtime.desk import Desk
-from hpcnas.runtime.groups import check_libraries, make_group, set_threads
+from hpcnas.runtime.groups import check_mpi, make_group, set_threads
 from hpcnas.runtime.launch import alone, stop_on_signal
 from hpcnas.runtime.no_compiler import leave_compiler_out
 from hpcnas.runtime.own_corpus import own_corpus
@@ -33,14 +34,20 @@ from hpcnas.runtime.trainer import TrialRunner
 from hpcnas.runtime.worker import Line, MakeRunner, Worker
 from hpcnas.store.run_dir import RunDir, Stage
 
+logger = logging.getLogger(__name__)
+
 
 def set_up(
     world: MPI.Comm, config: Config, run: RunDir, stage: Stage, accept_new_data: bool
 ) -> tuple[Corpus, Callable[[], None]]:
-    """What all ranks need before a stage: full groups, Horovod for those of several, threads, room, the run's corpus, and what
-    writes down that the stage is of it; collective over ``world``."""
+    """What all ranks need before a stage: full groups, an engine for those of several, threads, room, the run's corpus, and
+    what writes down that the stage is of it; collective over ``world``."""
     on_every_rank(world, lambda: Roles(world.size, config.search.group_size))
-    on_every_rank(world, lambda: check_libraries(config.search.group_size))
+    if config.search.group_size > 1:
+        engine = engines.check(world, config.cluster)
+        why = " since Horovod is not installed" if config.cluster.engine == "auto" and engine == "ddp" else ""
+        logger.info("groups of %d average their gradients by %s%s", config.search.group_size, engine, why)
+    on_every_rank(world, check_mpi)
     set_threads(world)
     memory.limit_kernels()
     return own_corpus(world, config, run, stage, accept_new_data)
@@ -71,23 +78,22 @@ def run_trials(world: MPI.Comm, config: Config, make_desk: Callable[[], Desk], m
     Args:
         make_runner: what a group of that number works with, on each of its ranks.
     """
-    groups.limit_stalls(2 * config.cluster.hang_limit_s)  # rank 0 comes first: it knows who is to blame
     goes_on = on_every_rank(world, lambda: groups.goes_on(config.cluster))
     # Slurm's name, since several of its nodes may be one host.
     nodes = world.gather(os.environ.get("SLURMD_NODENAME") or socket.gethostname())
-    control = world.Dup()
+    control, engine = world.Dup(), engines.engine_of(config.cluster)
     # Another job may be writing this run: all ranks must hear of it.
     desk = on_every_rank(world, lambda: make_desk() if world.rank == 0 else None)
     if desk is None:
         stop_on_signal(lambda: None)
         with alone():
-            return Worker(world, control, config.cluster, goes_on, make_runner).work()
+            return Worker(world, control, config.cluster, goes_on, engine, make_runner).work()
     if world.size == 1:
         pulse = Pulse()
         desk.watch.work_in(1)
         with alone():
             line = LocalChannel(desk.coordinator, desk.settle)
-            make_runner(0, make_group(world, pulse), GroupChannel(world, pulse), line).work()
+            make_runner(0, make_group(world, pulse, engine), GroupChannel(world, pulse), line).work()
         return desk.close()
     roster = Roster(nodes, config.search.group_size, config.cluster.hang_limit_s)
     server = Server(

@@ -21,9 +21,9 @@ EARLIER = "earlier"
 """Key of what earlier jobs of the run were made with, where that differs."""
 
 
-def record_environment(path: Path, roles: Roles) -> None:
+def record_environment(path: Path, roles: Roles, engine: str) -> None:
     """Write it as JSON; what was there before is kept where it differs."""
-    facts = facts_now(roles)
+    facts = facts_now(roles, engine)
     with suppress(OSError, ValueError, AttributeError):  # none yet, or one that cannot be read
         before = json.loads(path.read_text(encoding="utf-8"))
         earlier = [*before.pop(EARLIER, []), *([before] if before else [])]
@@ -33,8 +33,8 @@ def record_environment(path: Path, roles: Roles) -> None:
         part.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def facts_now(roles: Roles) -> dict[str, Any]:
-    """Of this process, which is rank 0."""
+def facts_now(roles: Roles, engine: str) -> dict[str, Any]:
+    """Of this process, which is rank 0; of its groups' engine only if they have several ranks."""
     versions = {"hpcnas": hpcnas.__version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -52,6 +52,7 @@ def facts_now(roles: Roles) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "ranks": roles.ranks,
         "group_size": roles.group_size,
+        **({"engine": engine} if roles.group_size > 1 else {}),
     }
 
 

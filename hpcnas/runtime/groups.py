@@ -1,9 +1,8 @@
-"""Groups of ranks as Horovod worlds of their own, and what becomes of a group that loses a rank. The only file that touches
-Horovod and MPI's fault tolerance.
+"""Groups of ranks, and what becomes of a group that loses one. The only file that touches MPI's fault tolerance.
 
-Horovod 0.28.1 is its last release; this file is what would change with another library. Fault tolerance is ULFM's, as in Open
-MPI 5 under ``mpirun --with-ft ulfm``: mates of a rank that died get an error from Horovod, shut it down and revoke their
-communicator; new groups are made from free ranks by ``Create_from_group``, since ``Create_group`` fails once any rank is dead.
+It is ULFM's, as in Open MPI 5 under ``mpirun --with-ft ulfm``: mates of a rank that died get an error from their engine
+(``engines/``), shut it down and revoke their communicator; new groups are made from free ranks by ``Create_from_group``, since
+``Create_group`` fails once any rank is dead.
 """
 
 from __future__ import annotations
@@ -12,13 +11,10 @@ import logging
 import os
 import re
 import socket
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
-import numpy as np
 import torch
 from mpi4py import MPI
 from torch import nn
@@ -29,15 +25,11 @@ from hpcnas.core.errors import LaunchError
 from hpcnas.core.messages import Form
 from hpcnas.core.roster import ClusterConfig
 from hpcnas.core.threads import SAID_TO_ALL, Threads, decide
-from hpcnas.nn.group import SoloGroup
+from hpcnas.nn.group import Group, GroupLost, SoloGroup
 from hpcnas.runtime import threads
 from hpcnas.runtime.channel import Pulse
 from hpcnas.runtime.cpus import of_process
-
-try:
-    from horovod.common.exceptions import HorovodInternalError
-except ImportError:  # then there is no group of several that could be lost; see check_libraries
-    HorovodInternalError = MPI.Exception
+from hpcnas.runtime.engines import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +38,8 @@ _FT_ENABLED = "OMPI_MCA_mpi_ft_enable"
 """Set by mpirun --with-ft ulfm."""
 
 
-class GroupLost(Exception):
-    """A mate of this rank is gone."""
-
-
-MATES_ARE_LOST = (GroupLost, HorovodInternalError, MPI.Exception)
-"""What a rank sees of it that its group cannot go on, through no fault of its own."""
-
-
 class LoneGroup(SoloGroup):
-    """One rank, which has nobody to average with. Horovod would wake a thread of each such rank a thousand times a second."""
+    """One rank, which has nobody to average with, and needs no engine."""
 
     def __init__(self, pulse: Pulse) -> None:
         self._pulse = pulse
@@ -71,47 +55,9 @@ class LoneGroup(SoloGroup):
         pass
 
 
-class HorovodGroup:
-    """The ranks of ``comm``, training one model together; see ``nn/group.py`` for the methods."""
-
-    def __init__(self, comm: MPI.Comm, pulse: Pulse) -> None:
-        self.rank, self.size = comm.rank, comm.size
-        self._comm, self._pulse = comm, pulse
-        with pulse.waiting():
-            comm.Barrier()  # a mate that dies within hvd.init takes the others with it
-            self._hvd = _horovod()
-            self._hvd.init(comm=comm)
-
-    def share(self, model: nn.Module) -> None:
-        with self._pulse.waiting():
-            self._hvd.broadcast_parameters(model.state_dict(), root_rank=0)
-
-    def wrap(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-        return self._hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
-
-    def step(self, optimizer: torch.optim.Optimizer, model: nn.Module, clip: float) -> None:
-        with self._pulse.waiting():
-            optimizer.synchronize()
-        if clip:
-            nn.utils.clip_grad_norm_(model.parameters(), clip)
-        with optimizer.skip_synchronize():
-            optimizer.step()
-        self._pulse.beat()
-
-    def sum(self, array: np.ndarray) -> np.ndarray:
-        with self._pulse.waiting():
-            return self._hvd.allreduce(torch.from_numpy(array), op=self._hvd.Sum).numpy()
-
-    def beat(self) -> None:
-        self._pulse.beat()
-
-    def close(self) -> None:
-        self._hvd.shutdown()
-
-
-def make_group(comm: MPI.Comm, pulse: Pulse) -> LoneGroup | HorovodGroup:
+def make_group(comm: MPI.Comm, pulse: Pulse, engine: Engine) -> Group:
     """What the ranks of ``comm`` train with; called by all of them."""
-    return HorovodGroup(comm, pulse) if comm.size > 1 else LoneGroup(pulse)
+    return engine.group(comm, pulse) if comm.size > 1 else LoneGroup(pulse)
 
 
 def is_fault_tolerant() -> bool:
@@ -130,12 +76,6 @@ def goes_on(config: ClusterConfig) -> bool:
     return config.on_group_loss != "abort" and is_fault_tolerant()
 
 
-def limit_stalls(seconds: float) -> None:
-    """Let Horovod give up on a collective that some rank does not come to; before the first group."""
-    os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", f"{seconds / 2:.0f}")
-    os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", f"{seconds:.0f}")
-
-
 def communicator(world: MPI.Comm, group: Form) -> MPI.Comm:
     """The group's own communicator; called by its ranks alone."""
     members = world.group.Incl(group.ranks)
@@ -148,9 +88,7 @@ def communicator(world: MPI.Comm, group: Form) -> MPI.Comm:
 
 
 def abandon(comm: MPI.Comm | None) -> None:
-    """Leave a group that cannot go on, and let mates that wait for this rank hear of it."""
-    if "horovod.torch" in sys.modules:
-        _horovod().shutdown()  # does nothing where it was never initialised
+    """Let mates that wait for this rank's words hear that it leaves the group."""
     if comm is not None and is_fault_tolerant() and not comm.Is_revoked():
         comm.Revoke()
 
@@ -171,8 +109,8 @@ def look_for_losses(comm: MPI.Comm) -> None:
 def choose_device(world: MPI.Comm, trains: bool, group_size: int) -> torch.device:
     """The GPU of this rank, counted within the node over all ranks that train; the CPU where there is none. Collective.
 
-    ``hvd.local_rank()`` counts within the group, so that two groups on a node would share GPU 0. Raises LaunchError where ranks
-    would share a GPU, or only some have one, and groups are of several ranks.
+    What engines call the local rank counts within the group, so that two groups on a node would share GPU 0. Raises LaunchError
+    where ranks would share a GPU, or only some have one, and groups are of several ranks.
     """
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
     seats = node.allgather(Seat(world.rank, visible_gpus()) if trains else None)
@@ -227,21 +165,8 @@ def _tell_threads(of_ranks: Sequence[Threads]) -> None:
     logger.info("threads a rank: %s", "; ".join(ways[:4]) + ("; ..." if len(ways) > 4 else ""))
 
 
-def _horovod() -> ModuleType:
-    """Loaded by groups of several alone: it brings fifty modules and a library, and may not be there."""
-    import horovod.torch
-
-    return horovod.torch
-
-
-def check_libraries(group_size: int) -> None:
-    """Raise LaunchError if Horovod is needed and cannot be loaded, or if this process has an MPI library beside mpi4py's."""
-    if group_size > 1:
-        try:
-            _horovod()
-        except (ImportError, OSError) as error:
-            why = str(error).splitlines()[0]
-            raise LaunchError(f"Horovod cannot be loaded ({why}); run tools/build_horovod.sh under this MPI") from error
+def check_mpi() -> None:
+    """Raise LaunchError if this process has an MPI library beside mpi4py's."""
     if len(files := loaded_mpis()) > 1:
         raise LaunchError(
             f"mpi4py and Horovod use different MPIs, or another library has brought one ({', '.join(files)}); "

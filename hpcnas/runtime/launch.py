@@ -19,8 +19,9 @@ from mpi4py import MPI
 from tqdm import tqdm
 
 from hpcnas.core.errors import HpcnasError, LaunchError
+from hpcnas.nn.group import GroupLost
 from hpcnas.runtime.channel import meet
-from hpcnas.runtime.groups import GroupLost, is_fault_tolerant, look_for_losses
+from hpcnas.runtime.groups import is_fault_tolerant, look_for_losses
 from hpcnas.store.run_dir import RunDir
 from hpcnas.terminal import EXIT_INTERRUPTED, complain, flush, make_printable, told
 
@@ -154,7 +155,7 @@ class _AboveTheBar(logging.Handler):
 def _check_launch(world: MPI.Comm) -> None:
     if MPI.Query_thread() != MPI.THREAD_MULTIPLE:
         raise LaunchError(
-            "this MPI gives no MPI_THREAD_MULTIPLE, which Horovod needs; unset MPI4PY_RC_THREAD_LEVEL or use another MPI"
+            "this MPI gives no MPI_THREAD_MULTIPLE, which wardens need; unset MPI4PY_RC_THREAD_LEVEL or use another MPI"
         )
     for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"):
         text = os.environ.get(name) or "1"

@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from hpcnas.core.messages import Fault, Form, Free, Gone, Leave
 from hpcnas.core.roster import ClusterConfig
-from hpcnas.nn.group import Group
+from hpcnas.nn.group import Group, GroupLost
 from hpcnas.runtime import faults, groups, memory
 from hpcnas.runtime.channel import (
     CONTROL,
@@ -29,6 +29,7 @@ from hpcnas.runtime.channel import (
     receive,
     sign_of_life,
 )
+from hpcnas.runtime.engines import Engine
 from hpcnas.runtime.launch import EXIT_SUSPENDED
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Worker:
     Args:
         control: a second communicator of all ranks, for wardens.
         goes_on: whether a lost group is no reason to end the job.
+        engine: of groups of several ranks.
         make_runner: what a group of that number trains with.
     """
 
@@ -64,10 +66,11 @@ class Worker:
         control: MPI.Comm,
         config: ClusterConfig,
         goes_on: bool,
+        engine: Engine,
         make_runner: MakeRunner,
     ) -> None:
         self._world, self._control, self._config = world, control, config
-        self._goes_on, self._make_runner = goes_on, make_runner
+        self._goes_on, self._engine, self._make_runner = goes_on, engine, make_runner
 
     def work(self) -> int:
         """Serve until rank 0 says leave; returns the exit status that it gave."""
@@ -100,13 +103,14 @@ class Worker:
         try:
             with pulse.waiting():
                 comm = groups.communicator(self._world, order)
-            group = groups.make_group(comm, pulse)
+            group = groups.make_group(comm, pulse, self._engine)
             line = LeaderChannel(self._world, pulse, lambda: groups.look_for_losses(comm)) if comm.rank == 0 else None
             self._make_runner(order.number, group, GroupChannel(comm, pulse), line).work()
             group.close()
             return
         except Exception as error:
-            fault = Fault.MATES if isinstance(error, groups.MATES_ARE_LOST) else faults.fault_of(error)
+            of_mates = isinstance(error, (GroupLost, MPI.Exception)) or self._engine.is_loss(error)
+            fault = Fault.MATES if of_mates else faults.fault_of(error)
             if fault is None or not self._goes_on:
                 raise
             if fault is Fault.MATES:
@@ -115,9 +119,10 @@ class Worker:
             else:
                 why = f"{type(error).__name__}: {error}".partition("\n")[0]
                 logger.warning("left group %d: %s", order.number, why, exc_info=fault is Fault.ERROR)
-        # Before Horovod is shut down, whereupon the mates leave too: the first to speak is the one that knows why.
+        # Before the engine is shut down, whereupon the mates leave too: the first to speak is the one that knows why.
         self._world.send(Free(order.number, why, fault), dest=0, tag=REQUEST)
         with pulse.waiting():
+            self._engine.abandon()
             groups.abandon(comm)
         memory.give_back(of_gpu=True)
 
