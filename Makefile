@@ -7,21 +7,29 @@ NP ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 # Appended to the search, such as ARGS="jobs/kws.toml --set search.max_trials=20".
 ARGS ?=
 
-.PHONY: setup search test lint clean
+.PHONY: setup setup-search setup-horovod search test lint clean
 
-search: setup
+search: setup-search
 	@tools/with_env.sh $(VENV) tools/mpirun.sh -np $(NP) python -m hpcnas.search $(ARGS) --run $(RUN) --resume
 	@tools/with_env.sh $(VENV) tools/mpirun.sh -np $(NP) python -m hpcnas.ensemble $(RUN)
 	@tools/with_env.sh $(VENV) python -m hpcnas.report $(RUN)
 
-test: setup
+test: setup-horovod
 	@tools/with_env.sh $(VENV) python -m pytest
 
 lint: setup
 	@tools/with_env.sh $(VENV) sh -c 'ruff check . && ruff format --check .'
 
+# A search needs no Horovod unless it says so (cluster.engine = "horovod"), here or in its file.
+setup-search:
+	@if echo '$(ARGS)' | grep -qsE 'engine *= *"?horovod' - $(filter %.toml,$(ARGS)) $(RUN)/config.toml; then stage=horovod; else stage=search; fi; \
+	tools/setup_env.sh $(VENV) $$stage
+
 setup:
 	@tools/setup_env.sh $(VENV)
+
+setup-horovod:
+	@tools/setup_env.sh $(VENV) horovod
 
 clean:
 	rm -rf $(VENV) build *.egg-info

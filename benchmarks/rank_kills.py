@@ -1,6 +1,6 @@
 """Kill random ranks of running searches with SIGKILL, and see whether the others go on.
 
-    tools/with_env.sh .venv python benchmarks/rank_kills.py [--runs 20] [--kills 5] [--ranks 10] [--group-size 2] [--set cluster.engine=ddp]
+    tools/with_env.sh .venv python benchmarks/rank_kills.py [--runs 20] [--kills 5] [--ranks 10] [--set cluster.engine=ddp]
 
 Needs a fault-tolerant MPI. Victims are any ranks but the first. Prints for each run its status, results, completed trials lost,
 and how long after each kill the next result came, beside the longest pause between results without one.
@@ -100,6 +100,7 @@ def one_run(run: Path, arguments: argparse.Namespace, rng: random.Random) -> tup
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         status = 124
+    if status:
         print(run.with_suffix(".log").read_text()[-3000:])
     watcher.join()
     after = results(run)
