@@ -1,17 +1,32 @@
 """Packaging of hpcnas. Horovod is not listed: its wheel must match the MPI at hand, see tools/build_horovod.sh."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="hpcnas",
     version="0.1.0",
     description="Neural architecture search for keyword spotting and language identification on MPI clusters",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="neural architecture search, keyword spotting, language identification, MPI, HPC",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 15)),
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     packages=find_packages(include=["hpcnas", "hpcnas.*"]),
-    package_data={"hpcnas": ["*.html"]},
+    package_data={"hpcnas": ["*.html", "py.typed"]},
     install_requires=[
         "h5py>=3.8,<4",
         "jinja2>=3.1,<4",
