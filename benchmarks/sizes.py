@@ -143,7 +143,7 @@ def row(run: RunDir, name: str, corpus: Corpus, logits: np.ndarray, cost: Cost) 
         bootstrap_interval(metrics.accuracy, logits, labels),
         metrics.eer(logits, labels),
         metrics.cavg(logits, labels),
-        named.get("misses at 1 false alarms an hour", float("nan")),
+        named.get("misses at 1 false alarm an hour", float("nan")),
     )
 
 

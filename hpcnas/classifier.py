@@ -154,12 +154,15 @@ class Classifier:
 
         The tower remembers what was before the window, which ``scan`` does not know: logits differ slightly.
         """
-        bank, window = self.config.features.bank, self.window
-        stream, frames = bank.stream(), 0
+        stream = self.config.features.bank.stream()
+        return self.listen_frames(map(stream.push, chunks))
+
+    def listen_frames(self, pieces_FT: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarray]]:
+        """The same for raw log-mel that comes in pieces."""
+        hop_ms, window, frames = self.config.features.bank.hop_ms, self.window, 0
         states: list = [None] * len(self.members)
         outputs: list[Tensor | None] = [None] * len(self.members)
-        for chunk in chunks:
-            log_mel = stream.push(chunk)
+        for log_mel in pieces_FT:
             if not log_mel.shape[1]:
                 continue
             frames += log_mel.shape[1]
@@ -174,7 +177,7 @@ class Classifier:
                     if outputs[number].shape[-1]:
                         logits = logits + member.weight * model.judge(outputs[number])
             if frames >= window:
-                yield frames * bank.hop_ms / 1000, logits[0].numpy()
+                yield frames * hop_ms / 1000, logits[0].numpy()
 
     @cached_property
     def outputs_of_a_window(self) -> list[int]:

@@ -296,6 +296,8 @@ class Config:
 
 MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "spotting", "cluster")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
+MAY_CHANGE_KEYS = ("data.negatives",)
+"""Keys of other tables that it may: trials never hear of them."""
 MAY_NOT = ("search.objective", "search.rank_by", "search.suggestions", "search.zoo")
 """Keys of those tables that do."""
 PLACES = ("data.path", "data.manifests", "data.cache")
@@ -343,8 +345,8 @@ def differences(old: Config, new: Config, but: Sequence[str] = ()) -> list[str]:
     may_change = set(MAY_CHANGE) - ({"combiner"} if old.combiner.has_teams or new.combiner.has_teams else set())
     return [
         f"{key} = {before.get(key)!r}, now {after.get(key)!r}"
-        for key in sorted({*before, *after})
-        if (key.partition(".")[0] not in may_change or key in MAY_NOT) and key not in but and before.get(key) != after.get(key)
+        for key in sorted({*before, *after} - {*but, *MAY_CHANGE_KEYS})
+        if (key.partition(".")[0] not in may_change or key in MAY_NOT) and before.get(key) != after.get(key)
     ]
 
 

@@ -5,7 +5,7 @@
 Models: ``ensemble``, ``member 0``, ``baseline``, ``student``, ``best`` (of the search), or the number of a trial of a run; or a
 file that was exported as ``state_dict``. ``--against`` takes the same, another run's directory, or ``RUN:MODEL``. Prints tables
 and writes a page below ``report/``, or beside the file. Keyword models are also run over the split's recordings one after the
-other, as over a stream.
+other, as over a stream, and over the hours of ``data.negatives``, in as many processes as it may use threads.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.core.significance import mcnemar
 from hpcnas.core.units import thousands
-from hpcnas.data import DATASETS
+from hpcnas.data import DATASETS, negatives
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
 from hpcnas.evaluation import Evaluation, Figure, figures_of
+from hpcnas.field import alarms_in
+from hpcnas.hearing import keywords_of
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
@@ -65,11 +67,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
     arguments = parser.parse_args(argv)
-    set_alone()
-    evaluate(arguments, console())
+    evaluate(arguments, console(), set_alone())
 
 
-def evaluate(arguments: argparse.Namespace, console: Console) -> None:
+def evaluate(arguments: argparse.Namespace, console: Console, processes: int) -> None:
     """Print the figures and write the page."""
     path, data = arguments.run, arguments.data or arguments.corpus
     classifier = opened(path, arguments.model)
@@ -81,6 +82,7 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     if data and not Path(data).expanduser().exists():
         raise DataError(f"{data}: no such folder")
     is_whole = bool(data) and arguments.split == "test" and is_judged_whole(config.data, classifier.config.data, arguments.set)
+    asked = config.data
     if is_whole:
         config = replace(config, data=replace(config.data, all_is_test=True))
     classifier = replace(classifier, config=replace(classifier.config, spotting=config.spotting))
@@ -95,7 +97,12 @@ def evaluate(arguments: argparse.Namespace, console: Console) -> None:
     if is_whole:
         print(f"{data}: has neither lists nor folders of splits; all of its {len(split)} examples are judged", file=sys.stderr)
     logits = predicted(classifier, corpus, split)
-    evaluation = figures_of(classifier, corpus, split, logits)
+    alarms = None
+    if asked.negatives:
+        keywords = [classifier.class_names[number] for number in keywords_of(classifier)]
+        parts = negatives.index(asked, index, keywords)
+        alarms = alarms_in(classifier, negatives.part(parts, arguments.split), asked.on_bad_file, processes)
+    evaluation = figures_of(classifier, corpus, split, logits, alarms)
     versus = None
     if other:
         is_right = logits.argmax(1) == split.labels
@@ -204,7 +211,8 @@ def as_values(evaluation: Evaluation, versus: Versus | None) -> dict:
 def figure_values(figure: Figure) -> dict:
     known = figure.is_known
     values = {"value": figure.value if known else None, "interval": figure.interval if known else None}
-    return values | ({"hours": figure.hours} if figure.hours else {})
+    values |= {"hours": figure.hours} if figure.hours else {}
+    return values | ({"unsupported": figure.unsupported} if figure.unsupported else {})
 
 
 def show(console: Console, evaluation: Evaluation) -> None:
@@ -216,8 +224,8 @@ def show(console: Console, evaluation: Evaluation) -> None:
             name = f"{figure.name}, of {figure.hours:.2f} h" if figure.hours else figure.name
             table.add_row(name, f"{figure.value:.4f}", f"{figure.interval[0]:.4f} to {figure.interval[1]:.4f}")
     console.print(table)
-    if evaluation.withheld:
-        console.print(evaluation.withheld, soft_wrap=True)
+    for line in evaluation.withheld:
+        console.print(line, soft_wrap=True)
     columns = CLASS_COLUMNS if evaluation.has_misses else CLASS_COLUMNS[:-1]
     table = Table("class", *(Column(name, justify="right") for name in columns))
     for row in evaluation.classes:
@@ -238,12 +246,13 @@ def write_page(path: Path, title: str, classifier: Classifier, evaluation: Evalu
     """One self-contained HTML page."""
     template = (Path(__file__).parent / "evaluation.html").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template)
+    field = evaluation.field
     text = page.render(
         title=title,
         subtitle=f"{evaluation.examples} examples, {thousands(classifier.params)} parameters",
         evaluation=evaluation,
         confusion=pictures.to_svg(pictures.confusion(evaluation.counts, classifier.class_names)),
-        det=pictures.to_svg(pictures.det(evaluation.curve, per_hour=evaluation.hours > 0)),
+        det=pictures.to_svg(pictures.in_the_field(field.pooled) if field else pictures.det(evaluation.roc)),
         roc=pictures.to_svg(pictures.roc(evaluation.roc)),
     )
     with replacing(path) as part:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,13 +11,16 @@ import numpy as np
 from hpcnas.classifier import Classifier
 from hpcnas.core import detection, metrics
 from hpcnas.core.detection import DetCurve
-from hpcnas.core.significance import bootstrap_interval, share_interval
-from hpcnas.core.spotting import Detection, Spoken, detections, smoothed, spotting_curve
-from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+from hpcnas.core.false_alarms import LEAST_ALARMS, Alarms, Estimate, Heard, hours_needed, supports
+from hpcnas.core.significance import bootstrap_interval
+from hpcnas.field import Field
+from hpcnas.hearing import keywords_of
 from hpcnas.nn.corpus import Corpus, Split
 
-RATES = (0.5, 1.0, 10.0)
-"""False alarms per hour at which misses are told."""
+RATES = (0.1, 0.5, 1.0, 10.0)
+"""False alarms an hour at which misses are told."""
+MISSES = (0.05, 0.1)
+"""At which false alarms an hour are told."""
 OF_ANY_SPLIT = {
     "accuracy": metrics.accuracy,
     "balanced accuracy": metrics.balanced_accuracy,
@@ -35,7 +38,8 @@ BETWEEN_CLASSES = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One number about a model, with its 95 % interval: bootstrap over examples; for misses Wilson's over spoken keywords."""
+    """One number about a model, with its 95 % interval: bootstrap over examples; of misses see ``Heard.band``; of false alarms
+    exact for a Poisson process."""
 
     name: str
     value: float
@@ -43,10 +47,16 @@ class Figure:
     interval: tuple[float, float]
     hours: float = 0.0
     """Without keywords, in which false alarms were counted; 0 for other figures."""
+    unsupported: str = ""
+    """Why there is no figure, and what it would take."""
 
     @property
     def is_known(self) -> bool:
-        return self.value == self.value
+        return not self.unsupported
+
+    @classmethod
+    def withheld(cls, name: str, why: str, hours: float) -> Figure:
+        return cls(name, float("nan"), (float("nan"), float("nan")), hours, why)
 
 
 @dataclass(frozen=True)
@@ -73,10 +83,8 @@ class Evaluation:
     examples: int
     figures: Sequence[Figure]
     classes: Sequence[ClassRow]
-    curve: DetCurve
-    """Of the stream, false alarms per hour; without a stream the same as ``roc``."""
-    hours: float
-    """Of stream without keywords; 0 without a stream."""
+    field: Field | None
+    """Of audio that goes on; None where there are no keywords, or nothing else."""
     roc: DetCurve
     """Of all classes, each against the others, pooled; false alarms as a share."""
     counts: np.ndarray
@@ -90,18 +98,28 @@ class Evaluation:
         return any(row.misses == row.misses for row in self.classes)
 
     @property
-    def withheld(self) -> str:
-        """Why some misses are no figures, in a line; empty if all are known."""
-        rates = [f"{rate:g}" for rate in RATES if self.hours and not detection.tells_misses(self.hours, rate)]
-        if not rates:
-            return ""
-        least = f"fewer than {detection.LEAST_ALARMS:g} false alarm{'s' if detection.LEAST_ALARMS > 1 else ''}"
-        where = f"in {60 * self.hours:.1f} minutes without keywords"
-        return f"misses at {', '.join(rates)} false alarms an hour are not told: {least} would be {where}"
+    def hours(self) -> float:
+        """Without keywords, in which false alarms were counted; 0 if none were."""
+        return self.field.hours if self.field else 0.0
+
+    @property
+    def withheld(self) -> list[str]:
+        """Why some figures are not told, a line for each reason."""
+        by_reason: dict[str, list[str]] = {}
+        for figure in self.figures:
+            if figure.unsupported:
+                by_reason.setdefault(figure.unsupported, []).append(figure.name)
+        return [f"{', '.join(names)}: not told, {why}" for why, names in by_reason.items()]
 
 
-def figures_of(classifier: Classifier, corpus: Corpus, split: Split, logits: np.ndarray) -> Evaluation:
-    """All figures of given logits."""
+def figures_of(
+    classifier: Classifier, corpus: Corpus, split: Split, logits: np.ndarray, alarms: Alarms | None = None
+) -> Evaluation:
+    """All figures of given logits.
+
+    Args:
+        alarms: of audio without keywords, if there is any but the split's own.
+    """
     labels, names = split.labels, corpus.class_names
     several = len(np.unique(labels)) > 1
     wanted = {**OF_ANY_SPLIT, **(BETWEEN_CLASSES if several else {})}
@@ -125,24 +143,47 @@ def figures_of(classifier: Classifier, corpus: Corpus, split: Split, logits: np.
             )
         )
     roc = detection.det_curve(odds.ravel(), (np.arange(len(names)) == labels[:, None]).ravel())
-    curve, hours = roc, 0.0
-    keywords = [number for number, name in enumerate(names) if name not in (UNKNOWN, SILENCE)]
+    field, keywords = None, keywords_of(classifier)
     spoken = np.isin(labels, keywords)
-    if len(keywords) < len(names) and spoken.any() and not spoken.all():
-        curve, hours, of_keyword = streamed(classifier, corpus, split, keywords)
+    if spoken.any() and (alarms is not None or not spoken.all()):
+        field = Field.of(classifier, split, alarms)
+        figures += in_the_field(field.pooled)
         numbers = np.unique(labels).tolist()
-        classes = [replace(row, misses=of_keyword.get(number, row.misses)) for number, row in zip(numbers, classes)]
-        figures += [misses_at(rate, curve, hours, int(spoken.sum())) for rate in RATES]
-    return Evaluation(classifier.name, len(labels), figures, classes, curve, hours, roc, counts, hardest(logits, labels, names))
+        classes = [replace(row, misses=misses_of(field, number)) for number, row in zip(numbers, classes)]
+    return Evaluation(classifier.name, len(labels), figures, classes, field, roc, counts, hardest(logits, labels, names))
 
 
-def misses_at(rate: float, curve: DetCurve, hours: float, spoken: int) -> Figure:
-    """Share of so many spoken keywords that is missed at ``rate`` false alarms an hour, if ``hours`` are enough to tell."""
-    name, nan = f"misses at {rate:g} false alarms an hour", float("nan")
-    if not detection.tells_misses(hours, rate):
-        return Figure(name, nan, (nan, nan), hours)
-    misses = detection.miss_rate_at(curve, rate)
-    return Figure(name, misses, share_interval(misses, spoken), hours)
+def in_the_field(heard: Heard) -> Iterator[Figure]:
+    """Misses at rates of false alarms, and false alarms at shares of misses, where the audio is enough to tell."""
+    hours = heard.alarms.hours
+
+    def known(name: str, found: Estimate) -> Figure:
+        return Figure(name, found.value, (found.low, found.high), hours)
+
+    for rate in RATES:
+        name = f"misses at {rate:g} false alarm{'' if rate == 1 else 's'} an hour"
+        if supports(hours, rate):
+            yield known(name, heard.misses_at(rate))
+        else:
+            needed = f"{hours_needed(rate):g} h without keywords would be needed (data.negatives), not {hours:.2f}"
+            yield Figure.withheld(name, needed, hours)
+    for share in MISSES:
+        name = f"false alarms an hour at {share:.0%} misses".replace("%", " %")
+        found = heard.alarms_at(share)
+        if found is None:
+            yield Figure.withheld(name, "more keywords were not heard at all", hours)
+        elif round(found.value * hours) < LEAST_ALARMS:
+            counted = f"{found.value * hours:.0f} in {hours:.2f} h are too few: below {found.high:.2g} an hour is all they say"
+            yield Figure.withheld(name, counted, hours)
+        else:
+            yield known(name, found)
+
+
+def misses_of(field: Field, number: int) -> float:
+    """Of a keyword at one false alarm of it an hour; NaN where it was not spoken or the hours are too few to tell."""
+    if number not in field.of_keyword or not supports(field.of_keyword[number].alarms.hours, 1.0):
+        return float("nan")
+    return field.of_keyword[number].misses_at(1.0).value
 
 
 def hardest(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], shown: int = 5) -> list[tuple[str, str, float]]:
@@ -151,40 +192,3 @@ def hardest(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], shown:
     places = np.argsort(-rates, axis=None, kind="stable")[:shown]
     rows, columns = np.unravel_index(places, rates.shape)
     return [(names[c], names[r], float(rates[r, c])) for r, c in zip(rows, columns) if rates[r, c] > 0]
-
-
-def streamed(
-    classifier: Classifier, corpus: Corpus, split: Split, keywords: Sequence[int]
-) -> tuple[DetCurve, float, dict[int, float]]:
-    """The split's recordings one after the other in random order: the curve with all keywords pooled, the hours that are none,
-    and for each keyword the misses at one false alarm of it an hour, where its hours are enough to tell."""
-    config, frame_s = classifier.config.spotting, classifier.config.features.hop_ms / 1000
-    order = np.random.default_rng(0).permutation(len(split))
-    log_mel = np.concatenate([split.frames[split.starts[i] : split.starts[i] + split.lengths[i]] for i in order]).T
-    ends_s = np.cumsum(split.lengths[order]) * frame_s
-    starts_s = ends_s - split.lengths[order] * frame_s
-    spoken = [Spoken(int(split.labels[i]), a, b) for i, a, b in zip(order, starts_s, ends_s) if split.labels[i] in keywords]
-    times_s, logits = classifier.scan_frames(log_mel, config.hop_s)
-    scores = smoothed(np.exp(metrics.log_posteriors(logits)), config)
-    found = detections(scores, times_s, keywords, config)
-
-    def without(those: Sequence[Spoken]) -> float:
-        return (ends_s[-1] - sum(one.end_s - one.start_s for one in those)) / 3600
-
-    of_keyword = {}
-    for keyword in {one.keyword for one in spoken}:
-        own = [one for one in spoken if one.keyword == keyword]
-        if not detection.tells_misses(without(own), 1.0):
-            continue
-        curve = spotting_curve([one for one in found if one.keyword == keyword], own, without(own), config)
-        of_keyword[keyword] = detection.miss_rate_at(curve, 1.0)
-    # All pooled, false alarms count only where no keyword is spoken, as its hours do.
-    starts, ends = np.array([(one.start_s, one.end_s) for one in spoken]).T
-    keywords_there = np.array([one.keyword for one in spoken])
-
-    def is_elsewhere(one: Detection) -> bool:
-        there = (starts <= one.time_s) & (one.time_s < ends)
-        return not (there & (keywords_there != one.keyword)).any()
-
-    outside = [one for one in found if is_elsewhere(one)]
-    return spotting_curve(outside, spoken, without(spoken), config), without(spoken), of_keyword

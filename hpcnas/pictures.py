@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentF
 
 from hpcnas.core.archive import Archive
 from hpcnas.core.detection import DetCurve
+from hpcnas.core.false_alarms import LEAST_ALARMS, Heard
 from hpcnas.core.pareto import pareto_front
 from hpcnas.core.units import thousands
 from hpcnas.lettering import SvgCanvas, with_installed_fonts
@@ -262,18 +263,41 @@ def roc(curve: DetCurve) -> Figure:
     return figure
 
 
-def det(curve: DetCurve, per_hour: bool) -> Figure:
-    """Misses against false alarms at every threshold, on axes that are logarithmic down to the smallest rate above zero."""
+def det(curve: DetCurve) -> Figure:
+    """Misses against false alarms at every threshold, both as shares, on axes that are logarithmic down to the smallest rate
+    above zero."""
     figure, axes = _figure(5.2, 4.2)
     axes.step(curve.false_alarms, curve.misses, where="post", color=BLUE, lw=2)
-    axes.set(xlabel="false alarms an hour" if per_hour else "false alarms", ylabel="misses")
-    for axis, values, is_share in ((axes.xaxis, curve.false_alarms, not per_hour), (axes.yaxis, curve.misses, True)):
-        above_zero = values[values > 0]
-        set_scale = axes.set_xscale if axis is axes.xaxis else axes.set_yscale
-        set_scale("symlog", linthresh=above_zero.min() if len(above_zero) else 1.0)
-        axis.set_major_formatter(PercentFormatter(1) if is_share else FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.set(xlabel="false alarms", ylabel="misses")
+    _down_to(axes, "x", curve.false_alarms)
+    _down_to(axes, "y", curve.misses)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set(xlim=(0, None), ylim=(0, 1.05))
     return figure
+
+
+def in_the_field(heard: Heard) -> Figure:
+    """Misses against false alarms an hour with 95 % intervals, on logarithmic axes; grey where the hours tell too little."""
+    figure, axes = _figure(5.2, 4.2)
+    curve, hours = heard.curve, heard.alarms.hours
+    least, told = 0.5 / hours, LEAST_ALARMS / hours
+    most = max(curve.false_alarms.max(), 10 * told)
+    rates = np.geomspace(told, most, 40)
+    axes.axvspan(least, told, color="#f0f1f3", lw=0)
+    axes.fill_between(rates, *heard.band(rates), color=BLUE, alpha=0.18, lw=0, step="post")
+    # A rate may be exceeded by no less than one alarm: between two, misses stay what they are at the lower one.
+    axes.step(curve.false_alarms[::-1], curve.misses[::-1], where="post", color=BLUE, lw=2)
+    _down_to(axes, "y", curve.misses)
+    axes.set(xscale="log", xlabel="false alarms an hour", ylabel="misses", xlim=(least, most), ylim=(0, 1.05))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    return figure
+
+
+def _down_to(axes: Axes, axis: str, values: np.ndarray) -> None:
+    """A logarithmic axis as far as the smallest share above zero."""
+    above_zero = values[values > 0]
+    getattr(axes, f"set_{axis}scale")("symlog", linthresh=above_zero.min() if len(above_zero) else 1.0)
+    getattr(axes, f"{axis}axis").set_major_formatter(PercentFormatter(1))
 
 
 def _score_axis(axes: Axes, objective: str) -> None:

@@ -17,7 +17,7 @@ from hpcnas.core.errors import RunError
 from hpcnas.core.spotting import SpottingConfig
 from hpcnas.data import audio, features
 from hpcnas.data.features import FilterBank, LogMelStream, log_mel
-from hpcnas.detect import hear, heard
+from hpcnas.hearing import hear, heard
 from hpcnas.store import model_card
 from hpcnas.store.run_dir import RunDir
 

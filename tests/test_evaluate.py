@@ -13,10 +13,10 @@ import torch
 
 from hpcnas import evaluate
 from hpcnas.classifier import Classifier
-from hpcnas.core import detection
-from hpcnas.core.detection import DetCurve
+from hpcnas.core import false_alarms
+from hpcnas.core.false_alarms import Alarms, Heard
 from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
-from hpcnas.evaluation import figures_of, misses_at
+from hpcnas.evaluation import figures_of, in_the_field
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.store import model_file
 from hpcnas.store.run_dir import RunDir
@@ -107,16 +107,16 @@ def test_a_class_that_the_model_never_knew_is_one_line(causal_run, tones, tmp_pa
     assert "classes that the model does not know: other" in error and error.count("\n") == 1
 
 
-CURVE = DetCurve(np.array([0.1, 0.5, 0.9, np.inf]), np.array([0, 0.1, 0.4, 1]), np.array([30.0, 10.0, 0.0, 0.0]))
-
-
-@pytest.mark.parametrize(
-    ("rate", "hours", "misses"), [(10.0, 0.1, 0.1), (10.0, 0.099, None), (1.0, 1.0, 0.4), (1.0, 0.5, None), (0.5, 2.0, 0.4)]
-)
-def test_misses_at_a_rate_are_told_from_one_expected_false_alarm_on(rate, hours, misses):
-    figure = misses_at(rate, CURVE, hours, spoken=40)
+@pytest.mark.parametrize(("rate", "hours", "misses"), [(10, 0.3, 0.3), (10, 0.29, None), (1, 3.0, 0.3), (0.5, 5.9, None)])
+def test_misses_at_a_rate_are_told_from_three_expected_false_alarms_on(rate, hours, misses):
+    hits, alarms = np.linspace(0.1, 1, 10), np.array([0.35, 0.35, 0.35, 0.35, 0.45])
+    one = Heard(np.zeros(10, int), hits, Alarms(np.zeros(5, int), alarms, hours))
+    figure = next(one for one in in_the_field(one) if one.name.startswith(f"misses at {rate} false alarm"))
     assert figure.is_known is (misses is not None) and figure.hours == hours
-    assert misses is None or figure.value == pytest.approx(misses)
+    if misses is None:
+        assert f"{3 / rate:g} h without keywords would be needed (data.negatives), not {hours:.2f}" == figure.unsupported
+    else:
+        assert figure.value == pytest.approx(misses) and figure.interval[0] < misses < figure.interval[1]
 
 
 def streamed(classifier: Classifier, seconds: int):
@@ -137,23 +137,21 @@ def test_few_minutes_tell_no_misses_an_hour_and_say_why(causal_run, monkeypatch,
     classifier = replace(classifier, config=replace(classifier.config, spotting=spotting))
     few = streamed(classifier, 40)
     named = {figure.name: figure for figure in few.figures}
-    assert not any(named[f"misses at {rate} false alarms an hour"].is_known for rate in ("0.5", "1", "10"))
-    assert few.withheld.startswith(
-        "misses at 0.5, 1, 10 false alarms an hour are not told: fewer than 1 false alarm would be in 0.3 min"
+    assert not any(figure.is_known for name, figure in named.items() if name.startswith("misses"))
+    assert named.keys() >= {f"misses at {rate} an hour" for rate in ("0.5 false alarms", "1 false alarm", "10 false alarms")}
+    assert "misses at 1 false alarm an hour: not told, 3 h without keywords would be needed (data.negatives), not 0.01" in (
+        few.withheld
     )
-    assert not few.has_misses and evaluate.as_values(few, None)["figures"]["misses at 10 false alarms an hour"] == {
-        "value": None, "interval": None, "hours": few.hours,
-    }  # fmt: skip
+    values = evaluate.as_values(few, None)["figures"]["misses at 10 false alarms an hour"]
+    assert values["value"] is None and values["hours"] == few.hours and "0.3 h" in values["unsupported"]
+    assert not few.has_misses
     evaluate.write_page(tmp_path / "few.html", "few", classifier, few)
     page = (tmp_path / "few.html").read_text()
-    assert (
-        "Misses at 0.5, 1, 10 false alarms an hour are not told" in page
-        and "<td>misses at" not in page
-        and "misses at 1/h" not in page
-    )
-    monkeypatch.setattr(detection, "LEAST_ALARMS", 0.01)
+    assert "Misses at 10 false alarms an hour: not told" in page
+    assert "<td>misses at" not in page and "misses at 1/h" not in page
+    monkeypatch.setattr(false_alarms, "LEAST_ALARMS", 0.01)
     many = streamed(classifier, 80)
-    assert many.hours == pytest.approx(40 / 3600) and many.withheld.startswith("misses at 0.5 false alarms an hour are not")
+    assert many.hours == pytest.approx(40 / 3600) and not any(line.startswith("misses at 1 ") for line in many.withheld)
     evaluate.write_page(tmp_path / "many.html", "many", classifier, many)
     assert "<td>misses at 10 false alarms an hour, of 0.01 h</td>" in (tmp_path / "many.html").read_text()
 

@@ -27,7 +27,7 @@ from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
 from hpcnas.data.features import FilterBank, log_mel
 from hpcnas.data.micro import MicroBank, as_integers
 from hpcnas.deploy.files import session
-from hpcnas.detect import heard
+from hpcnas.hearing import heard
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.together import SoloWorld
 from hpcnas.store.run_dir import RunDir

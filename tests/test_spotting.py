@@ -12,8 +12,8 @@ from hpcnas.core.spotting import (
     Spotter,
     SpottingConfig,
     detections,
+    heard,
     smoothed,
-    spotting_curve,
 )
 
 CONFIG = SpottingConfig(hop_s=0.1, smoothing_s=0.3, refractory_s=0.75, tolerance_s=0.5)
@@ -96,7 +96,7 @@ def test_hits_misses_and_false_alarms_by_hand():
         Detection(1, 5.4, 0.5),  # a hit
         Detection(1, 20.0, 0.7),  # a false alarm
     ]
-    curve = spotting_curve(found, spoken, hours=0.5, config=CONFIG)
+    curve = heard(found, spoken, hours=0.5, config=CONFIG).curve
     assert curve.thresholds.tolist() == [0.5, 0.6, 0.7, 0.9, np.inf]
     np.testing.assert_allclose(curve.misses, [1 / 3, 2 / 3, 2 / 3, 2 / 3, 1])
     assert curve.false_alarms.tolist() == [4, 4, 2, 0, 0]
@@ -106,4 +106,4 @@ def test_hits_misses_and_false_alarms_by_hand():
 def test_without_keywords_or_other_audio_there_is_no_curve():
     for spoken, hours in (([], 1.0), ([Spoken(0, 0.0, 1.0)], 0.0)):
         with pytest.raises(MetricError):
-            spotting_curve([], spoken, hours, CONFIG)
+            _ = heard([], spoken, hours, CONFIG).curve

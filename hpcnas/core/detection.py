@@ -9,9 +9,6 @@ import numpy as np
 from hpcnas.core.checks import finite
 from hpcnas.core.errors import MetricError
 
-LEAST_ALARMS = 1.0
-"""False alarms that must be expected at a rate for its misses to be a figure: with fewer, one more or less decides."""
-
 
 @dataclass(frozen=True)
 class DetCurve:
@@ -73,11 +70,6 @@ def miss_rate_at(curve: DetCurve, false_alarms: float) -> float:
     """Lowest miss rate with at most so many false alarms, in the curve's unit."""
     finite("false alarms", curve.false_alarms)
     return float(curve.misses[curve.false_alarms <= false_alarms].min())
-
-
-def tells_misses(hours: float, false_alarms_an_hour: float) -> bool:
-    """Whether so much audio without targets is enough to tell the misses at that rate."""
-    return hours * false_alarms_an_hour >= LEAST_ALARMS
 
 
 def log_odds(log_posteriors_NK: np.ndarray) -> np.ndarray:

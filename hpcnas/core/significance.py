@@ -49,6 +49,27 @@ def share_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def poisson_interval(count: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact interval of how many events are to be expected where ``count`` were seen (Garwood, 1936,
+    doi:10.1093/biomet/28.3-4.437)."""
+    tail = (1 - level) / 2
+    logs = np.append(0.0, np.cumsum(np.log(np.arange(1, count + 1))))
+
+    def at_most(seen: int, expected: float) -> float:
+        events = np.arange(seen + 1)
+        return float(np.exp(events * np.log(expected) - expected - logs[: seen + 1]).sum())
+
+    def crossing(seen: int, share: float) -> float:
+        """Where ``at_most``, which falls, is ``share``."""
+        low, high = 1e-9, count + 10 * sqrt(count + 1) + 10
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if at_most(seen, middle) > share else (low, middle)
+        return (low + high) / 2
+
+    return (crossing(count - 1, 1 - tail) if count else 0.0), crossing(count, tail)
+
+
 def resampled_means(matrices: Sequence[np.ndarray], resamples: int = 1000, seed: int = 0) -> list[np.ndarray]:
     """For each (S, N) matrix, one row a training and one column an example, its mean in every resample: trainings and examples
     are drawn anew, each by themselves (Owen, 2007, the pigeonhole bootstrap, doi:10.1214/07-AOAS122).

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcnas.core.checks import at_least, finite
-from hpcnas.core.detection import DetCurve
-from hpcnas.core.errors import MetricError
+from hpcnas.core.false_alarms import Alarms, Heard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,32 +155,24 @@ def detections(scores_SK: np.ndarray, times_s: np.ndarray, keywords: Sequence[in
     return [*spotter.push(scores_SK, times_s), *spotter.finish()]
 
 
-def spotting_curve(found: Sequence[Detection], spoken: Sequence[Spoken], hours: float, config: SpottingConfig) -> DetCurve:
-    """Miss rate and false alarms per hour at every threshold, keywords pooled.
+def heard(found: Sequence[Detection], spoken: Sequence[Spoken], hours: float, config: SpottingConfig) -> Heard:
+    """What detections are worth where it is known what was spoken.
 
     The best detection near a spoken keyword makes it a hit, further ones of the same keyword there are ignored; every other
     detection is a false alarm.
 
     Args:
         hours: length of the audio without the spoken keywords.
-
-    Raises:
-        MetricError: if nothing was spoken, or no audio is left.
     """
-    if not spoken or hours <= 0:
-        raise MetricError("a spotting curve needs spoken keywords, and audio without them")
-    best = np.full(len(spoken), -np.inf)
+    hits = np.full(len(spoken), -np.inf)
     starts = np.array([one.start_s for one in spoken]) - config.tolerance_s
     ends = np.array([one.end_s for one in spoken]) + config.tolerance_s
-    keywords = np.array([one.keyword for one in spoken])
-    false_alarms = []
+    keywords = np.array([one.keyword for one in spoken], int)
+    alarms = []
     for one in found:
         near = (keywords == one.keyword) & (starts <= one.time_s) & (one.time_s <= ends)
         if near.any():
-            best[near] = np.maximum(best[near], one.score)
+            hits[near] = np.maximum(hits[near], one.score)
         else:
-            false_alarms.append(one.score)
-    alarms = np.sort(false_alarms)
-    thresholds = np.append(np.unique([*best[np.isfinite(best)], *false_alarms]), np.inf)
-    misses = np.searchsorted(np.sort(best), thresholds, "left") / len(best)
-    return DetCurve(thresholds, misses, (len(alarms) - np.searchsorted(alarms, thresholds, "left")) / hours)
+            alarms.append(one)
+    return Heard(keywords, hits, Alarms.of(alarms, hours))

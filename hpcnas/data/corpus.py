@@ -49,6 +49,9 @@ class DataConfig:
     validation_percent: float = 10.0
     """Of the sources, where a corpus without lists is divided; so is the next."""
     test_percent: float = 10.0
+    negatives: tuple[str, ...] = ()
+    """Folders, or lists as ``manifests`` are, of audio without keywords, hours of it: false alarms are counted there, and
+    thresholds chosen. Models are not trained on it."""
     all_is_test: bool = False
     """Everything is one test split, for a model that is finished: all recordings of a folder, or the one manifest that is
     named."""
@@ -62,7 +65,7 @@ class DataConfig:
             raise ConfigError(f'data.protocol = "{self.protocol}": must be "12" or "all"')
         if self.protocol == "12" and not self.keywords:
             raise ConfigError('data.keywords is empty: name keywords, or set data.protocol = "all"')
-        for name in ("keywords", "manifests"):
+        for name in ("keywords", "manifests", "negatives"):
             values = [composed(value) for value in getattr(self, name)]
             if twice := next((value for value in values if values.count(value) > 1), None):
                 raise ConfigError(f'data.{name} names "{twice}" twice')

@@ -95,11 +95,11 @@ def _entries(manifest: Path, config: DataConfig, bad: list[Problem]) -> list[Ent
         try:
             if row.problem:
                 raise DataError(row.problem)
-            label = composed(_text(row.fields, label_columns, "label"))
+            label = composed(text_in(row.fields, label_columns, "label"))
             if not label.isprintable():
                 raise DataError(f"has a label with control characters ({label!r})")
-            path = below(base, _text(row.fields, path_columns, "path"))
-            offset_s, duration_s = _seconds(row.fields, "offset"), _seconds(row.fields, "duration")
+            path = below(base, text_in(row.fields, path_columns, "path"))
+            offset_s, duration_s = seconds_in(row.fields, "offset"), seconds_in(row.fields, "duration")
             if path is None:
                 raise DataError("names a file that does not exist")
             entries.append(Entry(label, path, offset_s, duration_s))
@@ -117,7 +117,7 @@ def _example(entry: Entry, label: int, config: DataConfig) -> Example:
     return Example(entry.path, label, entry.offset_s, length_s, min(duration_s, length_s))
 
 
-def _text(fields: Mapping[str, object], columns: tuple[str, ...], what: str) -> str:
+def text_in(fields: Mapping[str, object], columns: tuple[str, ...], what: str) -> str:
     """The first of the columns that holds something. Whole numbers are text too: pandas writes them as floats where others are
     missing."""
     for column in columns:
@@ -133,7 +133,7 @@ def _text(fields: Mapping[str, object], columns: tuple[str, ...], what: str) -> 
     raise DataError(f"has no {what} (column {' or '.join(columns)})")
 
 
-def _seconds(fields: Mapping[str, object], column: str) -> float:
+def seconds_in(fields: Mapping[str, object], column: str) -> float:
     value = fields.get(column)
     if value is None or (isinstance(value, str) and not value.strip()):
         return 0.0

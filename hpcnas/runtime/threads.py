@@ -21,9 +21,15 @@ def use(threads: Threads) -> None:
         torch.set_num_interop_threads(1)
 
 
-def set_alone() -> None:
-    """Use what a program that is no rank may."""
+def set_alone() -> int:
+    """Use what a program that is no rank may; how many these are."""
     threads = decide(os.environ, of_process())
     for complaint in threads.not_heeded:
         logger.warning("%s", complaint)
     use(threads)
+    return threads.number
+
+
+def use_one() -> None:
+    """In a process that is one of several side by side."""
+    torch.set_num_threads(1)
