@@ -8,11 +8,11 @@ times_s, logits = classifier.scan(samples, hop_s=0.1)
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from hpcnas.config import Config
 from hpcnas.core import metrics
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.errors import RunError
+from hpcnas.core.thresholds import Thresholds
 from hpcnas.data import DATASETS, audio, features
 from hpcnas.nn.front_end import FrontEnd
 from hpcnas.nn.model import rebuilt
@@ -72,7 +73,6 @@ class Classifier:
         members: what it is made of.
         stored: of each, as it was trained.
         model: from features (B, F, T) to logits (B, K).
-        thresholds: of its keywords, as the model card has them; None: none were chosen.
     """
 
     name: str
@@ -82,7 +82,8 @@ class Classifier:
     front_end: FrontEnd
     class_names: Sequence[str]
     config: Config
-    thresholds: Any = None
+    thresholds: Thresholds | None = None
+    """Of its keywords, if they were chosen for these weights."""
 
     @property
     def architectures(self) -> list[Architecture]:
@@ -132,11 +133,21 @@ class Classifier:
                 f"model_card.json, as if these were of another run or corpus ({first[0].strip()})"
             ) from error
         mixture = Mixture(models, [member.weight for member in members]).eval()
-        return cls(name, members, stored, mixture, front_end, card.class_names, config, card.thresholds.get(name))
+        one = cls(name, members, stored, mixture, front_end, card.class_names, config)
+        return replace(one, thresholds=next((t for t in card.thresholds.values() if t.weights == one.digest), None))
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that decides what it says of features; thresholds of a model that was trained anew hold no more."""
+        total = sha256(repr([(str(one.architecture), float(m.weight)) for one, m in zip(self.stored, self.members)]).encode())
+        for one in self.stored:
+            for name in sorted(one.arrays):
+                total.update(name.encode() + np.ascontiguousarray(one.arrays[name]).tobytes())
+        return total.hexdigest()[:16]
 
     def as_file(self, reached: Mapping[str, float]) -> ModelFile:
         """What ``read`` takes: the model with all it needs, and the figures it reached."""
-        chosen = {} if self.thresholds is None else {self.name: self.thresholds}
+        chosen = {self.name: self.thresholds} if self.thresholds else {}
         card = ModelCard(self.front_end.mean.numpy(), self.front_end.std.numpy(), self.class_names, chosen)
         return ModelFile(self.name, self.members, self.stored, card, configuration.dump(self.config), reached)
 

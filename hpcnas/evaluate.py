@@ -27,12 +27,14 @@ from hpcnas import pictures
 from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError, DataError
+from hpcnas.core.false_alarms import Alarms, hours_needed
 from hpcnas.core.significance import mcnemar
+from hpcnas.core.thresholds import Thresholds
 from hpcnas.core.units import thousands
 from hpcnas.data import DATASETS, negatives
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
-from hpcnas.evaluation import Evaluation, Figure, figures_of
+from hpcnas.evaluation import ClassRow, Evaluation, Figure, choose_thresholds, figures_of
 from hpcnas.field import alarms_in
 from hpcnas.hearing import keywords_of
 from hpcnas.nn.corpus import Corpus, Split
@@ -41,14 +43,15 @@ from hpcnas.nn.training import Trainer
 from hpcnas.runtime.features import indexed, load_corpus
 from hpcnas.runtime.threads import set_alone
 from hpcnas.runtime.together import SoloWorld
+from hpcnas.store import model_card
 from hpcnas.store.files import replacing
 from hpcnas.store.run_dir import RunDir
 from hpcnas.terminal import console, outer_edge, plain
 from hpcnas.versus import ensure_comparable, fitted, hearing_of, opponent
 
-CLASS_COLUMNS = ("examples", "recall", "precision", "EER", "ROC area", "misses at 1/h")
-CLASS_FORMS = ("{:.1%}".format, "{:.4f}".format, "{:.1%}".format)
-"""Of the last three columns, which may be empty."""
+CLASS_COLUMNS = ("examples", "recall", "precision", "EER", "ROC area", "misses at 1/h", "threshold")
+CLASS_FORMS = ("{:.1%}", "{:.1%}", "{:.1%}", "{:.4f}", "{:.1%}", "{:.3f}")
+"""Of all but the first."""
 
 
 @outer_edge()
@@ -74,6 +77,7 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
     """Print the figures and write the page."""
     path, data = arguments.run, arguments.data or arguments.corpus
     classifier = opened(path, arguments.model)
+    own_config = classifier.config
     overrides = [*arguments.set, *([f"data.path={json.dumps(data)}"] if data else [])]
     config = configuration.parsed(configuration.dump(classifier.config), "--set", overrides)
     changed = configuration.differences(classifier.config, config)
@@ -97,11 +101,14 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
     if is_whole:
         print(f"{data}: has neither lists nor folders of splits; all of its {len(split)} examples are judged", file=sys.stderr)
     logits = predicted(classifier, corpus, split)
-    alarms = None
-    if asked.negatives:
-        keywords = [classifier.class_names[number] for number in keywords_of(classifier)]
-        parts = negatives.index(asked, index, keywords)
-        alarms = alarms_in(classifier, negatives.part(parts, arguments.split), asked.on_bad_file, processes)
+    false_alarms = FalseAlarms(classifier, asked, index, processes)
+    is_own = not data and not configuration.differences(own_config, config, configuration.PLACES)
+    if is_own and (chosen := choose_thresholds(classifier, corpus.validation, false_alarms.of("validation"))):
+        classifier = replace(classifier, thresholds=chosen)
+        if not path.is_file():
+            model_card.add_thresholds(RunDir(path).model_card, classifier.name, chosen)
+        print(basis(chosen, is_kept=not path.is_file()), file=sys.stderr)
+    alarms = false_alarms.of(arguments.split)
     evaluation = figures_of(classifier, corpus, split, logits, alarms)
     versus = None
     if other:
@@ -121,6 +128,34 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
         page = RunDir(path).evaluation(f"{classifier.name}-{arguments.split}")
     write_page(page, f"{path.resolve().name}: {classifier.name}", classifier, evaluation)
     console.print(f"page: {page}", soft_wrap=True)
+
+
+class FalseAlarms:
+    """Of a model in ``data.negatives``, which are heard when they are asked for."""
+
+    def __init__(self, classifier: Classifier, data: DataConfig, index: CorpusIndex, processes: int) -> None:
+        self._classifier, self._data, self._processes = classifier, data, processes
+        keywords = [classifier.class_names[number] for number in keywords_of(classifier)]
+        self._parts = negatives.index(data, index, keywords)
+        self._heard: dict[str, Alarms] = {}
+
+    def of(self, split: str) -> Alarms | None:
+        """In the part of a split; None without any negatives."""
+        if not self._data.negatives:
+            return None
+        if split not in self._heard:
+            part = negatives.part(self._parts, split)
+            self._heard[split] = alarms_in(self._classifier, part, self._data.on_bad_file, self._processes)
+        return self._heard[split]
+
+
+def basis(chosen: Thresholds, is_kept: bool) -> str:
+    """What thresholds rest on, in a line."""
+    rate = f"{chosen.false_alarms_per_hour:g} false alarms an hour"
+    hours = f"{chosen.hours:.2f} h without keywords"
+    if not chosen.is_supported:
+        hours += f", which tell little of that rate ({hours_needed(chosen.false_alarms_per_hour):g} h would: data.negatives)"
+    return f"thresholds for {rate}, chosen on validation with {hours}{'; kept in model_card.json' if is_kept else ''}"
 
 
 def is_judged_whole(data: DataConfig, own: DataConfig, given: Sequence[str]) -> bool:
@@ -226,15 +261,11 @@ def show(console: Console, evaluation: Evaluation) -> None:
     console.print(table)
     for line in evaluation.withheld:
         console.print(line, soft_wrap=True)
-    columns = CLASS_COLUMNS if evaluation.has_misses else CLASS_COLUMNS[:-1]
-    table = Table("class", *(Column(name, justify="right") for name in columns))
-    for row in evaluation.classes:
-        figures = (
-            f"{row.recall:.1%}",
-            f"{row.precision:.1%}",
-            *("" if figure != figure else form(figure) for figure, form in zip((row.eer, row.area, row.misses), CLASS_FORMS)),
-        )
-        table.add_row(plain(row.name), str(row.examples), *figures[: len(columns) - 1])
+    rows = [class_cells(row) for row in evaluation.classes]
+    shown = [place for place in range(len(CLASS_COLUMNS)) if any(cells[place] for cells in rows)]
+    table = Table("class", *(Column(CLASS_COLUMNS[place], justify="right") for place in shown))
+    for row, cells in zip(evaluation.classes, rows):
+        table.add_row(plain(row.name), *(cells[place] for place in shown))
     console.print(table)
     if len(evaluation.classes) == 1:
         console.print("one class alone: nothing to tell it from, so no figures that need another one")
@@ -242,13 +273,23 @@ def show(console: Console, evaluation: Evaluation) -> None:
         console.print(f"hard to tell apart: {plain(one)} and {plain(other)}, equal error rate {rate:.1%}")
 
 
+def class_cells(row: ClassRow) -> list[str]:
+    """Texts below ``CLASS_COLUMNS``; empty for what is not known."""
+    figures = (row.recall, row.precision, row.eer, row.area, row.misses, row.threshold)
+    return [str(row.examples), *("" if figure != figure else form.format(figure) for figure, form in zip(figures, CLASS_FORMS))]
+
+
 def write_page(path: Path, title: str, classifier: Classifier, evaluation: Evaluation) -> None:
     """One self-contained HTML page."""
     template = (Path(__file__).parent / "evaluation.html").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template)
     field = evaluation.field
+    rows = [(row.name, class_cells(row)) for row in evaluation.classes]
     text = page.render(
         title=title,
+        columns=CLASS_COLUMNS,
+        rows=rows,
+        shown=[place for place in range(len(CLASS_COLUMNS)) if any(cells[place] for _, cells in rows)],
         subtitle=f"{evaluation.examples} examples, {thousands(classifier.params)} parameters",
         evaluation=evaluation,
         confusion=pictures.to_svg(pictures.confusion(evaluation.counts, classifier.class_names)),

@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 
 from hpcnas.classifier import Classifier
-from hpcnas.core import detection, metrics
+from hpcnas.core import detection, metrics, thresholds
 from hpcnas.core.detection import DetCurve
 from hpcnas.core.false_alarms import LEAST_ALARMS, Alarms, Estimate, Heard, hours_needed, supports
 from hpcnas.core.significance import bootstrap_interval
+from hpcnas.core.thresholds import Thresholds
 from hpcnas.field import Field
 from hpcnas.hearing import keywords_of
 from hpcnas.nn.corpus import Corpus, Split
@@ -73,6 +74,8 @@ class ClassRow:
     """Under the ROC curve."""
     misses: float = float("nan")
     """Of a keyword in the stream, at one false alarm of it an hour; NaN where the hours are too few to tell."""
+    threshold: float = float("nan")
+    """Chosen for a keyword; NaN where none was."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,6 @@ class Evaluation:
     """(K, K) confusion."""
     pairs: Sequence[tuple[str, str, float]]
     """The classes that are hardest to tell apart, with the equal error rate of doing so."""
-
-    @property
-    def has_misses(self) -> bool:
-        """Whether those of some keyword are known."""
-        return any(row.misses == row.misses for row in self.classes)
 
     @property
     def hours(self) -> float:
@@ -148,8 +146,14 @@ def figures_of(
     if spoken.any() and (alarms is not None or not spoken.all()):
         field = Field.of(classifier, split, alarms)
         figures += in_the_field(field.pooled)
+        own = classifier.thresholds.keywords if classifier.thresholds else {}
+        if own:
+            figures += at_thresholds(field.pooled, np.array([own.get(name, np.inf) for name in names]))
         numbers = np.unique(labels).tolist()
-        classes = [replace(row, misses=misses_of(field, number)) for number, row in zip(numbers, classes)]
+        classes = [
+            replace(row, misses=misses_of(field, number), threshold=own.get(row.name, float("nan")))
+            for number, row in zip(numbers, classes)
+        ]
     return Evaluation(classifier.name, len(labels), figures, classes, field, roc, counts, hardest(logits, labels, names))
 
 
@@ -157,13 +161,11 @@ def in_the_field(heard: Heard) -> Iterator[Figure]:
     """Misses at rates of false alarms, and false alarms at shares of misses, where the audio is enough to tell."""
     hours = heard.alarms.hours
 
-    def known(name: str, found: Estimate) -> Figure:
-        return Figure(name, found.value, (found.low, found.high), hours)
-
     for rate in RATES:
         name = f"misses at {rate:g} false alarm{'' if rate == 1 else 's'} an hour"
         if supports(hours, rate):
-            yield known(name, heard.misses_at(rate))
+            found = heard.misses_at(rate)
+            yield Figure(name, found.value, (found.low, found.high), hours)
         else:
             needed = f"{hours_needed(rate):g} h without keywords would be needed (data.negatives), not {hours:.2f}"
             yield Figure.withheld(name, needed, hours)
@@ -172,11 +174,34 @@ def in_the_field(heard: Heard) -> Iterator[Figure]:
         found = heard.alarms_at(share)
         if found is None:
             yield Figure.withheld(name, "more keywords were not heard at all", hours)
-        elif round(found.value * hours) < LEAST_ALARMS:
-            counted = f"{found.value * hours:.0f} in {hours:.2f} h are too few: below {found.high:.2g} an hour is all they say"
-            yield Figure.withheld(name, counted, hours)
         else:
-            yield known(name, found)
+            yield of_alarms(name, found, hours)
+
+
+def of_alarms(name: str, found: Estimate, hours: float) -> Figure:
+    """False alarms an hour, if so many were counted that they are a rate."""
+    if round(found.value * hours) < LEAST_ALARMS:
+        counted = f"{found.value * hours:.0f} in {hours:.2f} h are too few: below {found.high:.2g} an hour is all they say"
+        return Figure.withheld(name, counted, hours)
+    return Figure(name, found.value, (found.low, found.high), hours)
+
+
+def at_thresholds(heard: Heard, thresholds_K: np.ndarray) -> Iterator[Figure]:
+    """What is to be expected of ``detect``."""
+    found, hours = heard.misses_from(thresholds_K), heard.alarms.hours
+    yield Figure("misses at the thresholds", found.value, (found.low, found.high), hours)
+    yield of_alarms("false alarms an hour at the thresholds", heard.alarms_from(thresholds_K), hours)
+
+
+def choose_thresholds(classifier: Classifier, split: Split, alarms: Alarms | None) -> Thresholds | None:
+    """Thresholds by what was heard in a split, and false alarms as for ``figures_of``; None without keywords, or audio that has
+    none."""
+    rate, spoken = classifier.config.spotting.false_alarms_per_hour, np.isin(split.labels, keywords_of(classifier))
+    if not spoken.any() or (alarms is None and spoken.all()):
+        return None
+    heard = Field.of(classifier, split, alarms).pooled
+    own = {classifier.class_names[keyword]: found for keyword, found in thresholds.chosen(heard, rate).items()}
+    return Thresholds(own, rate, heard.alarms.hours, classifier.digest)
 
 
 def misses_of(field: Field, number: int) -> float:

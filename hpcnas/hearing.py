@@ -12,7 +12,7 @@ import numpy as np
 
 from hpcnas.classifier import Classifier
 from hpcnas.core import metrics
-from hpcnas.core.spotting import Detection, Smoother, Spotter, SpottingConfig
+from hpcnas.core.spotting import Detection, Smoother, Spotter, SpottingConfig, Threshold
 from hpcnas.data import audio
 from hpcnas.data.features import frames_of
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
@@ -28,19 +28,21 @@ def keywords_of(classifier: Classifier) -> list[int]:
     return [number for number, name in enumerate(classifier.class_names) if name not in (UNKNOWN, SILENCE)]
 
 
-def heard(classifier: Classifier, samples: np.ndarray, threshold: float, config: SpottingConfig) -> list[Detection]:
-    """Keywords in samples at ``audio.RATE`` whose smoothed posterior reaches ``threshold``."""
+def heard(classifier: Classifier, samples: np.ndarray, threshold: Threshold, config: SpottingConfig) -> list[Detection]:
+    """Keywords in samples at ``audio.RATE`` whose smoothed posterior reaches ``threshold``, or that of the keyword."""
     return list(hear([samples], classifier, threshold, config))
 
 
-def hear(blocks: Iterable[np.ndarray], classifier: Classifier, threshold: float, config: SpottingConfig) -> Iterator[Detection]:
+def hear(
+    blocks: Iterable[np.ndarray], classifier: Classifier, threshold: Threshold, config: SpottingConfig
+) -> Iterator[Detection]:
     """The same in audio that comes in blocks, each as soon as it is certain; memory does not grow with the audio."""
     judge = listened if classifier.can_listen else scanned
     return spotted(judge(blocks, classifier, config), classifier, threshold, config)
 
 
 def hear_frames(
-    log_mel_FT: np.ndarray, classifier: Classifier, threshold: float, config: SpottingConfig
+    log_mel_FT: np.ndarray, classifier: Classifier, threshold: Threshold, config: SpottingConfig
 ) -> Iterator[Detection]:
     """The same in raw log-mel that is at least a window long."""
     if not classifier.can_listen:
@@ -52,7 +54,7 @@ def hear_frames(
     return spotted(judged, classifier, threshold, config)
 
 
-def spotted(judged: Judged, classifier: Classifier, threshold: float, config: SpottingConfig) -> Iterator[Detection]:
+def spotted(judged: Judged, classifier: Classifier, threshold: Threshold, config: SpottingConfig) -> Iterator[Detection]:
     """Detections from logits over time."""
     smoother, spotter = Smoother(config), Spotter(keywords_of(classifier), config, threshold)
     for times_s, logits in judged:

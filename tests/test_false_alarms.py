@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hpcnas.core.errors import MetricError
 from hpcnas.core.false_alarms import Alarms, Heard, hours_needed, supports
 from hpcnas.core.significance import poisson_interval
+from hpcnas.core.thresholds import chosen
 
 
 def heard(hits, alarms, hours=1.0) -> Heard:
@@ -44,9 +45,9 @@ def test_misses_at_a_rate_are_those_of_the_best_threshold_that_keeps_it(hits, al
     assert found.low <= found.value <= found.high
     curve = one.curve
     assert found.value == pytest.approx(curve.misses[curve.false_alarms <= rate + 1e-9].min())
-    chosen = one.threshold(rate)
-    assert one.alarms_from(np.array([chosen])).value <= rate + 1e-9
-    assert one.misses_from(np.array([chosen])).value == pytest.approx(found.value)
+    thresholds = np.array([chosen(one, rate)[0]])
+    assert one.alarms_from(thresholds).value <= rate + 1e-9
+    assert one.misses_from(thresholds).value == pytest.approx(found.value)
 
 
 def test_false_alarms_at_a_share_of_misses():

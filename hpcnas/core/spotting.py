@@ -6,13 +6,16 @@ Smoothing and refractory time after Alvarez & Park, ICASSP 2019 (arXiv:1812.0280
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hpcnas.core.checks import at_least, finite
 from hpcnas.core.false_alarms import Alarms, Heard
+
+Threshold = float | Mapping[int, float]
+"""One for all keywords, or one for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +30,13 @@ class SpottingConfig:
     """After a detection of a keyword there is no other one of it for so long."""
     tolerance_s: float = 0.5
     """A detection counts if it lies that near to where the keyword is."""
+    false_alarms_per_hour: float = 1.0
+    """Of all keywords together: thresholds are chosen for so many (``hpcnas.evaluate``)."""
 
     def __post_init__(self) -> None:
         at_least(0.01, "spotting", hop_s=self.hop_s)
         at_least(0, "spotting", smoothing_s=self.smoothing_s, refractory_s=self.refractory_s, tolerance_s=self.tolerance_s)
+        at_least(0.001, "spotting", false_alarms_per_hour=self.false_alarms_per_hour)
 
 
 @dataclass(frozen=True)
@@ -82,11 +88,13 @@ class Spotter:
     near it is then dropped. So a few seconds are kept, unless a score rises on and on.
 
     Args:
-        threshold: scores below it are left out. They could not keep a higher one from being a peak.
+        threshold: scores below it, or below that of their keyword, are left out. They could not keep a higher one from being
+            a peak.
     """
 
-    def __init__(self, keywords: Sequence[int], config: SpottingConfig, threshold: float = -np.inf) -> None:
-        self._apart_s, self._threshold = max(config.refractory_s, config.hop_s), threshold
+    def __init__(self, keywords: Sequence[int], config: SpottingConfig, threshold: Threshold = -np.inf) -> None:
+        self._apart_s = max(config.refractory_s, config.hop_s)
+        self._least = {k: threshold[k] if isinstance(threshold, Mapping) else threshold for k in keywords}
         self._undecided = {keyword: (np.zeros(0), np.zeros(0)) for keyword in keywords}
         """Times and scores, in the order of time."""
         self._peaks: list[Detection] = []
@@ -103,7 +111,7 @@ class Spotter:
         for start in range(0, len(times_s), _AT_ONCE):
             new = slice(start, start + _AT_ONCE)
             for keyword, (times, scores) in self._undecided.items():
-                audible = scores_SK[new, keyword] >= self._threshold
+                audible = scores_SK[new, keyword] >= self._least[keyword]
                 times = np.concatenate([times, times_s[new][audible]])
                 self._undecided[keyword] = times, np.concatenate([scores, scores_SK[new, keyword][audible]])
             told += self._settled(times_s[new][-1])
