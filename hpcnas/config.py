@@ -242,7 +242,7 @@ class Config:
     """Everything a run depends on."""
 
     seed: int = 0
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = field(default_factory=lambda: DataConfig(**DataConfig.completed({})))
     features: FeatureConfig = field(default_factory=FeatureConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     space: SpaceConfig = field(default_factory=SpaceConfig)
@@ -296,7 +296,7 @@ class Config:
 
 MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "spotting", "cluster")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
-MAY_CHANGE_KEYS = ("data.negatives",)
+MAY_CHANGE_KEYS = ("data.negatives", "data.negative_hours")
 """Keys of other tables that it may: trials never hear of them."""
 MAY_NOT = ("search.objective", "search.rank_by", "search.suggestions", "search.zoo")
 """Keys of those tables that do."""

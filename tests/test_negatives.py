@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +18,11 @@ from hpcnas import config as configuration
 from hpcnas import evaluate
 from hpcnas.classifier import Classifier
 from hpcnas.core.errors import DataError
-from hpcnas.data import negatives
+from hpcnas.data import negatives, speech_maker, synthetic_negatives
 from hpcnas.data.audio import RATE
 from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
 from hpcnas.data.negatives import Negative
+from hpcnas.data.speech_maker import made_once
 from hpcnas.field import alarms_in
 
 EMPTY = CorpusIndex(("yes",), {"train": (), "validation": (), "test": ()}, ())
@@ -179,3 +183,53 @@ def test_a_run_may_go_on_with_other_negatives():
     assert not configuration.differences(before, after)
     with pytest.raises(configuration.ConfigError, match=r'data\.negatives names "home" twice'):
         configuration.load(None, ['data.negatives=["home", "home"]'])
+
+
+needs_espeak = pytest.mark.skipif(
+    importlib.util.find_spec("espeakng_loader") is None, reason="no eSpeak NG here: pip install 'hpcnas[speech]'"
+)
+
+
+@needs_espeak
+def test_no_word_of_the_built_in_ones_is_a_keyword_or_sounds_like_one(tmp_path):
+    words = synthetic_negatives.vocabulary(("Write", "hey sun", "no"))
+    everything = {word.casefold() for of_language in words.values() for word in of_language}
+    assert not everything & {"write", "right", "sun", "son", "no", "know"} and len(everything) > 500
+    alike = synthetic_negatives.vocabulary(("sea",))
+    assert "see" in words["en-us"] and "see" not in alike["en-us"], "the sea is seen by its sound"
+
+
+@needs_espeak
+def test_the_built_in_ones_are_made_once_for_everyone_with_voices_of_one_part_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(synthetic_negatives, "RECORDING_S", 15.0)
+    monkeypatch.setattr(synthetic_negatives, "UTTERANCES", 2)
+    folders = [synthetic_negatives.folder(("yes",), 90 / 3600, str(tmp_path / name)) for name in ("one", "two")]
+    contents = [{path.relative_to(f): path.read_bytes() for path in f.rglob("*.wav")} for f in folders]
+    assert contents[0] == contents[1] and len(contents[0]) == 6
+    settings = {"cache": str(tmp_path / "one"), "negative_hours": 0.5}
+    monkeypatch.setattr(negatives, "builtin", lambda config, keywords: folders[0])
+    parts = negatives.index(DataConfig(negatives=("builtin",), **settings), EMPTY, ("yes",))
+    assert [len(parts[split]) for split in ("train", "validation", "test")] == [0, 3, 3]
+    voices = [{one.path.stem.split("_nohash")[0].split("-")[-1] for one in parts[split]} for split in ("validation", "test")]
+    assert not voices[0] & voices[1]
+    samples = np.concatenate(list(negatives.samples(parts["test"][0])))
+    assert len(samples) == 15 * RATE and 0.05 < np.abs(samples).max() <= 0.92
+    before = folders[0].stat().st_mtime_ns
+    assert synthetic_negatives.folder(("YES",), 90 / 3600, str(tmp_path / "one")) == folders[0]
+    assert folders[0].stat().st_mtime_ns == before
+
+
+def test_what_a_killed_program_left_goes_when_it_is_old(tmp_path):
+    for name, age_s in ((".speech.old", 2 * speech_maker.LEFT_FOR_S), (".speech.new", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    made_once(tmp_path / "speech", lambda work: (work / "a").touch())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".speech.new", "speech"]
+
+
+def test_built_in_keywords_come_with_built_in_negatives():
+    assert configuration.load(None).data.negatives == configuration.Config().data.negatives == ("builtin",)
+    assert configuration.load(None, ["data.negatives=[]"]).data.negatives == ()
+    assert configuration.load(None, ["data.name=speech_commands"]).data.negatives == ()
+    with pytest.raises(configuration.ConfigError, match=r"data\.negative_hours = 0\.1: must lie between 0\.5 and 1000"):
+        configuration.load(None, ["data.negative_hours=0.1"])

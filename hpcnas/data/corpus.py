@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpcnas.core.errors import ConfigError
 from hpcnas.data.spelling import composed
@@ -51,7 +52,10 @@ class DataConfig:
     test_percent: float = 10.0
     negatives: tuple[str, ...] = ()
     """Folders, or lists as ``manifests`` are, of audio without keywords, hours of it: false alarms are counted there, and
-    thresholds chosen. Models are not trained on it."""
+    thresholds chosen. Models are not trained on it. ``builtin``: sentences in eight languages, synthesised on first use; with
+    ``builtin_kws`` that is the default."""
+    negative_hours: float = 7.0
+    """Of ``builtin``: three sevenths for validation, the others for the test."""
     all_is_test: bool = False
     """Everything is one test split, for a model that is finished: all recordings of a folder, or the one manifest that is
     named."""
@@ -59,6 +63,12 @@ class DataConfig:
     """``fail``: a recording that cannot be read ends the program, with a summary of all of them; ``skip``: it is left out."""
     cache: str = ""
     """Folder for synthesised speech and features; empty: ``$HPCNAS_CACHE`` or ``~/.cache/hpcnas``."""
+
+    @classmethod
+    def completed(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """With built-in audio without keywords for built-in keywords, unless others were given."""
+        is_builtin = given.get("name", cls.name) == "builtin_kws"
+        return {**({"negatives": ("builtin",)} if is_builtin else {}), **given}
 
     def __post_init__(self) -> None:
         if self.protocol not in ("12", "all"):
@@ -78,6 +88,8 @@ class DataConfig:
                 raise ConfigError(f"data.{name} = {getattr(self, name)}: must not be negative")
         if self.on_bad_file not in ("fail", "skip"):
             raise ConfigError(f'data.on_bad_file = "{self.on_bad_file}": must be "fail" or "skip"')
+        if not 0.5 <= self.negative_hours <= 1000:
+            raise ConfigError(f"data.negative_hours = {self.negative_hours}: must lie between 0.5 and 1000")
         if not 0.1 <= self.window_s <= 60:
             raise ConfigError(f"data.window_s = {self.window_s}: must lie between 0.1 and 60")
 

@@ -1,6 +1,7 @@
 """Speech synthesis by eSpeak NG through ctypes, as a program of its own.
 
     python -m hpcnas.data.espeak OUT.npz < utterances.json
+    python -m hpcnas.data.espeak < words.json
 
 eSpeak NG (GPL-3) is reached as the optional package ``espeakng-loader``. The library keeps global state that carries over from
 one utterance to the next, and some voices draw from libc's rand(): the same call gives other samples each time. So every
@@ -14,12 +15,19 @@ import ctypes
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
 
+from hpcnas.core.errors import DataError
+
 CHUNK = 32
+_STRESS = "'*,%=_|:;"
+"""Marks of stress, length and pauses: words that differ in these alone sound alike."""
 _SYNCHRONOUS, _CHARS_UTF8, _POSITION_CHARACTER, _RATE, _PITCH = 2, 1, 1, 1, 3
 
 
@@ -62,7 +70,50 @@ def synthesise(utterances: list[Utterance]) -> tuple[list[np.ndarray], int]:
     return waveforms, rate
 
 
+def transcribe(words: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """What each word sounds like in its language, in eSpeak NG's letters for sounds, without stress. Once per process."""
+    import espeakng_loader
+
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(espeakng_loader.get_data_path()), 0)
+    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    found: dict[str, list[str]] = {}
+    for language, own in words.items():
+        library.espeak_SetVoiceByName(language.encode())
+        found[language] = []
+        for word in own:
+            text = ctypes.c_char_p(word.encode())
+            sounds = library.espeak_TextToPhonemes(ctypes.byref(text), _CHARS_UTF8, 0) or b""
+            found[language].append("".join(c for c in sounds.decode("utf-8", "replace") if c not in _STRESS))
+    return found
+
+
+def spoken(utterances: Sequence[Utterance]) -> tuple[list[np.ndarray], int]:
+    """Samples (int16) of each utterance, and their rate, by the program; raises DataError."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, "speech.npz")
+        _run([out], utterances)
+        with np.load(out) as made:
+            return np.split(made["samples"], np.cumsum(made["lengths"])[:-1]), int(made["rate"])
+
+
+def sounds(words: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """``transcribe``, by the program; raises DataError."""
+    return json.loads(_run([], words))
+
+
+def _run(arguments: Sequence[str], values: object) -> str:
+    command = [sys.executable, "-m", "hpcnas.data.espeak", *arguments]
+    done = subprocess.run(command, input=json.dumps(values), text=True, capture_output=True)
+    if done.returncode:
+        raise DataError(f"eSpeak NG failed: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout
+
+
 def main() -> None:
+    if len(sys.argv) == 1:
+        print(json.dumps(transcribe(json.load(sys.stdin))))
+        return
     utterances = json.load(sys.stdin)
     chunks = [utterances[i : i + CHUNK] for i in range(0, len(utterances), CHUNK)]
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

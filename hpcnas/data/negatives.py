@@ -1,6 +1,6 @@
 """Hours of audio without keywords (speech, music, a home), in which false alarms are counted.
 
-``data.negatives`` names folders, or lists of recordings as ``manifest`` reads them. Each recording is in one part, by lists in
+``data.negatives`` names folders, lists as ``manifest`` reads them, or ``builtin``. Each recording is in one part, by lists in
 the folder or else by a hash of its speaker or path, so that further recordings move no other one.
 """
 
@@ -15,18 +15,22 @@ from pathlib import Path
 import numpy as np
 
 from hpcnas.core.errors import DataError
-from hpcnas.data import audio, finding, lists, manifest, problems
+from hpcnas.data import audio, finding, lists, manifest, problems, synthetic_negatives
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
 from hpcnas.data.finding import Unused
 from hpcnas.data.problems import SHOWN, Problem, printable
 from hpcnas.data.rows import rows
-from hpcnas.data.spelling import below, composed, key_of
+from hpcnas.data.spelling import below, folded, key_of, words_of
 from hpcnas.data.splitting import share_of, source_of
 
 TEST, HELD_OUT = 0.5, 0.8
 """Hashes below the first are for the test, below the second for validation; rates of false alarms need hours."""
 TEXT_COLUMNS = ("text", "sentence", "transcript")
 """Of a manifest, with what is said."""
+
+
+BUILTIN = "builtin"
+"""Among ``data.negatives``: synthesised on first use."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def index(config: DataConfig, corpus: CorpusIndex, keywords: Collection[str]) ->
     parts: dict[str, list[Negative]] = {split: [] for split in SPLITS}
     seen: set[Negative] = set()
     for name in config.negatives:
-        place = Path(name).expanduser()
+        place = builtin(config, keywords) if name == BUILTIN else Path(name).expanduser()
         given = _listed(place, config, keywords, bad) if place.is_file() else _found(place, keywords, bad)
         for split, one in [("test", one) for one in given] if config.all_is_test else _divided(place, given, config):
             try:
@@ -67,6 +71,11 @@ def index(config: DataConfig, corpus: CorpusIndex, keywords: Collection[str]) ->
     problems.settle(bad, config.on_bad_file)
     _ensure_apart(corpus, [one for part in parts.values() for one in part])
     return {split: tuple(part) for split, part in parts.items()}
+
+
+def builtin(config: DataConfig, keywords: Collection[str]) -> Path:
+    """The folder of the built-in ones, made first if need be."""
+    return synthetic_negatives.folder(keywords, config.negative_hours, config.cache)
 
 
 def part(parts: Mapping[str, tuple[Negative, ...]], split: str) -> tuple[Negative, ...]:
@@ -102,10 +111,10 @@ def _found(folder: Path, keywords: Collection[str], bad: list[Problem]) -> list[
     except DataError as error:
         raise DataError(f"data.negatives: {error}") from error
     unused.say(folder)
-    spoken = {_folded(keyword) for keyword in keywords}
+    spoken = {folded(keyword) for keyword in keywords}
     for path in paths:
         names = [folder.resolve().name, *path.relative_to(folder).parts[:-1]]
-        if said := next((name for name in names if _folded(name) in spoken), None):
+        if said := next((name for name in names if folded(name) in spoken), None):
             raise DataError(f'data.negatives: {path}: by its folder says the keyword "{said}"; leave it out or rename it')
     return [Negative(path) for path in paths]
 
@@ -140,25 +149,16 @@ def _said(fields: Mapping[str, object], labels: Sequence[str], keywords: Collect
     label = [str(fields[column]) for column in labels if fields.get(column) is not None]
     texts = [str(fields[column]) for column in TEXT_COLUMNS if fields.get(column) is not None]
     for keyword in keywords:
-        words = _words(keyword)
-        if any(_folded(text) == _folded(keyword) for text in label) or any(has_words(text, words) for text in texts):
+        words = words_of(keyword)
+        if any(folded(text) == folded(keyword) for text in label) or any(has_words(text, words) for text in texts):
             return keyword
     return ""
 
 
 def has_words(text: str, words: Sequence[str]) -> bool:
     """Whether these words follow each other in a text."""
-    own = _words(text)
+    own = words_of(text)
     return any(own[first : first + len(words)] == [*words] for first in range(len(own)))
-
-
-def _words(text: str) -> list[str]:
-    """Letters and digits, folded, whatever is between them."""
-    return "".join(c if c.isalnum() else "" if c in "'’" else " " for c in _folded(text)).split()
-
-
-def _folded(text: str) -> str:
-    return composed(text).casefold()
 
 
 def _divided(place: Path, given: Sequence[Negative], config: DataConfig) -> Iterator[tuple[str, Negative]]:

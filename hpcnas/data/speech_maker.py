@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ import soundfile
 import soxr
 
 from hpcnas.core.errors import DataError
+from hpcnas.data import espeak
 from hpcnas.data.audio import RATE, fitted
 from hpcnas.data.espeak import Utterance
 from hpcnas.data.noise import NOISE_FOLDER
@@ -32,6 +30,9 @@ VOICES = {
     "validation": ("m5", "m6", "f4", "boris", "caleb", "david", "linda", "steph"),
     "test": ("m7", "m8", "Alex", "Michael", "edward", "grandma", "grandpa", "paul", "shelby", "travis"),
 }  # fmt: skip
+
+LEFT_FOR_S = 24 * 3600.0
+"""Nobody takes so long."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ def made_once(root: Path, write: Callable[[Path], None]) -> None:
     if importlib.util.find_spec("espeakng_loader") is None:
         raise DataError("the built-in speech needs eSpeak NG: pip install 'espeakng-loader>=0.2.4'")
     root.parent.mkdir(parents=True, exist_ok=True)
+    for left in root.parent.glob(f".{root.name}.*"):  # by a program that was killed: others may be at work
+        if time.time() - left.stat().st_mtime > LEFT_FOR_S:
+            shutil.rmtree(left, ignore_errors=True)
     work = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
     try:
         write(work)
@@ -65,7 +69,7 @@ def write_corpus(
 ) -> None:
     """Speak what is planned, each at a random place of ``length_s`` of noise; with lists of splits, noise and a checksum."""
     waveforms = _spoken([planned.utterance for planned in plan], length_s)
-    noises = _noises(rng, [w for planned, w in zip(plan, waveforms) if planned.split == "train"])
+    noises = made_noises(rng, [w for planned, w in zip(plan, waveforms) if planned.split == "train"])
     (root / NOISE_FOLDER).mkdir()
     for name, noise in noises.items():
         soundfile.write(root / NOISE_FOLDER / f"{name}.wav", 0.1 * noise, RATE, subtype="PCM_16")
@@ -85,28 +89,24 @@ def write_corpus(
 
 def _spoken(utterances: Sequence[Utterance], longest_s: float) -> list[np.ndarray]:
     """Each utterance at ``RATE``, without silence around it, cut to ``longest_s``, of unit power."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = os.path.join(folder, "speech.npz")
-        done = subprocess.run(
-            [sys.executable, "-m", "hpcnas.data.espeak", out], input=json.dumps(utterances), text=True, capture_output=True
-        )
-        if done.returncode:
-            raise DataError(f"eSpeak NG failed: {done.stderr.strip().splitlines()[-1]}")
-        with np.load(out) as made:
-            parts = np.split(made["samples"], np.cumsum(made["lengths"])[:-1])
-            rate = int(made["rate"])
+    parts, rate = espeak.spoken(utterances)
     waveforms = []
     for utterance, part in zip(utterances, parts):
-        samples = soxr.resample(part.astype(np.float32) / 32768, rate, RATE)
-        loud = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max())
-        if not len(loud):
+        if not part.any():
             raise DataError(f"eSpeak NG gave no sound for {utterance}")
-        samples = samples[loud[0] : loud[-1] + 1][: round(longest_s * RATE)]
-        waveforms.append(samples / np.sqrt((samples**2).mean()))
+        waveforms.append(of_unit_power(part, rate, longest_s))
     return waveforms
 
 
-def _noises(rng: np.random.Generator, speech: list[np.ndarray], seconds: int = 40) -> dict[str, np.ndarray]:
+def of_unit_power(part: np.ndarray, rate: int, longest_s: float = np.inf) -> np.ndarray:
+    """An utterance at ``RATE``, without silence around it, cut to ``longest_s``."""
+    samples = soxr.resample(part.astype(np.float32) / 32768, rate, RATE)
+    loud = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max())
+    samples = samples[loud[0] : loud[-1] + 1][: round(min(longest_s * RATE, len(samples)))]
+    return samples / np.sqrt((samples**2).mean())
+
+
+def made_noises(rng: np.random.Generator, speech: list[np.ndarray], seconds: int = 40) -> dict[str, np.ndarray]:
     """Background noise of unit power: coloured noise, mains hum, babble of many training voices."""
     length = seconds * RATE
     noises = {"white": rng.standard_normal(length)}

@@ -56,6 +56,16 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def folded(text: str) -> str:
+    """The same for texts that differ in capitals alone."""
+    return composed(text).casefold()
+
+
+def words_of(text: str) -> list[str]:
+    """Letters and digits, folded, without whatever is between them; apostrophes belong to words."""
+    return "".join(c if c.isalnum() else "" if c in "'’" else " " for c in folded(text)).split()
+
+
 def key_of(name: str) -> str:
     """One spelling for a path below a root, to compare by."""
     return posixpath.normpath(composed(name).strip().strip('"').replace("\\", "/")).lstrip("/")
