@@ -62,6 +62,8 @@ class Answer:
     """Its posterior, in [0, 1]."""
     posteriors: Mapping[str, float]
     """Of every class; they sum to one."""
+    is_none: bool = False
+    """Whether the score is so low that it is more likely none of these classes, by what ``hpcnas.evaluate`` found."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Classifier:
     class_names: Sequence[str]
     config: Config
     thresholds: Thresholds | None = None
-    """Of its keywords, if they were chosen for these weights."""
+    """Of its keywords, and a temperature, if they were chosen for these weights."""
 
     @property
     def architectures(self) -> list[Architecture]:
@@ -150,6 +152,11 @@ class Classifier:
         chosen = {self.name: self.thresholds} if self.thresholds else {}
         card = ModelCard(self.front_end.mean.numpy(), self.front_end.std.numpy(), self.class_names, chosen)
         return ModelFile(self.name, self.members, self.stored, card, configuration.dump(self.config), reached)
+
+    def posteriors(self, logits_NK: np.ndarray) -> np.ndarray:
+        """(N, K) probabilities, at the temperature that ``hpcnas.evaluate`` found, if it did."""
+        temperature = self.thresholds.temperature if self.thresholds else 1.0
+        return np.exp(metrics.log_posteriors(logits_NK / temperature))
 
     @property
     def can_listen(self) -> bool:
@@ -222,9 +229,10 @@ class Classifier:
             log_mel = features.log_mel(samples.astype(np.float32), bank)
             starts = np.linspace(0, spare, 1 + -(-2 * spare // window)).round().astype(int)
             logits = self.logits(torch.from_numpy(np.stack([log_mel[:, start : start + window] for start in starts])))
-        posteriors = np.exp(metrics.log_posteriors(logits.mean(0, keepdims=True)))[0]
+        posteriors = self.posteriors(logits.mean(0, keepdims=True))[0]
         best = int(posteriors.argmax())
-        return Answer(self.class_names[best], float(posteriors[best]), dict(zip(self.class_names, posteriors.tolist())))
+        score, least = float(posteriors[best]), self.thresholds.none_below if self.thresholds else 0.0
+        return Answer(self.class_names[best], score, dict(zip(self.class_names, posteriors.tolist())), score < least)
 
     def scan(self, samples: np.ndarray, hop_s: float, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
         """Slide the window over audio of any length at ``audio.RATE``; what is shorter than a window is padded, and the model

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def threshold_of(classifier: Classifier) -> Threshold:
     """Each keyword's own; where none were chosen one for all, which is said."""
-    if classifier.thresholds is None:
+    if classifier.thresholds is None or not classifier.thresholds.keywords:
         said = (
             f"no thresholds were chosen for {classifier.name} (python -m hpcnas.evaluate RUN does): {UNCHOSEN} for all keywords"
         )

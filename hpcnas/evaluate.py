@@ -27,16 +27,15 @@ from hpcnas import pictures
 from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.core.false_alarms import Alarms, hours_needed
+from hpcnas.core.false_alarms import hours_needed
 from hpcnas.core.significance import mcnemar
 from hpcnas.core.thresholds import Thresholds
 from hpcnas.core.units import thousands
-from hpcnas.data import DATASETS, negatives
+from hpcnas.data import DATASETS
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
-from hpcnas.evaluation import ClassRow, Evaluation, Figure, choose_thresholds, figures_of
-from hpcnas.field import alarms_in
-from hpcnas.hearing import keywords_of
+from hpcnas.evaluation import ClassRow, Evaluation, Figure, calibrated, figures_of, with_thresholds
+from hpcnas.field import FalseAlarms
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
@@ -101,13 +100,16 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
     if is_whole:
         print(f"{data}: has neither lists nor folders of splits; all of its {len(split)} examples are judged", file=sys.stderr)
     logits = predicted(classifier, corpus, split)
+    is_own = not data and is_heard_alike(own_config, config)
+    if is_own:
+        of_validation = predicted(classifier, corpus, corpus.validation)
+        classifier = calibrated(classifier, of_validation, corpus.validation)
     false_alarms = FalseAlarms(classifier, asked, index, processes)
-    is_own = not data and not configuration.differences(own_config, config, configuration.PLACES)
-    if is_own and (chosen := choose_thresholds(classifier, corpus.validation, false_alarms.of("validation"))):
-        classifier = replace(classifier, thresholds=chosen)
+    if is_own:
+        classifier = with_thresholds(classifier, corpus.validation, false_alarms.of("validation"))
         if not path.is_file():
-            model_card.add_thresholds(RunDir(path).model_card, classifier.name, chosen)
-        print(basis(chosen, is_kept=not path.is_file()), file=sys.stderr)
+            model_card.add_thresholds(RunDir(path).model_card, classifier.name, classifier.thresholds)
+        print(basis(classifier.thresholds, is_kept=not path.is_file()), file=sys.stderr)
     alarms = false_alarms.of(arguments.split)
     evaluation = figures_of(classifier, corpus, split, logits, alarms)
     versus = None
@@ -130,32 +132,24 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
     console.print(f"page: {page}", soft_wrap=True)
 
 
-class FalseAlarms:
-    """Of a model in ``data.negatives``, which are heard when they are asked for."""
-
-    def __init__(self, classifier: Classifier, data: DataConfig, index: CorpusIndex, processes: int) -> None:
-        self._classifier, self._data, self._processes = classifier, data, processes
-        keywords = [classifier.class_names[number] for number in keywords_of(classifier)]
-        self._parts = negatives.index(data, index, keywords)
-        self._heard: dict[str, Alarms] = {}
-
-    def of(self, split: str) -> Alarms | None:
-        """In the part of a split; None without any negatives."""
-        if not self._data.negatives:
-            return None
-        if split not in self._heard:
-            part = negatives.part(self._parts, split)
-            self._heard[split] = alarms_in(self._classifier, part, self._data.on_bad_file, self._processes)
-        return self._heard[split]
+def is_heard_alike(own: Config, config: Config) -> bool:
+    """Whether thresholds that are chosen now hold for ``hpcnas.detect`` too: of the same recordings, smoothed alike."""
+    rate = own.spotting.false_alarms_per_hour
+    is_same = replace(config.spotting, false_alarms_per_hour=rate) == own.spotting
+    return is_same and not configuration.differences(own, config, configuration.PLACES)
 
 
 def basis(chosen: Thresholds, is_kept: bool) -> str:
-    """What thresholds rest on, in a line."""
-    rate = f"{chosen.false_alarms_per_hour:g} false alarms an hour"
-    hours = f"{chosen.hours:.2f} h without keywords"
-    if not chosen.is_supported:
-        hours += f", which tell little of that rate ({hours_needed(chosen.false_alarms_per_hour):g} h would: data.negatives)"
-    return f"thresholds for {rate}, chosen on validation with {hours}{'; kept in model_card.json' if is_kept else ''}"
+    """What temperature and thresholds rest on, in a line."""
+    said = f"temperature {chosen.temperature:.2f}"
+    if chosen.keywords:
+        said += f" and thresholds for {chosen.false_alarms_per_hour:g} false alarms an hour"
+    said += ", chosen on validation"
+    if chosen.keywords:
+        said += f" with {chosen.hours:.2f} h without keywords"
+    if chosen.keywords and not chosen.is_supported:
+        said += f", which tell little of that rate ({hours_needed(chosen.false_alarms_per_hour):g} h would: data.negatives)"
+    return f"{said}{'; kept in model_card.json' if is_kept else ''}"
 
 
 def is_judged_whole(data: DataConfig, own: DataConfig, given: Sequence[str]) -> bool:
@@ -245,7 +239,7 @@ def as_values(evaluation: Evaluation, versus: Versus | None) -> dict:
 
 def figure_values(figure: Figure) -> dict:
     known = figure.is_known
-    values = {"value": figure.value if known else None, "interval": figure.interval if known else None}
+    values = {"value": figure.value if known else None, "interval": figure.interval if figure.has_interval else None}
     values |= {"hours": figure.hours} if figure.hours else {}
     return values | ({"unsupported": figure.unsupported} if figure.unsupported else {})
 
@@ -257,7 +251,7 @@ def show(console: Console, evaluation: Evaluation) -> None:
     for figure in evaluation.figures:
         if figure.is_known:
             name = f"{figure.name}, of {figure.hours:.2f} h" if figure.hours else figure.name
-            table.add_row(name, f"{figure.value:.4f}", f"{figure.interval[0]:.4f} to {figure.interval[1]:.4f}")
+            table.add_row(name, *figure.texts)
     console.print(table)
     for line in evaluation.withheld:
         console.print(line, soft_wrap=True)

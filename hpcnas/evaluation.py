@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from hpcnas.classifier import Classifier
-from hpcnas.core import detection, metrics, thresholds
+from hpcnas.core import calibration, detection, metrics, thresholds
+from hpcnas.core.calibration import expected_calibration_error, temperature
 from hpcnas.core.detection import DetCurve
 from hpcnas.core.false_alarms import LEAST_ALARMS, Alarms, Estimate, Heard, hours_needed, supports
-from hpcnas.core.significance import bootstrap_interval
+from hpcnas.core.significance import bootstrap_interval, share_interval
 from hpcnas.core.thresholds import Thresholds
+from hpcnas.data.speech_commands import UNKNOWN
 from hpcnas.field import Field
 from hpcnas.hearing import keywords_of
 from hpcnas.nn.corpus import Corpus, Split
@@ -27,14 +29,18 @@ OF_ANY_SPLIT = {
     "balanced accuracy": metrics.balanced_accuracy,
     "macro F1": metrics.macro_f1,
     "cross entropy": metrics.cross_entropy,
+    "calibration error": expected_calibration_error,
     "equal error rate": metrics.eer,
 }
 BETWEEN_CLASSES = {
     "ROC area": metrics.roc_area,
     "Cavg": metrics.cavg,
     "Cavg, P_target 0.1": partial(metrics.cavg, p_target=0.1),
+    "Cllr": metrics.cllr,
 }
 """Figures that a split of one class alone does not have."""
+OF_PROBABILITIES = ("cross entropy", "calibration error", "Cllr")
+"""Figures that a temperature changes: told with it too."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,16 @@ class Figure:
     @property
     def is_known(self) -> bool:
         return not self.unsupported
+
+    @property
+    def has_interval(self) -> bool:
+        return self.interval[0] == self.interval[0]
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Value and interval for people."""
+        form = "{:.4f}" if abs(self.value) < 10 else "{:.1f}"
+        return form.format(self.value), " to ".join(map(form.format, self.interval)) if self.has_interval else ""
 
     @classmethod
     def withheld(cls, name: str, why: str, hours: float) -> Figure:
@@ -121,10 +137,15 @@ def figures_of(
     labels, names = split.labels, corpus.class_names
     several = len(np.unique(labels)) > 1
     wanted = {**OF_ANY_SPLIT, **(BETWEEN_CLASSES if several else {})}
-    figures = [
-        Figure(name, metric(logits, labels), bootstrap_interval(metric, logits, labels, resamples=300))
-        for name, metric in wanted.items()
-    ]
+    figures = [Figure(name, metric(logits, labels), interval(metric, logits, labels)) for name, metric in wanted.items()]
+    if classifier.thresholds:
+        cooled = logits / classifier.thresholds.temperature
+        figures += [
+            Figure(f"{name}, calibrated", metric(cooled, labels), interval(metric, cooled, labels))
+            for name, metric in wanted.items()
+            if name in OF_PROBABILITIES
+        ]
+        figures += refused(classifier.posteriors(logits), labels, classifier.thresholds.none_below)
     odds = detection.log_odds(metrics.log_posteriors(logits))
     counts = metrics.confusion(logits, labels)
     classes = []
@@ -155,6 +176,22 @@ def figures_of(
             for number, row in zip(numbers, classes)
         ]
     return Evaluation(classifier.name, len(labels), figures, classes, field, roc, counts, hardest(logits, labels, names))
+
+
+def interval(metric: Callable[[np.ndarray, np.ndarray], float], logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Of bootstrap; NaN for the calibration error, to which drawing examples twice adds."""
+    if metric is expected_calibration_error:
+        return float("nan"), float("nan")
+    return bootstrap_interval(metric, logits, labels, resamples=300)
+
+
+def refused(posteriors: np.ndarray, labels: np.ndarray, none_below: float) -> Iterator[Figure]:
+    """Shares of right and wrong answers that are "none of these", if some answers can be."""
+    is_right, is_refused = posteriors.argmax(1) == labels, posteriors.max(1) < none_below
+    for name, those in (("right", is_right), ("wrong", ~is_right)) if none_below else ():
+        if those.any():
+            share = float(is_refused[those].mean())
+            yield Figure(f"{name} answers refused", share, share_interval(share, int(those.sum())))
 
 
 def in_the_field(heard: Heard) -> Iterator[Figure]:
@@ -193,15 +230,26 @@ def at_thresholds(heard: Heard, thresholds_K: np.ndarray) -> Iterator[Figure]:
     yield of_alarms("false alarms an hour at the thresholds", heard.alarms_from(thresholds_K), hours)
 
 
-def choose_thresholds(classifier: Classifier, split: Split, alarms: Alarms | None) -> Thresholds | None:
-    """Thresholds by what was heard in a split, and false alarms as for ``figures_of``; None without keywords, or audio that has
-    none."""
+def calibrated(classifier: Classifier, logits: np.ndarray, split: Split) -> Classifier:
+    """The classifier with the temperature that suits these logits of a split, and no thresholds of keywords yet."""
+    found = Thresholds({}, 0.0, 0.0, classifier.digest, temperature(logits, split.labels))
+    classifier = replace(classifier, thresholds=found)
+    if UNKNOWN in classifier.class_names:
+        return classifier
+    least = calibration.none_below(classifier.posteriors(logits), split.labels)
+    return replace(classifier, thresholds=replace(found, none_below=least))
+
+
+def with_thresholds(classifier: Classifier, split: Split, alarms: Alarms | None) -> Classifier:
+    """A calibrated classifier with thresholds by what was heard in a split, and false alarms as for ``figures_of``; without any
+    where there are no keywords, or no audio is without."""
     rate, spoken = classifier.config.spotting.false_alarms_per_hour, np.isin(split.labels, keywords_of(classifier))
     if not spoken.any() or (alarms is None and spoken.all()):
-        return None
+        return classifier
     heard = Field.of(classifier, split, alarms).pooled
     own = {classifier.class_names[keyword]: found for keyword, found in thresholds.chosen(heard, rate).items()}
-    return Thresholds(own, rate, heard.alarms.hours, classifier.digest)
+    chosen = replace(classifier.thresholds, keywords=own, false_alarms_per_hour=rate, hours=heard.alarms.hours)
+    return replace(classifier, thresholds=chosen)
 
 
 def misses_of(field: Field, number: int) -> float:

@@ -17,6 +17,7 @@ from hpcnas.core.errors import DataError
 from hpcnas.core.false_alarms import Alarms, Heard
 from hpcnas.core.spotting import Detection, Spoken, heard
 from hpcnas.data import audio, negatives, problems
+from hpcnas.data.corpus import CorpusIndex, DataConfig
 from hpcnas.data.negatives import Negative
 from hpcnas.data.problems import Problem
 from hpcnas.hearing import hear, hear_frames, keywords_of
@@ -80,6 +81,25 @@ def in_a_row(classifier: Classifier, split: Split) -> Field:
 
     outside = [one for one in found if is_elsewhere(one)]
     return Field(heard(outside, spoken, without(spoken), config), of_keyword, False)
+
+
+class FalseAlarms:
+    """Of a model in ``data.negatives``, which are heard when they are asked for."""
+
+    def __init__(self, classifier: Classifier, data: DataConfig, index: CorpusIndex, processes: int) -> None:
+        self._classifier, self._data, self._processes = classifier, data, processes
+        keywords = [classifier.class_names[number] for number in keywords_of(classifier)]
+        self._parts = negatives.index(data, index, keywords)
+        self._heard: dict[str, Alarms] = {}
+
+    def of(self, split: str) -> Alarms | None:
+        """In the part of a split; None without any negatives."""
+        if not self._data.negatives:
+            return None
+        if split not in self._heard:
+            part = negatives.part(self._parts, split)
+            self._heard[split] = alarms_in(self._classifier, part, self._data.on_bad_file, self._processes)
+        return self._heard[split]
 
 
 def alarms_in(classifier: Classifier, recordings: Sequence[Negative], on_bad_file: str, processes: int = 1) -> Alarms:

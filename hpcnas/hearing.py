@@ -11,7 +11,6 @@ from itertools import islice
 import numpy as np
 
 from hpcnas.classifier import Classifier
-from hpcnas.core import metrics
 from hpcnas.core.spotting import Detection, Smoother, Spotter, SpottingConfig, Threshold
 from hpcnas.data import audio
 from hpcnas.data.features import frames_of
@@ -58,7 +57,7 @@ def spotted(judged: Judged, classifier: Classifier, threshold: Threshold, config
     """Detections from logits over time."""
     smoother, spotter = Smoother(config), Spotter(keywords_of(classifier), config, threshold)
     for times_s, logits in judged:
-        yield from spotter.push(smoother.push(np.exp(metrics.log_posteriors(logits))), times_s)
+        yield from spotter.push(smoother.push(classifier.posteriors(logits)), times_s)
     yield from spotter.finish()
 
 

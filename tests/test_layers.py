@@ -36,7 +36,6 @@ ALLOWED = {
         "classifier",
         "evaluation",
         "field",
-        "hearing",
         "pictures",
         "terminal",
         "versus",

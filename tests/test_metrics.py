@@ -109,3 +109,12 @@ def test_every_objective_of_finite_logits_is_finite_however_large_they_are(name,
 def test_pairs_of_classes_need_two():
     with pytest.raises(MetricError, match="need two classes"):
         metrics.OBJECTIVES["pairwise_eer"](NOISY, np.zeros(300, int))
+
+
+def test_cllr_is_one_of_no_information_nothing_of_sure_and_right_and_more_of_sure_and_wrong():
+    labels = np.arange(30) % 3
+    right = 50.0 * np.eye(3)[labels]
+    assert metrics.cllr(np.zeros((30, 3)), labels) == pytest.approx(1.0)
+    assert metrics.cllr(right, labels) == pytest.approx(0.0, abs=1e-9) and metrics.cllr(-right, labels) > 10
+    with pytest.raises(MetricError, match="Cllr needs two classes"):
+        metrics.cllr(right[:1], labels[:1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hpcnas.core.false_alarms import Alarms, Heard
 from hpcnas.core.spotting import Spotter, SpottingConfig
 from hpcnas.core.thresholds import Thresholds, chosen
 from hpcnas.data.audio import RATE
+from hpcnas.evaluation import calibrated, refused
 from hpcnas.store import model_card, weights
 from hpcnas.store.run_dir import RunDir
 
@@ -81,15 +83,20 @@ def test_evaluate_chooses_them_on_validation_and_detect_goes_by_them(run, home, 
     assert "no thresholds were chosen for best (python -m hpcnas.evaluate RUN does): 0.5 for all" in capsys.readouterr().err
     evaluate.main([str(run.root), "--model", "best", "--set", f"data.negatives=[{json.dumps(str(home))}]", "--json"])
     out, err = capsys.readouterr()
-    assert "thresholds for 1 false alarms an hour, chosen on validation with 0.00 h without keywords, which tell little" in err
+    assert "and thresholds for 1 false alarms an hour, chosen on validation with 0.00 h without keywords, which tell" in err
     assert "(3 h would: data.negatives); kept in model_card.json" in err
     found = json.loads(out)
+    after, before = (found["figures"][f"calibration error{of}"]["value"] for of in (", calibrated", ""))
+    assert 0 <= after <= 1 and after != before
     assert "misses at the thresholds" in found["figures"] and "false alarms an hour at the thresholds" in found["figures"]
     own = Classifier.open(run, "best").thresholds
     assert {row["name"]: row["threshold"] for row in found["classes"] if row["threshold"]} == own.keywords
     assert set(own.keywords) == {"low", "mid", "high"}
     card = json.loads(run.model_card.read_text())
-    assert card["thresholds"]["best"]["keywords"] == own.keywords
+    assert card["thresholds"]["best"]["keywords"] == own.keywords and own.temperature != 1
+    classifier, samples = Classifier.open(run, "best"), np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    cold, hot = (replace(classifier, thresholds=replace(own, temperature=t)).predict(samples) for t in (1.0, 9.0))
+    assert hot.score < cold.score < 1 and hot.class_name == cold.class_name
     # One that is out of reach, and one that everything reaches.
     for threshold, is_told in ((1.1, False), (0.0, True)):
         thresholds = replace(own, keywords={**dict.fromkeys(own.keywords, 1.1), "low": threshold})
@@ -119,5 +126,22 @@ def test_thresholds_of_weights_that_are_no_more_are_forgotten(run):
 def test_other_data_choose_none(run, tones, capsys):
     before = run.model_card.read_bytes()
     evaluate.main([str(run.root), str(tones), "--model", "best", "--json"])
-    evaluate.main([str(run.root), "--model", "best", "--set", "data.unknown_percent=50", "--json"])
+    for other in ("data.unknown_percent=50", "spotting.smoothing_s=1.0"):
+        evaluate.main([str(run.root), "--model", "best", "--set", other, "--json"])
     assert run.model_card.read_bytes() == before and "thresholds" not in capsys.readouterr().err
+
+
+def test_where_no_class_stands_for_the_others_an_answer_may_be_none_of_these(run):
+    classifier = Classifier.open(run, "best")
+    labels, logits = np.arange(60) % len(classifier.class_names), np.zeros((60, len(classifier.class_names)))
+    logits[np.arange(60), labels] = np.linspace(1, 4, 60)
+    split = SimpleNamespace(labels=labels)
+    assert calibrated(classifier, logits, split).thresholds.none_below == 0
+    alone = replace(classifier, class_names=[name.replace("_unknown_", "de") for name in classifier.class_names])
+    alone = calibrated(alone, logits, split)
+    assert 0 < alone.thresholds.none_below < 1
+    told = {figure.name: figure.value for figure in refused(alone.posteriors(logits), labels, alone.thresholds.none_below)}
+    assert told == pytest.approx({"right answers refused": 2 / 60})
+    samples = np.zeros(RATE, np.float32)
+    answers = [replace(alone, thresholds=replace(alone.thresholds, none_below=p)).predict(samples) for p in (0.0, 1.1)]
+    assert [answer.is_none for answer in answers] == [False, True]

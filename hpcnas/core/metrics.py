@@ -110,6 +110,26 @@ def cavg(logits_NK: np.ndarray, labels_N: np.ndarray, p_target: float = 0.5) -> 
     return float(np.mean(costs))
 
 
+def cllr(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
+    """Cost of the log likelihood ratios of each class to the mean of the others, in bits: 0 for sure and right ones, 1 for none
+    at all, more for sure and wrong ones (Brümmer & du Preez, 2006, doi:10.1016/j.csl.2005.08.001). As in ``cavg``, the others
+    count alike.
+
+    Raises:
+        MetricError: if fewer than two classes occur.
+    """
+    classes = np.unique(labels_N)
+    if len(classes) < 2:
+        raise MetricError("Cllr needs two classes")
+    ratios = detection.log_odds(log_posteriors(logits_NK)) + np.log(logits_NK.shape[1] - 1)
+    missed, alarmed = (np.logaddexp(0, sign * ratios) / np.log(2) for sign in (-1, 1))
+    costs = []
+    for target in classes:
+        others = np.mean([alarmed[labels_N == other, target].mean() for other in classes if other != target])
+        costs.append((missed[labels_N == target, target].mean() + others) / 2)
+    return float(np.mean(costs))
+
+
 def pairwise_eer(logits_NK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
     """(K, K) symmetric equal error rates of telling two classes apart by the difference of their logits; NaN on the diagonal
     and where one of the two does not occur."""

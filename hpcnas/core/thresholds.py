@@ -18,16 +18,20 @@ class Thresholds:
     """What a model's scores must reach, and how that was found.
 
     Args:
-        keywords: by name, each one's.
+        keywords: by name, each one's; empty where classes are no keywords, or no audio is without them.
         false_alarms_per_hour: of all keywords together, that were to be expected.
         hours: without keywords, in which they were chosen.
         weights: digest of the model's.
+        temperature: by which logits are divided before they become scores, so that these are probabilities.
+        none_below: an answer of a lower probability is "none of these", where no class stands for all others.
     """
 
     keywords: Mapping[str, float]
     false_alarms_per_hour: float
     hours: float
     weights: str
+    temperature: float = 1.0
+    none_below: float = 0.0
 
     @property
     def is_supported(self) -> bool:
