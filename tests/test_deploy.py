@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from hpcnas import config as configuration
 from hpcnas.classifier import Classifier, Mixture, opened
 from hpcnas.core.errors import ExportError, RunError
 from hpcnas.core.space import spell
+from hpcnas.core.thresholds import Thresholds
 from hpcnas.deploy import check, files
 from hpcnas.deploy.description import description
 from hpcnas.deploy.graphs import Step, Windows
@@ -142,11 +143,12 @@ def test_the_file_says_all_that_is_needed_to_use_it(tmp_path):
 
 
 def test_thresholds_that_the_model_card_has_go_into_every_file(tmp_path):
-    chosen = {"keywords": {"yes": 0.62, "no": 0.4}, "false_alarms_per_hour": 1.0}
-    card = ModelCard(np.zeros(10), np.ones(10), CLASSES, {"ensemble": chosen, "best": {}})
+    one = classifier("dense:units=8")
+    chosen = Thresholds({"yes": 0.62, "no": 0.4}, 1.0, 5.5, weights=one.digest, temperature=1.2)
+    card = ModelCard(np.zeros(10), np.ones(10), CLASSES, {"ensemble": chosen, "best": replace(chosen, weights="others")})
     model_card.save(tmp_path / "model_card.json", card)
     assert model_card.load(tmp_path / "model_card.json").thresholds == card.thresholds
-    one = replace(classifier("dense:units=8"), thresholds=model_card.load(tmp_path / "model_card.json").thresholds["ensemble"])
+    one = replace(one, thresholds=model_card.load(tmp_path / "model_card.json").thresholds["ensemble"])
     write_model(tmp_path / "model.h5", one, Noise(one, length_s=0.5))
     again = opened(tmp_path / "model.h5", None)
     assert again.thresholds == chosen
@@ -154,7 +156,7 @@ def test_thresholds_that_the_model_card_has_go_into_every_file(tmp_path):
     torch.jit.load(str(written(again, tmp_path / "model.pt", "torchscript").path), _extra_files=extra)
     graph = onnx.load(written(again, tmp_path / "model.onnx", "onnx").path)
     told = [json.loads(extra["hpcnas.json"]), json.loads({p.key: p.value for p in graph.metadata_props}["hpcnas"])]
-    assert [described["thresholds"] for described in told] == [chosen] * 2
+    assert [described["thresholds"] for described in told] == [asdict(chosen)] * 2
     assert "thresholds" not in description(classifier("dense:units=8"), Windows(one), False, {}), "none were chosen"
 
 

@@ -44,7 +44,7 @@ def description(classifier: Classifier, graph: Windows | Step, fixed: bool, reac
         "metrics": dict(reached),
     }
     if classifier.thresholds is not None:
-        values["thresholds"] = classifier.thresholds
+        values["thresholds"] = asdict(classifier.thresholds)
     if isinstance(graph, Step):
         values["stream"] = {"frames": graph.frames, "state": [asdict(tensor) for tensor in graph.state]}
     return values

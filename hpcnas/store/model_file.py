@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.errors import RunError
+from hpcnas.core.thresholds import Thresholds
 from hpcnas.store.ensemble_file import Member
 from hpcnas.store.model_card import ModelCard
 from hpcnas.store.sealed import arrays_below, reading, writing
@@ -60,7 +61,7 @@ def save(path: Path, model: ModelFile) -> None:
         file["mean"], file["std"] = model.card.mean, model.card.std
         file["config"], file["metrics"] = model.config, json.dumps(dict(model.metrics))
         if model.card.thresholds:
-            file["thresholds"] = json.dumps(dict(model.card.thresholds))
+            file["thresholds"] = json.dumps({name: asdict(one) for name, one in model.card.thresholds.items()})
         for number, (member, stored) in enumerate(zip(model.members, model.stored)):
             group = file.create_group(f"members/{number}")
             group.attrs.update(stage=member.stage, trial=member.trial, weight=member.weight)
@@ -78,6 +79,7 @@ def load(path: Path) -> ModelFile:
             raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; export the model again")
         groups = [file["members"][str(number)] for number in range(len(file["members"]))]
         thresholds = json.loads(file["thresholds"].asstr()[()]) if "thresholds" in file else {}
+        thresholds = {name: Thresholds(**one) for name, one in thresholds.items()}
         return ModelFile(
             name=str(file.attrs["name"]),
             members=[Member(str(g.attrs["stage"]), int(g.attrs["trial"]), float(g.attrs["weight"])) for g in groups],
