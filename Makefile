@@ -7,7 +7,7 @@ NP ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 # Appended to the search, such as ARGS="jobs/kws.toml --set search.max_trials=20".
 ARGS ?=
 
-.PHONY: setup setup-search setup-horovod search test lint clean
+.PHONY: setup setup-search setup-horovod search test test-fast lint clean
 
 search: setup-search
 	@tools/with_env.sh $(VENV) tools/mpirun.sh -np $(NP) python -m hpcnas.search $(ARGS) --run $(RUN) --resume
@@ -16,6 +16,12 @@ search: setup-search
 
 test: setup-horovod
 	@tools/with_env.sh $(VENV) python -m pytest
+
+# Pure logic and files: no MPI, no training.
+FAST = architecture archive budget combiners coordinator detection finals fitting layers metrics mutation pareto paper roster \
+	significance soundness space spotting stopping strategies toml tuning watch
+test-fast: setup
+	@tools/with_env.sh $(VENV) python -m pytest $(FAST:%=tests/test_%.py)
 
 lint: setup
 	@tools/with_env.sh $(VENV) sh -c 'ruff check . && ruff format --check .'

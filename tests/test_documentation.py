@@ -19,6 +19,7 @@ import pytest
 import torch
 from helpers import completed, made_run
 
+import hpcnas
 from hpcnas import report
 from hpcnas.core.archive import Archive
 from hpcnas.core.space import SearchSpace
@@ -41,6 +42,17 @@ def run(tmp_path_factory) -> RunDir:
 
 def section(title: str) -> str:
     return ARCHIVE.split(f"\n## {title}")[1].split("\n## ")[0]
+
+
+def test_files_and_names_of_the_page_about_architecture_are_there():
+    page, package = (DOCS / "architecture.md").read_text(encoding="utf-8"), Path(hpcnas.__file__).parent
+    source = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    quoted = set(re.findall(r"`([^`]+)`", "".join(page.split("```")[::2])))
+    places = {name for name in quoted if re.fullmatch(r"[\w/]+(/|\.py)", name)} - {"tests/test_layers.py", "tools/"}
+    names = {name for name in quoted if re.fullmatch(r"[A-Z]\w+", name)}
+    assert len(places) > 20 and len(names) > 20
+    assert [place for place in places if not (package / place).exists()] == []
+    assert [name for name in names if not re.search(rf"^(class {name}\b|{name}\b.* = )", source, re.M)] == []
 
 
 def test_five_lines_of_h5py_and_pandas_read_the_archive(run, capsys, monkeypatch):
