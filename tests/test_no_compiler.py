@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from hpcnas.runtime.no_compiler import leave_compiler_out
+
 PROGRAM = """
 import sys
 import torch
@@ -25,6 +27,13 @@ print("torch._dynamo.convert_frame" in sys.modules)
 double = torch.compile(lambda x: 2 * x, backend="eager")
 print(double(torch.ones(1)).item(), "torch._dynamo.convert_frame" in sys.modules)
 """
+
+
+def test_a_variable_leaves_it_to_torch(monkeypatch):
+    monkeypatch.setenv("HPCNAS_TORCH_COMPILER", "1")
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    leave_compiler_out()
+    assert "torch._dynamo" not in sys.modules
 
 
 def test_optimisers_do_not_load_the_compiler_and_compile_does():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import Any
@@ -34,6 +35,9 @@ class _StandIn(ModuleType):
 
 def leave_compiler_out() -> None:
     """Keep torch's optimisers from loading the compiler at their first step, only to tell it that they are not to be compiled:
-    2 s and 90 MB of every rank, and 900 files for the file system to find."""
-    if _NAME not in sys.modules:
+    2 s and 90 MB of every rank, and 900 files for the file system to find.
+
+    torch 2.13 imports it within every step and has no switch for that. ``HPCNAS_TORCH_COMPILER=1`` lets it.
+    """
+    if _NAME not in sys.modules and os.environ.get("HPCNAS_TORCH_COMPILER") != "1":
         sys.modules[_NAME] = torch._dynamo = _StandIn(_NAME)
