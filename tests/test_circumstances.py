@@ -25,7 +25,7 @@ COMPARE = str(Path(__file__).parents[1] / "tools" / "compare.py")
 def runs(tmp_path) -> list[Run]:
     runs = [Run.open(made_run(tmp_path / name, seed=seed).root) for seed, name in enumerate(("a", "b", "c"))]
     for run in runs:
-        environment.record_environment(run.dir.environment, Roles(3, 1), "ddp")
+        environment.record_environment(run.dir.environment, Roles(3, 2), "ddp")
     return runs
 
 
@@ -42,7 +42,7 @@ def test_all_that_matters_is_recorded(runs):
         for key in keys:
             value = value[key]
         assert value not in ("", None)
-    assert facts["ranks"] == 3 and facts["group_size"] == 1 and facts["threads"] >= 1
+    assert facts["ranks"] == 3 and facts["group_size"] == 2 and facts["threads"] >= 1
 
 
 def test_a_job_on_another_machine_adds_to_what_is_recorded(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import math
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from test_deploy import CAUSAL, CLASSES, Heard, classifier
 
 from hpcnas import config as configuration
 from hpcnas.core.errors import ExportError
+from hpcnas.core.thresholds import Thresholds
 from hpcnas.deploy import check, files, flatbuffer, litert, microcontroller
 from hpcnas.deploy.graphs import Step
 from hpcnas.deploy.microcontroller import UNFIT, Unfit
@@ -31,6 +32,7 @@ from hpcnas.nn.front_end import KINDS, NORMALISATIONS
 from hpcnas.nn.heads import HEADS
 
 ROOT = Path(__file__).parent.parent
+THRESHOLDS = Thresholds({"yes": 0.62}, false_alarms_per_hour=1.0, hours=5.0, weights="")
 WITHOUT = "no LiteRT here: pip install 'hpcnas[litert]'"
 needs_litert = pytest.mark.skipif(importlib.util.find_spec("litert_torch") is None, reason=WITHOUT)
 needs_micro = pytest.mark.skipif(not microcontroller.is_here(), reason="no tflite-micro here, or not Linux on x86-64")
@@ -157,7 +159,7 @@ def stream(tmp_path_factory) -> tuple[Graph, Path]:
         pytest.skip(WITHOUT)
     folder = tmp_path_factory.mktemp("stream")
     one = classifier("max_pool:size=2/tdnn:channels=8/gru:units=8", space__causal=True)
-    graph = graph_of(replace(one, thresholds={"keywords": {"yes": 0.62}}), Form(step=0))
+    graph = graph_of(replace(one, thresholds=THRESHOLDS), Form(step=0))
     graph.write(folder / "kws.tflite", "litert")
     graph.write_int8(folder / "kws.int8.tflite", folder / "kws.tflite", "litert")
     graph.write_c_array(folder / "kws.h", folder / "kws.int8.tflite", 12345)
@@ -171,7 +173,7 @@ def test_the_file_says_all_that_is_needed_to_use_it(stream):
         assert described == json.loads(flatbuffer.metadata(folder / name)["hpcnas"])
         assert configuration.parsed(flatbuffer.metadata(folder / name)["hpcnas_config"], "metadata") == graph.classifier.config
         assert described["class_names"] == list(CLASSES) and described["window"]["fixed"]
-        assert described["thresholds"] == {"keywords": {"yes": 0.62}}
+        assert described["thresholds"] == asdict(THRESHOLDS)
         names = ["log_mel", *(part["name"] for part in described["stream"]["state"])]
         opened = litert.interpreter(folder / name)
         assert [one["name"] for one in opened.get_input_details()] == names == list(graph.module.inputs)
