@@ -109,7 +109,6 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
         classifier = with_thresholds(classifier, corpus.validation, false_alarms.of("validation"))
         if not path.is_file():
             model_card.add_thresholds(RunDir(path).model_card, classifier.name, classifier.thresholds)
-        print(basis(classifier.thresholds, is_kept=not path.is_file()), file=sys.stderr)
     alarms = false_alarms.of(arguments.split)
     evaluation = figures_of(classifier, corpus, split, logits, alarms)
     versus = None
@@ -117,9 +116,12 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
         is_right = logits.argmax(1) == split.labels
         versus = compared(arguments.against, is_right, rights_of(other, config, index, arguments.split))
     if arguments.json:
-        print(json.dumps(as_values(evaluation, versus), indent=1))
+        chosen = {"thresholds": asdict(classifier.thresholds)} if classifier.thresholds else {}
+        print(json.dumps(as_values(evaluation, versus) | chosen, indent=1))
         return
     show(console, evaluation)
+    if is_own:
+        console.print(basis(classifier.thresholds, is_kept=not path.is_file()), soft_wrap=True)
     if versus:
         shares = f"{versus.accuracy:.2%} against {versus.against_accuracy:.2%}"
         told = f"as often right as {versus.against} ({shares}): p = {versus.p:.4f} (McNemar's exact test)"

@@ -83,9 +83,8 @@ def test_evaluate_chooses_them_on_validation_and_detect_goes_by_them(run, home, 
     assert "no thresholds were chosen for best (python -m hpcnas.evaluate RUN does): 0.5 for all" in capsys.readouterr().err
     evaluate.main([str(run.root), "--model", "best", "--set", f"data.negatives=[{json.dumps(str(home))}]", "--json"])
     out, err = capsys.readouterr()
-    assert "and thresholds for 1 false alarms an hour, chosen on validation with 0.00 h without keywords, which tell" in err
-    assert "(3 h would: data.negatives); kept in model_card.json" in err
     found = json.loads(out)
+    assert not err and found["thresholds"]["keywords"] and not Thresholds(**found["thresholds"]).is_supported
     after, before = (found["figures"][f"calibration error{of}"]["value"] for of in (", calibrated", ""))
     assert 0 <= after <= 1 and after != before
     assert "misses at the thresholds" in found["figures"] and "false alarms an hour at the thresholds" in found["figures"]
@@ -106,6 +105,16 @@ def test_evaluate_chooses_them_on_validation_and_detect_goes_by_them(run, home, 
         assert bool(out) is is_told and not err
     detect.main([str(run.root), str(word), "--model", "best", "--json", "--threshold", "0"])
     assert len(capsys.readouterr().out.splitlines()) >= 3
+
+
+def test_what_they_rest_on_is_told():
+    few = evaluate.basis(Thresholds({"yes": 0.7}, 1.0, 0.06, "", 0.8), is_kept=True)
+    assert few.startswith(
+        "temperature 0.80 and thresholds for 1 false alarms an hour, chosen on validation with 0.06 h without"
+    )
+    assert few.endswith("tell little of that rate (3 h would: data.negatives); kept in model_card.json")
+    assert "little" not in evaluate.basis(Thresholds({"yes": 0.7}, 1.0, 3.0, ""), is_kept=True)
+    assert evaluate.basis(Thresholds({}, 0.0, 0.0, "", 1.5), is_kept=False) == "temperature 1.50, chosen on validation"
 
 
 def test_thresholds_of_weights_that_are_no_more_are_forgotten(run):
