@@ -80,7 +80,7 @@ def documented(folder) -> str:
 
 def test_the_documented_commands_run_and_tell_what_was_measured(documented):
     assert documented.count("largest difference of a logit") >= 9 and "points" in documented and "on noise" in documented
-    assert "misses at 0.5, 1, 10 false alarms an hour are not told" in documented, "evaluate took the file"
+    assert re.search("misses at .* false alarms? an hour.*: not told, ", documented), "evaluate took the file"
     assert documented.count(" ms for one step of 16 frames") == 1
 
 
