@@ -83,7 +83,8 @@ def posteriors(graph: Graph, described: dict, samples: np.ndarray) -> np.ndarray
     spare = max(0, log_mel.shape[1] - window["frames"])
     starts = np.linspace(0, spare, 1 + -(-2 * spare // window["frames"])).round().astype(int)
     windows = [log_mel[np.newaxis, :, start : start + window["frames"]] for start in starts]
-    return softmax(np.concatenate([graph(one)[0] for one in windows]).mean(axis=0))
+    logits = np.concatenate([graph(one)[0] for one in windows]).mean(axis=0)
+    return softmax(logits / described.get("temperature", 1.0))
 
 
 def listen(graph: Graph, described: dict, pieces: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarray]]:
@@ -93,7 +94,7 @@ def listen(graph: Graph, described: dict, pieces: Iterable[np.ndarray]) -> Itera
     for number, log_mel in enumerate(steps(described, stream["frames"], pieces), 1):
         logits, *state = graph(log_mel[np.newaxis], *state)
         if number * stream["frames"] >= described["window"]["frames"]:
-            yield number * stream["frames"] * hop / rate, softmax(logits[0])
+            yield number * stream["frames"] * hop / rate, softmax(logits[0] / described.get("temperature", 1.0))
 
 
 def rate_and_hop(described: dict) -> tuple[int, int]:

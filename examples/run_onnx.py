@@ -51,7 +51,7 @@ def posteriors(session: onnxruntime.InferenceSession, described: dict, samples: 
     windows = np.stack([log_mel[:, start : start + window["frames"]] for start in starts])
     parts = np.split(windows, len(windows)) if window["fixed"] else [windows]
     logits = np.concatenate([session.run(["logits"], {"log_mel": part})[0] for part in parts]).mean(axis=0)
-    return softmax(logits)
+    return softmax(logits / described.get("temperature", 1.0))
 
 
 def rate_and_hop(described: dict) -> tuple[int, int]:

@@ -50,7 +50,8 @@ def listen(
         logits, *new = session.run(None, {"log_mel": log_mel[np.newaxis], **state})
         state = dict(zip(state, new))
         if number * stream["frames"] >= described["window"]["frames"]:
-            odds = np.exp(logits[0] - logits[0].max())
+            scaled = logits[0] / described.get("temperature", 1.0)
+            odds = np.exp(scaled - scaled.max())
             yield number * stream["frames"] * hop / rate, odds / odds.sum()
 
 

@@ -20,7 +20,7 @@ from hpcnas.core.spotting import Spotter, SpottingConfig
 from hpcnas.core.thresholds import Thresholds, chosen
 from hpcnas.data.audio import RATE
 from hpcnas.evaluation import calibrated, refused
-from hpcnas.store import model_card, weights
+from hpcnas.store import model_card, model_file, weights
 from hpcnas.store.run_dir import RunDir
 
 
@@ -123,6 +123,8 @@ def test_thresholds_of_weights_that_are_no_more_are_forgotten(run):
     model_card.add_thresholds(run.model_card, "best", kept)
     again = Classifier.open(run, "best")
     assert again.thresholds == kept and again.as_file({}).card.thresholds == {"best": kept}
+    model_file.save(run.root / "model.h5", again.as_file({}))
+    assert Classifier.read(run.root / "model.h5").thresholds == kept
     path = run.search.weights(classifier.members[0].trial)
     arrays = {name: array + 1 for name, array in weights.load_arrays(path).items()}
     changed = replace(classifier, stored=[replace(classifier.stored[0], arrays=arrays)])

@@ -34,6 +34,7 @@ def description(classifier: Classifier, graph: Windows | Step, fixed: bool, reac
         "weights": [member.weight for member in classifier.members],
         "parameters": classifier.params,
         "class_names": list(classifier.class_names),
+        "temperature": classifier.thresholds.temperature if classifier.thresholds else 1.0,
         **classifier.config.features.bank.described,
         "window": {
             "samples": round(data.window_s * audio.RATE),

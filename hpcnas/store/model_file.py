@@ -1,9 +1,8 @@
 """One HDF5 file with a finished model and everything it needs: what is carried off a cluster.
 
 Attributes ``kind``, ``format``, ``name`` and ``class_names``; datasets ``mean`` and ``std`` (F,) by which features are
-normalised, ``config`` and ``metrics`` (TOML and JSON as text), ``thresholds`` (JSON) where they were chosen; for each member a
-group ``members/<n>`` with attributes ``stage``, ``trial``, ``weight``, ``architecture`` and its parameters and buffers below
-``arrays``.
+normalised, ``config``, ``metrics`` and ``thresholds`` (TOML and JSON as text); and for each member a group ``members/<n>`` with
+attributes ``stage``, ``trial``, ``weight``, ``architecture`` and its parameters and buffers below ``arrays``.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from hpcnas.core.architecture import Architecture
@@ -59,9 +59,8 @@ def save(path: Path, model: ModelFile) -> None:
     with writing(path) as file:
         file.attrs.update(kind=KIND, format=FORMAT, name=model.name, class_names=list(model.card.class_names))
         file["mean"], file["std"] = model.card.mean, model.card.std
+        file["thresholds"] = json.dumps({name: asdict(one) for name, one in model.card.thresholds.items()})
         file["config"], file["metrics"] = model.config, json.dumps(dict(model.metrics))
-        if model.card.thresholds:
-            file["thresholds"] = json.dumps({name: asdict(one) for name, one in model.card.thresholds.items()})
         for number, (member, stored) in enumerate(zip(model.members, model.stored)):
             group = file.create_group(f"members/{number}")
             group.attrs.update(stage=member.stage, trial=member.trial, weight=member.weight)
@@ -78,13 +77,17 @@ def load(path: Path) -> ModelFile:
         if file.attrs["format"] != FORMAT:
             raise RunError(f"{path}: has format {file.attrs['format']}, not {FORMAT}; export the model again")
         groups = [file["members"][str(number)] for number in range(len(file["members"]))]
-        thresholds = json.loads(file["thresholds"].asstr()[()]) if "thresholds" in file else {}
-        thresholds = {name: Thresholds(**one) for name, one in thresholds.items()}
         return ModelFile(
             name=str(file.attrs["name"]),
             members=[Member(str(g.attrs["stage"]), int(g.attrs["trial"]), float(g.attrs["weight"])) for g in groups],
             stored=[StoredModel(Architecture.parse(str(g.attrs["architecture"])), arrays_below(g["arrays"])) for g in groups],
-            card=ModelCard(file["mean"][:], file["std"][:], tuple(map(str, file.attrs["class_names"])), thresholds),
+            card=ModelCard(file["mean"][:], file["std"][:], tuple(map(str, file.attrs["class_names"])), _thresholds(file)),
             config=file["config"].asstr()[()],
             metrics=json.loads(file["metrics"].asstr()[()]),
         )
+
+
+def _thresholds(file: h5py.File) -> dict[str, Thresholds]:
+    """None in files from before there were any."""
+    stored = json.loads(file["thresholds"].asstr()[()]) if "thresholds" in file else {}
+    return {name: Thresholds(**one) for name, one in stored.items()}
