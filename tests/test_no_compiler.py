@@ -23,6 +23,10 @@ for name in OPTIMIZERS:
     optimizer.zero_grad()
     optimizer.load_state_dict(optimizer.state_dict())
     assert not torch.equal(model.weight, before)
+store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+torch.distributed.all_reduce(torch.ones(1))
+torch.distributed.destroy_process_group()
 print("torch._dynamo.convert_frame" in sys.modules)
 double = torch.compile(lambda x: 2 * x, backend="eager")
 print(double(torch.ones(1)).item(), "torch._dynamo.convert_frame" in sys.modules)
@@ -36,6 +40,6 @@ def test_a_variable_leaves_it_to_torch(monkeypatch):
     assert "torch._dynamo" not in sys.modules
 
 
-def test_optimisers_do_not_load_the_compiler_and_compile_does():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
+def test_optimisers_and_process_groups_do_not_load_the_compiler_and_compile_does():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=240)
     assert (done.returncode, done.stdout.split()) == (0, ["False", "2.0", "True"]), done.stderr

@@ -13,8 +13,21 @@ import torch
 _NAME = "torch._dynamo"
 
 
+class _NoRules:
+    """What torch.distributed clears as a process group is made, once the compiler is there."""
+
+    @staticmethod
+    def clear_lru_cache() -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(f"{_NAME}.trace_rules"), name)
+
+
 class _StandIn(ModuleType):
-    """Answers the two questions that optimisers have; whoever asks for more gets the real module, loaded then."""
+    """Answers the questions of optimisers and process groups; whoever asks for more gets the real module, loaded then."""
+
+    trace_rules = _NoRules()
 
     @staticmethod
     def disable(fn: Any = None, recursive: bool = True, **_: Any) -> Any:
