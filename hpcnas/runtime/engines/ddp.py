@@ -1,8 +1,8 @@
 """torch.distributed: each group is a process group, made when the group is and destroyed with it; over gloo between CPUs, over
 NCCL between GPUs, which we could not try.
 
-All gradients of a step are averaged in one piece, behind the backward pass: models of this size have nothing to gain from
-buckets sent while it goes on (``benchmarks/steps.py``), and the ``Group`` protocol needs no wrapped model.
+All gradients of a step are averaged in one piece, behind the backward pass. The ``Group`` protocol has no place for a wrapped
+model, as DistributedDataParallel is, whose buckets are sent while that goes on (``benchmarks/steps.py`` compares them).
 """
 
 from __future__ import annotations
