@@ -8,7 +8,9 @@ from helpers import SPACE, completed, trial
 
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.archive import Archive
+from hpcnas.core.coordinator import Coordinator, SearchConfig
 from hpcnas.core.errors import ConfigError
+from hpcnas.core.messages import Assignment, Ready
 from hpcnas.core.mutation import random_tower
 from hpcnas.core.space import BlockType, SearchSpace
 from hpcnas.core.strategies import STRATEGIES, Incremental, LocalSearch
@@ -16,7 +18,7 @@ from hpcnas.core.strategies.constrained import Constrained
 from hpcnas.core.strategies.incremental import LEAVE_BEAM, LEAVE_RULE
 from hpcnas.core.strategies.regularized_evolution import RegularizedEvolution
 from hpcnas.core.strategies.surrogate import Harmonica, LinearModel, lasso
-from hpcnas.core.trial import Proposal, Trial
+from hpcnas.core.trial import Cost, Proposal, Trial
 
 SOME = Archive(
     [e for i in range(12) for e in (trial(i, f"dense:units={(8, 16, 32)[i % 3]}/gru:layers=1,units=4"), completed(i, i / 20))]
@@ -162,3 +164,22 @@ def test_local_search_crosses_two_of_the_best_as_often_as_it_is_told():
     crossed = [one.mutation.startswith("crossed with") for one in local_proposals([], begun=8, crossover=0.5)]
     assert 10 < sum(crossed) < 40, "half, less those that drew the same trial twice"
     assert not any(one.mutation.startswith("crossed") for one in local_proposals([], begun=8, crossover=0.0))
+
+
+def test_a_search_goes_on_when_all_grafts_of_a_few_towers_were_tried():
+    towers = ["conv:channels=8", "dense:units=32"]
+    starts = [Proposal(Architecture.parse(tower), None, "suggestion") for tower in towers]
+    coordinator = Coordinator(
+        LocalSearch(grafts=16),
+        PLANES,
+        SearchConfig(max_trials=12),
+        0,
+        record=lambda event: None,
+        measure=lambda tower: Cost(100, 1000, 50),
+        starts=starts,
+    )
+    result = None
+    while isinstance(answer := coordinator.handle(Ready(0, result)), Assignment):
+        result = completed(answer.trial.id, answer.trial.id / 20)
+    mutations = [one.proposal.mutation for one in coordinator.archive.trials.values()]
+    assert len(mutations) == 12 and mutations.count("graft of 1 on 0") == 1, coordinator.ended

@@ -23,6 +23,8 @@ from hpcnas.core.trial import Proposal, Trial
 
 PAIRS = 100
 """Pairs of suggested towers that are looked at for one that can be grafted."""
+PATIENCE = 20
+"""Grafts that were known already, or are over a limit, before a trial is a small step instead: few towers give few grafts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,8 @@ class LocalSearch:
 
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         suggested = _suggested(archive)
-        if archive.next_id < len(suggested) + self.grafts and (graft := _graft(suggested, space, rng)):
+        is_for_graft = archive.next_id < len(suggested) + self.grafts and refused < PATIENCE
+        if is_for_graft and (graft := _graft(suggested, space, rng)):
             return graft
         if len(archive.ranking) < self.initial:
             return Proposal(random_tower(space, int(rng.integers(1, self.initial_depth + 1)), rng), None, "start")
