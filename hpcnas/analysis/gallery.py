@@ -37,11 +37,11 @@ def of_search(run: Run, archive: Archive, records: Sequence[Record]) -> Pictures
         "brought_in": (brought_in(archive, "kind"), "gain over the parent"),
         "in_tower": (in_tower(archive, "kind"), f"effect on validation {objective.replace('_', ' ')}"),
     }
-    on_device = all(result.cost.arena_kb for result in archive.ranking)
+    has_arena = all(result.cost.arena_kb for result in archive.ranking)
     return {
         "progress": partial(pictures.progress, archive, finished_s, objective),
         "params": partial(pictures.score_against, archive, objective),
-        **({"arena": partial(pictures.score_against, archive, objective, "arena_kb", ARENA)} if on_device else {}),
+        **({"arena": partial(pictures.score_against, archive, objective, "arena_kb", ARENA)} if has_arena else {}),
         "lineage": partial(pictures.lineage, archive, archive.ranking[0].trial, objective),
         **{name: partial(_effects, found, title) for name, (found, title) in views.items() if found},
     }

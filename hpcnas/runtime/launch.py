@@ -155,7 +155,8 @@ class _AboveTheBar(logging.Handler):
 def _check_launch(world: MPI.Comm) -> None:
     if MPI.Query_thread() != MPI.THREAD_MULTIPLE:
         raise LaunchError(
-            "this MPI gives no MPI_THREAD_MULTIPLE, which wardens need; unset MPI4PY_RC_THREAD_LEVEL or use another MPI"
+            "this MPI gives no MPI_THREAD_MULTIPLE, without which ranks that hang go unnoticed; unset "
+            "MPI4PY_RC_THREAD_LEVEL or use another MPI"
         )
     for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"):
         text = os.environ.get(name) or "1"

@@ -135,19 +135,16 @@ def finalists(archive: Archive, most: int) -> list[Trial]:
     ``LINES`` is taken while there are others.
     """
     ranked = [archive.trials[result.trial] for result in archive.ranking]
-    room = Counter[int]()
-    found: list[Trial] = []
-    crowded: list[Trial] = []
+    lines: dict[int, int] = {}
+    """Of each trial the first of its line; parents are older than their children."""
+    for trial in archive.trials.values():
+        parent = trial.proposal.parent
+        lines[trial.id] = trial.id if parent is None else lines[parent]
+    of_line = Counter[int]()
+    within: list[Trial] = []
+    beyond: list[Trial] = []
     for trial in (trial for trial in ranked if not trial.proposal.is_suggestion):
-        line = _first_of_line(archive, trial)
-        room[line] += 1
-        (found if room[line] <= math.ceil(most / LINES) else crowded).append(trial)
-    chosen = {trial.id for trial in [*found, *crowded][:most]}
+        of_line[lines[trial.id]] += 1
+        (within if of_line[lines[trial.id]] <= math.ceil(most / LINES) else beyond).append(trial)
+    chosen = {trial.id for trial in [*within, *beyond][:most]}
     return [trial for trial in ranked if trial.proposal.is_suggestion or trial.id in chosen]
-
-
-def _first_of_line(archive: Archive, trial: Trial) -> int:
-    """The trial that began without anybody's weights and from which this one descends."""
-    while trial.proposal.parent is not None:
-        trial = archive.trials[trial.proposal.parent]
-    return trial.id
