@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from hpcnas.classifier import Classifier
+from hpcnas.core.thresholds import Thresholds
 
 
 def example(name: str) -> ModuleType:
@@ -26,5 +29,11 @@ def assert_hears_alike(listened: Iterable[tuple[float, np.ndarray]], classifier:
     listened = dict(listened)
     assert len(listened) > 20
     for time_s, posteriors in listened.items():
-        odds = np.exp(heard[round(time_s, 6)] - heard[round(time_s, 6)].max())
-        np.testing.assert_allclose(posteriors, odds / odds.sum(), atol=1e-4)
+        np.testing.assert_allclose(posteriors, classifier.posteriors(heard[round(time_s, 6)][np.newaxis])[0], atol=1e-4)
+
+
+def as_exported(classifier: Classifier, described: Mapping[str, Any]) -> Classifier:
+    """The classifier with the temperature that it had when a file with this description was written: the run may have been
+    evaluated since."""
+    own = described.get("thresholds")
+    return replace(classifier, thresholds=own and Thresholds(**own))

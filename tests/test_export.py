@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from example_scripts import assert_hears_alike, example
+from example_scripts import as_exported, assert_hears_alike, example
 
 from hpcnas.classifier import Classifier, opened
 from hpcnas.core.errors import ExportError
@@ -110,7 +110,7 @@ def test_litert_s_example_gives_the_classifier_s_answer(recording, documented, f
     run, path = example("run_litert"), str(folder / "kws.tflite")
     about = run.description(path)
     ours = run.posteriors(run.Graph(path), about, audio.read(folder / recording))
-    theirs = Classifier.open(finished_run, "best").predict(audio.read(folder / recording)).posteriors
+    theirs = as_exported(Classifier.open(finished_run, "best"), about).predict(audio.read(folder / recording)).posteriors
     np.testing.assert_allclose(ours, [theirs[name] for name in about["class_names"]], atol=1e-4)
 
 
@@ -142,14 +142,14 @@ def described(path: Path) -> dict:
 def test_the_example_gives_the_classifier_s_answer(file, model, recording, documented, folder, finished_run):
     run, about = example("run_onnx"), described(folder / file)
     ours = run.posteriors(session(folder / file), about, run.read(folder / recording, about))
-    theirs = Classifier.open(finished_run, model).predict(audio.read(folder / recording)).posteriors
+    theirs = as_exported(Classifier.open(finished_run, model), about).predict(audio.read(folder / recording)).posteriors
     np.testing.assert_allclose(ours, [theirs[name] for name in about["class_names"]], atol=1e-4)
 
 
 def test_the_streaming_example_hears_what_the_classifier_hears(documented, folder, finished_run):
     samples, about = audio.read(folder / "long.wav"), described(folder / "kws-stream.onnx")
     listened = example("stream_onnx").listen(session(folder / "kws-stream.onnx"), about, np.array_split(samples, 50))
-    assert_hears_alike(listened, Classifier.open(finished_run, "best"), samples)
+    assert_hears_alike(listened, as_exported(Classifier.open(finished_run, "best"), about), samples)
 
 
 def test_the_examples_print_class_and_score_and_load_nothing_else(documented, folder):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from example_scripts import assert_hears_alike, example
+from example_scripts import as_exported, assert_hears_alike, example
 from hypothesis import given
 from hypothesis import strategies as st
 from pymicro_features import MicroFrontend
@@ -332,7 +332,7 @@ def test_the_example_gives_the_classifier_s_answer(run, tones, name):
     script, graph = example("run_onnx"), session(run.root / "best.onnx")
     about = json.loads(graph.get_modelmeta().custom_metadata_map["hpcnas"])
     ours = script.posteriors(graph, about, script.read(str(tones / name), about))
-    theirs = Classifier.open(run, "best").predict(audio.read(tones / name)).posteriors
+    theirs = as_exported(Classifier.open(run, "best"), about).predict(audio.read(tones / name)).posteriors
     np.testing.assert_allclose(ours, [theirs[name] for name in about["class_names"]], atol=1e-4)
     samples = audio.read(tones / name)
     np.testing.assert_array_equal(script.micro(samples, about), log_mel(samples, MicroBank()))
@@ -342,7 +342,7 @@ def test_the_streaming_example_hears_what_the_classifier_hears(run, long_wav):
     graph, samples = session(run.root / "stream.onnx"), audio.read(long_wav)
     about = json.loads(graph.get_modelmeta().custom_metadata_map["hpcnas"])
     listened = example("stream_onnx").listen(graph, about, np.array_split(samples, 50))
-    assert_hears_alike(listened, Classifier.open(run, "best"), samples)
+    assert_hears_alike(listened, as_exported(Classifier.open(run, "best"), about), samples)
 
 
 def test_the_examples_run_as_programs(run, long_wav):
