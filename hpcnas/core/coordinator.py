@@ -20,14 +20,15 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.blame import Blame, Failure
 from hpcnas.core.budget import Budget
 from hpcnas.core.checks import at_least
-from hpcnas.core.combiners import Average
+from hpcnas.core.combiners import Average, Combiner
 from hpcnas.core.errors import ArchitectureError, ConfigError
 from hpcnas.core.fitting import shrunk
-from hpcnas.core.inheritance import NoInheritance
+from hpcnas.core.inheritance import InheritanceRule, NoInheritance
 from hpcnas.core.messages import Ahead, Assignment, Fault, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.metrics import OBJECTIVES
 from hpcnas.core.space import SearchSpace
-from hpcnas.core.stopping import NeverStop
+from hpcnas.core.stopping import NeverStop, StoppingRule
+from hpcnas.core.strategies import Strategy
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
 from hpcnas.core.tuning import NoTuner, Tuner
 
@@ -107,17 +108,17 @@ class Coordinator:
         time_left: seconds until this job must have stopped training; the search goes on in a later job.
     """
 
-    strategy: object
+    strategy: Strategy
     space: SearchSpace
     config: SearchConfig
     seed: int
     record: Callable[[Trial | Result], None]
     measure: Callable[[Architecture], Cost]
     budget: Budget = field(default_factory=Budget)
-    inheritance: object = field(default_factory=NoInheritance)
+    inheritance: InheritanceRule = field(default_factory=NoInheritance)
     tuner: Tuner = field(default_factory=NoTuner)
-    stopping: object = field(default_factory=NeverStop)
-    combiner: object = field(default_factory=Average)
+    stopping: StoppingRule = field(default_factory=NeverStop)
+    combiner: Combiner = field(default_factory=Average)
     starts: Sequence[Proposal] = ()
     archive: Archive = field(default_factory=Archive)
     stored: Callable[[int], bool] = lambda trial: True

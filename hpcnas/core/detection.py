@@ -79,4 +79,5 @@ def log_odds(log_posteriors_NK: np.ndarray) -> np.ndarray:
     none = np.full((len(p), 1), -np.inf)
     before = np.concatenate([none, np.logaddexp.accumulate(p[:, :-1], axis=1)], 1)
     behind = np.concatenate([np.logaddexp.accumulate(p[:, :0:-1], axis=1)[:, ::-1], none], 1)
-    return p - np.logaddexp(before, behind)
+    odds: np.ndarray = p - np.logaddexp(before, behind)
+    return odds

@@ -27,8 +27,11 @@ RESAMPLES = 400
 class Scored(Protocol):
     """What is known of a detection here."""
 
-    keyword: int
-    score: float
+    @property
+    def keyword(self) -> int: ...
+
+    @property
+    def score(self) -> float: ...
 
 
 @dataclass(frozen=True, eq=False)

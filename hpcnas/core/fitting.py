@@ -56,6 +56,7 @@ def _filled(
     while open_:
         place = min(open_, key=lambda place: (_width(stages[place], space) / full[place], place))
         kind = space.type_of(stages[place].block.kind)
+        assert kind is not None, "only stages with a width are open"
         wider = [*neighbours(_width(stages[place], space), kind.choices[kind.width])[-1:], full[place]]
         value = min(value for value in wider if value > _width(stages[place], space))
         candidate = [*stages]

@@ -46,8 +46,9 @@ def cross_entropy(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
 def log_posteriors(logits_NK: np.ndarray) -> np.ndarray:
     """(N, K) logarithms of the softmax."""
     finite("logits", logits_NK)
-    shifted = logits_NK.astype(np.float64) - logits_NK.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    shifted: np.ndarray = logits_NK.astype(np.float64) - logits_NK.max(1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(1, keepdims=True))
+    return shifted
 
 
 def standard_error(share: float, n: int) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from hpcnas.core.errors import ConfigError
 
@@ -49,7 +50,7 @@ class Microcontroller:
 
     def ms(self, work: Work) -> float:
         """Milliseconds of one inference."""
-        cycles = sum(getattr(self, kind) * amount for kind, amount in vars(work).items())
+        cycles: float = sum(getattr(self, kind) * amount for kind, amount in vars(work).items())
         return cycles / self.mhz / 1000
 
 
@@ -71,7 +72,7 @@ MICROCONTROLLERS: Mapping[str, Microcontroller] = {
 """By name; ``space.device`` takes a TOML file of one's own too."""
 
 
-def of_table(table: Mapping[str, object]) -> Microcontroller:
+def of_table(table: Mapping[str, Any]) -> Microcontroller:
     """The microcontroller that a table of one's own describes; raises ConfigError for a key that is missing or unknown."""
     known = {field.name for field in fields(Microcontroller)}
     if unknown := sorted(set(table) - known):

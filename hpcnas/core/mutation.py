@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import takewhile
 
@@ -10,6 +11,9 @@ import numpy as np
 from hpcnas.core.architecture import Architecture, Block, Stage
 from hpcnas.core.fitting import neighbours, scaled
 from hpcnas.core.space import SearchSpace
+
+Step = Callable[[Architecture, SearchSpace, np.random.Generator], tuple[Architecture, str] | None]
+"""To a neighbour of a tower, with the step's name; None where it cannot be taken."""
 
 
 def grow(architecture: Architecture, block: Block) -> Architecture:
@@ -64,10 +68,12 @@ def _layout(stage: Stage, space: SearchSpace) -> str:
 
 def random_mutation(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str]:
     """One random step and its name: with equal chance a block replaced, inserted or, of several, removed."""
-    steps = [_swapped]
+    steps: list[Step] = [_swapped]
     steps += [_inserted] if architecture.depth < space.max_depth else []
     steps += [_removed] if architecture.depth > 1 else []
-    return steps[rng.integers(len(steps))](architecture, space, rng)
+    taken = steps[rng.integers(len(steps))](architecture, space, rng)
+    assert taken is not None, "each of these can be taken"
+    return taken
 
 
 def nudge(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
@@ -75,7 +81,9 @@ def nudge(architecture: Architecture, space: SearchSpace, rng: np.random.Generat
     moves = []
     for place, stage in enumerate(architecture.stages):
         kind = space.type_of(stage.block.kind)
-        for name, value in stage.block.settings if kind else ():
+        if kind is None:
+            continue
+        for name, value in stage.block.settings:
             moves += [(place, name, value, to) for to in neighbours(value, kind.choices.get(name, ()))]
     if not moves:
         return None
@@ -145,7 +153,7 @@ def _swapped(architecture: Architecture, space: SearchSpace, rng: np.random.Gene
     return swap(architecture, place, space.sample(rng)), f"swap {place}"
 
 
-FINE_STEPS = {
+FINE_STEPS: dict[str, Step] = {
     "nudge": nudge,
     "repeat": repeat,
     "unrepeat": unrepeat,

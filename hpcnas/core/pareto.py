@@ -26,7 +26,7 @@ def objectives(result: Result) -> tuple[float, float, float]:
 def ranks(points: np.ndarray) -> np.ndarray:
     """(N,) number of the front that each of (N, D) points is on: 0 if nothing dominates it, 1 without those, and so on."""
     no_worse = (points[:, None] <= points[None]).all(-1)
-    dominates = no_worse & (points[:, None] < points[None]).any(-1)
+    dominates = np.asarray(no_worse & (points[:, None] < points[None]).any(-1))
     rank = np.full(len(points), -1)
     front = 0
     while (left := rank < 0).any():

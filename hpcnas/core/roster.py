@@ -248,6 +248,8 @@ class Roster:
         """The rank is out of its broken group; whether it is the first of its mates to be at fault."""
         self._leaving.pop(rank, None)
         number = self._came_from.pop(rank, None)
+        if number is None:
+            return False
         if is_at_fault:
             return self._broken.pop(number, None) is not None
         if number in self._broken and number not in self._came_from.values():

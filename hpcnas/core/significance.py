@@ -102,7 +102,8 @@ def mcnemar(is_right_N: np.ndarray, other_is_right_N: np.ndarray) -> float:
     only_one, only_other = int((is_right_N & ~other_is_right_N).sum()), int((~is_right_N & other_is_right_N).sum())
     n = only_one + only_other
     fewer = min(only_one, only_other)
-    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
+    p: float = 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n
+    return min(1.0, p)
 
 
 def t_quantile(share: float, freedom: float) -> float:
@@ -150,6 +151,7 @@ def permutation_test(values_N: np.ndarray, others_M: np.ndarray, resamples: int 
     divisions into groups of these sizes where there are at most ``resamples``, else over so many random ones."""
     n, pooled = len(values_N), np.concatenate([values_N, others_M]).astype(float)
     seen = abs(np.mean(values_N) - np.mean(others_M)) - 1e-12
+    divisions: Sequence[list[int] | np.ndarray]
     if comb(len(pooled), n) <= resamples:
         divisions = [list(chosen) for chosen in combinations(range(len(pooled)), n)]
         surely = 0

@@ -62,7 +62,8 @@ class Smoother:
     """``smoothed``, piece by piece."""
 
     def __init__(self, config: SpottingConfig) -> None:
-        self._width, self._seen, self._last = max(1, round(config.smoothing_s / config.hop_s)), 0, None
+        self._width, self._seen = max(1, round(config.smoothing_s / config.hop_s)), 0
+        self._last: np.ndarray | None = None
 
     def push(self, posteriors_SK: np.ndarray) -> np.ndarray:
         """(S, K) smoothed scores of the next posteriors (S, K)."""
@@ -73,7 +74,8 @@ class Smoother:
         total = np.lib.stride_tricks.sliding_window_view(known, self._width, axis=0).sum(-1)
         counts = np.minimum(self._seen + np.arange(1, len(posteriors_SK) + 1), self._width)
         self._seen, self._last = self._seen + len(posteriors_SK), known[len(known) - (self._width - 1) :]
-        return total / counts[:, None]
+        mean: np.ndarray = total / counts[:, None]
+        return mean
 
 
 def smoothed(posteriors_SK: np.ndarray, config: SpottingConfig) -> np.ndarray:

@@ -20,6 +20,8 @@ MOST_UNASKED = 8
 machine may be a login node."""
 SAID_TO_ALL = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK", "SRUN_CPUS_PER_TASK", "PBS_JOBID", "NCPUS")
 """Variables that mean the same on every node of a job; an mpirun that starts ranks by ssh leaves them on the first."""
+Share = tuple[Fraction | float, str]
+"""Threads that one limit leaves to a process, and its words."""
 _ASKED_PER_RANK = ("SLURM_CPUS_PER_TASK", "SRUN_CPUS_PER_TASK")
 
 
@@ -102,9 +104,7 @@ def _is_of_pbs(environment: Mapping[str, str]) -> bool:
     return "PBS_JOBID" in environment and environment.get("NCPUS", "").strip() == environment["OMP_NUM_THREADS"].strip()
 
 
-def _shares(
-    environment: Mapping[str, str], own: Cpus, beside: Sequence[Set[int]], host: str
-) -> list[tuple[Fraction | float, str]]:
+def _shares(environment: Mapping[str, str], own: Cpus, beside: Sequence[Set[int]], host: str) -> list[Share]:
     """What this process may take by each limit there is."""
     shares = [_share_of("core", own.cores(own.allowed), [own.cores(other) for other in beside]), *_share_of_quota(own, beside)]
     if not own.is_confined:
@@ -115,7 +115,7 @@ def _shares(
     return shares
 
 
-def _share_of(unit: str, own: Set[int], beside: Sequence[Set[int]]) -> tuple[Fraction, str]:
+def _share_of(unit: str, own: Set[int], beside: Sequence[Set[int]]) -> Share:
     """Each unit is shared equally by the ranks that may run there: bound ranks share none, unbound ones all."""
     share = sum((Fraction(1, 1 + sum(one in other for other in beside)) for one in own), Fraction(0))
     sharing = sum(not own.isdisjoint(other) for other in beside)
@@ -123,7 +123,7 @@ def _share_of(unit: str, own: Set[int], beside: Sequence[Set[int]]) -> tuple[Fra
     return share, f"{count} shared by {1 + sharing} ranks that train" if sharing else f"{count} of its own"
 
 
-def _share_of_quota(own: Cpus, beside: Sequence[Set[int]]) -> list[tuple[float, str]]:
+def _share_of_quota(own: Cpus, beside: Sequence[Set[int]]) -> list[Share]:
     if math.isinf(own.quota):
         return []
     return [(own.quota / (1 + len(beside)), f"a control group's quota of {own.quota:g} CPUs{_for(beside)}")]

@@ -1,17 +1,52 @@
 """Ensembles: who their members are, and how much each member's logits count.
 
-A combiner is a frozen dataclass whose fields are its configuration, with ``combine(predictions (M, N, K), labels (N,)) ->
-weights (M,)`` on validation data; the weights are not negative and sum to one, and predictions that are not finite raise
-MetricError. Most leave the search to look for single models; those with a ``team`` make it look for the next member, given
-others.
+A combiner is a frozen dataclass whose fields are its configuration. Most leave the search to look for single models; those
+with a ``team`` make it look for the next member, given others.
 """
 
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from hpcnas.core.archive import Archive
 from hpcnas.core.combiners.average import Average
 from hpcnas.core.combiners.greedy import Greedy
 from hpcnas.core.combiners.teams import Adaptive, Intermixed, Residual
 from hpcnas.core.combiners.weighted import Weighted
 
-COMBINERS = {
+
+class Combiner(Protocol):
+    """Who the members are; ``Average`` has the answers of one that needs nothing of the search."""
+
+    @property
+    def from_archive(self) -> int:
+        """So many of the search's best trials are candidates for membership as they are."""
+
+    @property
+    def trained_together(self) -> bool:
+        """Whether a trial with a team is trained on the mean of all their logits, and not on its own."""
+
+    @property
+    def has_teams(self) -> bool:
+        """Whether members are different trials that the search found for each other."""
+
+    def team(self, archive: Archive, id_: int) -> tuple[int, ...]:
+        """Earlier trials with which trial ``id_`` is to form an ensemble."""
+
+    def pool(self, archive: Archive) -> tuple[int, ...]:
+        """Trials that a later one may have in its team; their weights are kept."""
+
+    def combine(self, predictions_MNK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+        """(M,) weights of the members, not negative, of sum one, from logits (M, N, K) and labels (N,) of the validation split.
+
+        Raises:
+            MetricError: for logits that are not finite.
+        """
+
+
+COMBINERS: dict[str, type[Combiner]] = {
     "average": Average,
     "adaptive": Adaptive,
     "greedy": Greedy,
@@ -20,4 +55,4 @@ COMBINERS = {
     "weighted": Weighted,
 }
 
-__all__ = ["COMBINERS", "Average"]
+__all__ = ["COMBINERS", "Average", "Combiner"]

@@ -15,19 +15,17 @@ from hpcnas.core.checks import finite
 class Average:
     """Members are retrainings of the search's winner, and count the same."""
 
-    from_archive: ClassVar[int] = 0
-    """So many of the search's best trials are candidates for membership as they are."""
     trained_together: ClassVar[bool] = False
-    """Whether a trial with a team is trained on the mean of all their logits, and not on its own."""
     has_teams: ClassVar[bool] = False
-    """Whether members are different trials that the search found for each other."""
+
+    @property
+    def from_archive(self) -> int:
+        return 0
 
     def team(self, archive: Archive, id_: int) -> tuple[int, ...]:
-        """Earlier trials with which trial ``id_`` is to form an ensemble."""
         return ()
 
     def pool(self, archive: Archive) -> tuple[int, ...]:
-        """Trials that a later one may have in its team; their weights are kept."""
         return ()
 
     def combine(self, predictions_MNK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:

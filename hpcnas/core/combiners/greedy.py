@@ -37,4 +37,5 @@ class Greedy(Average):
             losses.append(min(after))
             total += predictions_MNK[chosen[-1]]
         counts = np.bincount(chosen[: int(np.argmin(losses)) + 1], minlength=len(predictions_MNK))
-        return counts / counts.sum()
+        shares: np.ndarray = counts / counts.sum()
+        return shares

@@ -72,4 +72,5 @@ class LossWeighted(AverageOfBest):
 def normalised(weights: Sequence[float]) -> np.ndarray:
     """The same, summing to one."""
     array = np.asarray(weights, np.float64)
-    return array / array.sum()
+    shares: np.ndarray = array / array.sum()
+    return shares

@@ -63,9 +63,10 @@ def widened(
     made: dict[str, np.ndarray] = {}
     read = False
     for own, theirs in pairs.items():
-        sources = {name: arrays.get(theirs + name[len(own) :]) for name in shapes if name.startswith(own)}
-        if any(array is None or array.ndim != len(shapes[name]) for name, array in sources.items()):
+        names = {name: theirs + name[len(own) :] for name in shapes if name.startswith(own)}
+        if not all(of in arrays and arrays[of].ndim == len(shapes[name]) for name, of in names.items()):
             return {}
+        sources = {name: arrays[of] for name, of in names.items()}
         differ = any(array.shape != shapes[name] for name, array in sources.items())
         if sources and own != mutated and not read and not differ:
             return {}  # the channels became bands of a plane, whose order and number have a meaning

@@ -1,20 +1,39 @@
 """Stopping rules: is a running trial still worth its time.
 
-A rule is a frozen dataclass with ``judge(archive, progress) -> Verdict``; ``promote(archive, may_go_on) -> int | None``: which
-of the paused trials, if any, goes on before a new one is begun; and ``candidates(archive, margin) -> Iterable[int]``: those
-that may come to do so, whose weights are kept for it.
+A rule is a frozen dataclass whose fields are its configuration.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from hpcnas.core.archive import Archive
+from hpcnas.core.messages import Progress, Verdict
 from hpcnas.core.stopping.asha import Asha
 from hpcnas.core.stopping.median import Median
 from hpcnas.core.stopping.none import NeverStop
 from hpcnas.core.stopping.patience import Patience
 
-STOPPING = {
+
+class StoppingRule(Protocol):
+    """Which trials go on. What it says depends on its arguments alone: a resumed search asks again."""
+
+    def judge(self, archive: Archive, progress: Progress) -> Verdict:
+        """What becomes of a running trial after an epoch: ``CONTINUE``, ``PAUSE`` or ``STOP``."""
+
+    def promote(self, archive: Archive, may_go_on: Callable[[int], bool]) -> int | None:
+        """Which of the paused trials that may, if any, goes on before a new one is begun."""
+
+    def candidates(self, archive: Archive, margin: int) -> Iterable[int]:
+        """Paused trials that may yet go on, whose weights are kept for it; of each rung ``margin`` more than now would."""
+
+
+STOPPING: dict[str, type[StoppingRule]] = {
     "none": NeverStop,
     "asha": Asha,
     "median": Median,
     "patience": Patience,
 }
 
-__all__ = ["STOPPING", "Asha", "Median", "NeverStop", "Patience"]
+__all__ = ["STOPPING", "Asha", "Median", "NeverStop", "Patience", "StoppingRule"]

@@ -101,7 +101,7 @@ class Race:
 
     def _places(self, round_: int) -> int:
         """How many go on: the same share of the entrants in each round."""
-        share = (self.finishers / self.entrants) ** ((round_ + 1) / len(self.rungs))
+        share: float = (self.finishers / self.entrants) ** ((round_ + 1) / len(self.rungs))
         return max(self.finishers, math.ceil(self.entrants * share - 1e-9))
 
     @staticmethod

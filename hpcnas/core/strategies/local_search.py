@@ -9,7 +9,6 @@ Pure: no files, no MPI, no torch. All chance comes from the generator that the c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -72,7 +71,7 @@ def _suggested(archive: Archive) -> list[Trial]:
     return list(takewhile(lambda trial: trial.proposal.is_suggestion, archive.trials.values()))
 
 
-def _graft(suggested: Sequence[Trial], space: SearchSpace, rng: np.random.Generator) -> Proposal | None:
+def _graft(suggested: list[Trial], space: SearchSpace, rng: np.random.Generator) -> Proposal | None:
     """Two of them in one tower; None if no two go together."""
     for _ in range(PAIRS if suggested else 0):
         front, tail = (suggested[rng.integers(len(suggested))] for _ in range(2))

@@ -74,7 +74,8 @@ class LinearModel:
         x, x_new = x - centre, x_new - centre
         # The dual form: as many unknowns as trials, however many features.
         dual = np.linalg.solve(x @ x.T + max(self.ridge, 1e-9) * np.eye(len(x)), scores - level)
-        return level + x_new @ (x.T @ dual)
+        predicted: np.ndarray = level + x_new @ (x.T @ dual)
+        return predicted
 
     def _mutation(self, archive: Archive, space: SearchSpace, rng: np.random.Generator) -> Proposal:
         best = archive.best(self.beam)
@@ -104,7 +105,8 @@ class Harmonica(LinearModel):
         products = [p for d in range(1, self.degree + 1) for p in combinations(range(x.shape[1]), d)]
         x, x_new = (np.stack([values[:, p].prod(1) for p in products], 1) for values in (x, x_new))
         centre, level = x.mean(0), scores.mean()
-        return level + (x_new - centre) @ lasso(x - centre, scores - level, self.lasso)
+        predicted: np.ndarray = level + (x_new - centre) @ lasso(x - centre, scores - level, self.lasso)
+        return predicted
 
 
 def features(*groups: Sequence[Architecture]) -> list[np.ndarray]:
@@ -125,7 +127,7 @@ def features(*groups: Sequence[Architecture]) -> list[np.ndarray]:
 def lasso(x: np.ndarray, y: np.ndarray, weight: float, rounds: int = 200) -> np.ndarray:
     """Coefficients that minimise |x b - y|^2 / 2n + weight |b|_1, by accelerated proximal gradient (FISTA:
     Beck & Teboulle, 2009, doi:10.1137/080716542)."""
-    step = len(x) / max(np.linalg.norm(x, 2) ** 2, 1e-12)
+    step = len(x) / max(float(np.linalg.norm(x, 2) ** 2), 1e-12)
     b = ahead = np.zeros(x.shape[1])
     momentum = 1.0
     for _ in range(rounds):
