@@ -62,7 +62,7 @@ def main() -> None:
         size *= 2
 
 
-def in_turns(world: MPI.Comm, arguments: argparse.Namespace, ways: list[Way]) -> list[float]:
+def in_turns(world: MPI.Intracomm, arguments: argparse.Namespace, ways: list[Way]) -> list[float]:
     """Milliseconds a step of each way."""
     took: list[list[float]] = [[] for _ in ways]
     for round_ in range(arguments.rounds):

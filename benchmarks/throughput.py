@@ -102,7 +102,7 @@ def measured(what: str, ranks: int, arguments: argparse.Namespace) -> str:
         return f"{row}{late / early:.2f} | {f'{1 - busy:.1%}' if arguments.objective_ms else ''}"
 
 
-def search(world: MPI.Comm, arguments: argparse.Namespace) -> int:
+def search(world: MPI.Intracomm, arguments: argparse.Namespace) -> int:
     run, config = RunDir(arguments.run), configuration.Config()
     space = replace(config.space, blocks=("dense:units=8|12|16|20|24|32|40|48|56|64",), max_depth=8)
     config = replace(config, search=replace(config.search, max_trials=arguments.trials), space=space)
@@ -122,7 +122,7 @@ def search(world: MPI.Comm, arguments: argparse.Namespace) -> int:
     return status
 
 
-def loop(world: MPI.Comm, trials: int) -> int:
+def loop(world: MPI.Intracomm, trials: int) -> int:
     world.Barrier()
     before, start = time.process_time(), time.perf_counter()
     if world.rank == 0:

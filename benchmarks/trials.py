@@ -170,7 +170,7 @@ def watched(what: str, arguments: list[str]) -> None:
         load = own_corpus.load_corpus
         own_corpus.load_corpus = lambda *given: SMALLER[what](load(*given))
 
-    def program(world: MPI.Comm, argv: list[str]) -> int:
+    def program(world: MPI.Intracomm, argv: list[str]) -> int:
         status = search(world, argv)
         if world.rank == 1:
             tell({"trials": LOG.trials})

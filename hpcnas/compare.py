@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_program(compare, argv)
 
 
-def compare(world: MPI.Comm, argv: Sequence[str]) -> int:
+def compare(world: MPI.Intracomm, argv: Sequence[str]) -> int:
     """Train what is missing and print the table; returns the exit status."""
     run, config, arguments = on_first_rank(world, lambda: prepare(argv))
     end = on_first_rank(world, lambda: job_end(arguments.time_limit))

@@ -19,16 +19,16 @@ from hpcnas import zoo
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.budget import LIMITS, Budget
 from hpcnas.core.checks import at_least
-from hpcnas.core.combiners import COMBINERS, Average
+from hpcnas.core.combiners import COMBINERS, Average, Combiner
 from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError, RunError
-from hpcnas.core.inheritance import INHERITANCE, Parent
+from hpcnas.core.inheritance import INHERITANCE, InheritanceRule, Parent
 from hpcnas.core.microcontrollers import MICROCONTROLLERS, Microcontroller, of_table
 from hpcnas.core.roster import ClusterConfig
 from hpcnas.core.space import BlockType, SearchSpace, known_type, spell
 from hpcnas.core.spotting import SpottingConfig
-from hpcnas.core.stopping import STOPPING, Asha
-from hpcnas.core.strategies import STRATEGIES, LocalSearch
+from hpcnas.core.stopping import STOPPING, Asha, StoppingRule
+from hpcnas.core.strategies import STRATEGIES, LocalSearch, Strategy
 from hpcnas.core.targets import TARGETS
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.data import DATASETS
@@ -52,7 +52,7 @@ TC_RESNET8 = (
 """TC-ResNet8, Choi et al., Interspeech 2019 (doi:10.21437/Interspeech.2019-1363), in our blocks: 65k parameters."""
 
 
-BANKS = {"micro": MicroBank}
+BANKS: dict[str, type[FilterBank]] = {"micro": MicroBank}
 """Kinds of features with a bank of their own, in place of Kaldi's."""
 
 
@@ -68,7 +68,7 @@ class FeatureConfig(FrontEndConfig, FilterBank):
     @classmethod
     def completed(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """With the bank's own values for what was not given: windows are 25 ms, those of ``micro`` 30."""
-        own = fields(BANKS.get(given.get("kind"), FilterBank))
+        own = fields(BANKS.get(given.get("kind", ""), FilterBank))
         return {**{entry.name: entry.default for entry in own}, **given}
 
     @property
@@ -246,10 +246,10 @@ class Config:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     space: SpaceConfig = field(default_factory=SpaceConfig)
-    strategy: Any = field(default_factory=LocalSearch, metadata={"table": STRATEGIES})
-    inheritance: Any = field(default_factory=Parent, metadata={"table": INHERITANCE})
-    stopping: Any = field(default_factory=Asha, metadata={"table": STOPPING})
-    combiner: Any = field(default_factory=Average, metadata={"table": COMBINERS})
+    strategy: Strategy = field(default_factory=LocalSearch, metadata={"table": STRATEGIES})
+    inheritance: InheritanceRule = field(default_factory=Parent, metadata={"table": INHERITANCE})
+    stopping: StoppingRule = field(default_factory=Asha, metadata={"table": STOPPING})
+    combiner: Combiner = field(default_factory=Average, metadata={"table": COMBINERS})
     tuning: TuningConfig = field(default_factory=TuningConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

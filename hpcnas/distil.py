@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_program(distil, argv)
 
 
-def distil(world: MPI.Comm, argv: Sequence[str]) -> int:
+def distil(world: MPI.Intracomm, argv: Sequence[str]) -> int:
     """Train the student; returns the exit status."""
     run, config, lineup, arguments = on_first_rank(world, lambda: prepare(argv))
     end = on_first_rank(world, lambda: job_end(arguments.time_limit))

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_program(ensemble, argv)
 
 
-def ensemble(world: MPI.Comm, argv: Sequence[str]) -> int:
+def ensemble(world: MPI.Intracomm, argv: Sequence[str]) -> int:
     """Train and combine the members; returns the exit status."""
     run, config, finals, arguments = on_first_rank(world, lambda: prepare(argv))
     end = on_first_rank(world, lambda: job_end(arguments.time_limit))

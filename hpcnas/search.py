@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_program(search, argv)
 
 
-def search(world: MPI.Comm, argv: Sequence[str]) -> int:
+def search(world: MPI.Intracomm, argv: Sequence[str]) -> int:
     """Run or resume a search; returns the exit status."""
     run, config, complete, arguments, found = on_first_rank(world, lambda: prepare(argv))
     end = on_first_rank(world, lambda: job_end(arguments.time_limit))

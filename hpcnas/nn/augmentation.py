@@ -108,17 +108,17 @@ def mask(normalised_BFT: Tensor, config: AugmentationConfig, rng: torch.Generato
     real = np.full((batch, 1), frames) if lengths_B is None else lengths_B.numpy()[:, None]
     of_bands = _kept(config.frequency_masks, config.frequency_mask_width, bands, np.full((batch, 1), bands), rng)
     of_frames = _kept(config.time_masks, config.time_mask_width, frames, real, rng)
-    of_bands, of_frames = (torch.from_numpy(kept).to(normalised_BFT) for kept in (of_bands, of_frames))
-    return (normalised_BFT * of_bands.unsqueeze(2)).mul_(of_frames.unsqueeze(1))
+    kept_BF, kept_BT = (torch.from_numpy(kept).to(normalised_BFT) for kept in (of_bands, of_frames))
+    return (normalised_BFT * kept_BF.unsqueeze(2)).mul_(kept_BT.unsqueeze(1))
 
 
 def _kept(count: int, width: float, length: int, real_B1: np.ndarray, rng: torch.Generator) -> np.ndarray:
     """(B, length) 0 where one of ``count`` masks lies, each among the first ``real`` places, else 1."""
     drawn = torch.rand(count, 2, len(real_B1), 1, generator=rng).numpy()
-    widths = np.floor(drawn[:, 0] * np.float32(np.minimum(width, real_B1) + 1))
-    starts = np.floor(drawn[:, 1] * (np.float32(real_B1) - widths + 1))
+    widths = np.floor(drawn[:, 0] * (np.minimum(width, real_B1) + 1).astype(np.float32))
+    starts = np.floor(drawn[:, 1] * (real_B1.astype(np.float32) - widths + 1))
     position = np.arange(length, dtype=np.float32)
-    return ((position < starts) | (position >= starts + widths)).all(0).astype(np.float32)
+    return np.asarray(((position < starts) | (position >= starts + widths)).all(0), np.float32)
 
 
 def mix_up(

@@ -12,6 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 class Average:
     """Follows a model in training.
@@ -51,7 +53,7 @@ class Average:
             self._steps = state["steps"]
             self._averaged.n_averaged.fill_(self._steps)
 
-    def _blend(self, averaged: list[Tensor], live: list[Tensor], _: Tensor) -> None:
+    def _blend(self, averaged: _Tensors, live: _Tensors, _: Tensor | int) -> None:
         """Early on the average reaches back over a tenth of the steps, lest it keeps where it began."""
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         get_ema_multi_avg_fn(decay)(averaged, live, self._steps)

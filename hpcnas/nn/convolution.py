@@ -16,6 +16,8 @@ from torch.nn import functional
 class Convolution1d(nn.Conv1d):
     """``nn.Conv1d`` on (B, C, T)."""
 
+    padding: tuple[int, ...]
+
     def forward(self, x: Tensor) -> Tensor:
         if not on_cpu(x):
             return super().forward(x)
@@ -28,14 +30,16 @@ class Convolution1d(nn.Conv1d):
 class Convolution2d(nn.Conv2d):
     """``nn.Conv2d`` on (B, C, F, T)."""
 
+    padding: tuple[int, ...]
+
     def forward(self, x: Tensor) -> Tensor:
         if not on_cpu(x):
             return super().forward(x)
         return _convolved(innermost(x), self.weight, self.bias, (self.stride, self.padding, self.dilation, self.groups))
 
 
-_Settings = tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]
-"""Stride, padding and dilation over bands and frames; groups."""
+_Settings = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
+"""Stride, padding and dilation, each over bands and frames; groups."""
 
 
 def on_cpu(x: Tensor) -> bool:

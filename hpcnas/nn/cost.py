@@ -114,14 +114,15 @@ def _counted(module: nn.Module, example: Tensor) -> tuple[Cost, Tensor]:
         if isinstance(module, (SelfAttention, AttentionPool)):
             macs += module.macs(inputs[0].shape[-1])
             return
-        activations += (output[0] if isinstance(output, tuple) else output).numel()
+        made = output[0] if isinstance(output, tuple) else output
+        activations += made.numel()
         if isinstance(module, nn.RNNBase):
             weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
             macs += weights * inputs[0].shape[1]
         elif isinstance(module, nn.Linear):
-            macs += module.weight.numel() * (output.numel() // output.shape[-1])
+            macs += module.weight.numel() * (made.numel() // made.shape[-1])
         else:
-            macs += module.weight.numel() * (output.numel() // output.shape[1])
+            macs += module.get_parameter("weight").numel() * (made.numel() // made.shape[1])
 
     weighted = (nn.RNNBase, nn.Linear, nn.Conv1d, nn.Conv2d, SelfAttention, AttentionPool)
     hooks = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, weighted)]

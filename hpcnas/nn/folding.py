@@ -19,12 +19,12 @@ def folded(module: M) -> M:
 
     ``module`` itself where there are none; else a copy, whose parameters have other names.
     """
-    if hasattr(module, "folded"):
-        return module.folded()
+    if (own := getattr(module, "folded", None)) is not None:
+        return own()
     found = [name for name, part in module.named_modules() if hasattr(part, "folded")]
     if not found:
         return module
     module = copy.deepcopy(module)
     for name in found:
-        module.set_submodule(name, module.get_submodule(name).folded())
+        module.set_submodule(name, folded(module.get_submodule(name)))
     return module

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -133,8 +135,8 @@ def delta(x_BFT: Tensor, reach: int = 2) -> Tensor:
     """Slope of a line through ``reach`` frames on either side, edges repeated: Young et al., The HTK Book, section 5.9."""
     frames = x_BFT.shape[-1]
     padded = functional.pad(x_BFT, (reach, reach), mode="replicate")
-    later = sum(k * padded[..., reach + k : reach + k + frames] for k in range(1, reach + 1))
-    earlier = sum(k * padded[..., reach - k : reach - k + frames] for k in range(1, reach + 1))
+    later = reduce(add, (k * padded[..., reach + k : reach + k + frames] for k in range(1, reach + 1)))
+    earlier = reduce(add, (k * padded[..., reach - k : reach - k + frames] for k in range(1, reach + 1)))
     return (later - earlier) / (2 * sum(k * k for k in range(1, reach + 1)))
 
 

@@ -34,6 +34,9 @@ class Group(Protocol):
     def beat(self) -> None:
         """A sign of life; called within long work between two of the others."""
 
+    def close(self) -> None:
+        """Leave it, when there is no more work."""
+
 
 class SoloGroup:
     """A group of one, without an engine: for tests and for use as a library."""
@@ -56,4 +59,7 @@ class SoloGroup:
         return array
 
     def beat(self) -> None:
+        pass
+
+    def close(self) -> None:
         pass

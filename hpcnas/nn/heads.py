@@ -16,14 +16,22 @@ SMALL = 1e-5
 """Added to variances before the root."""
 
 
-class Mean(nn.Module):
-    """Mean over time."""
+class Head(nn.Module):
+    """What all have in common."""
 
     multiple = 1
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.mask: Mask | None = None
+
+    def stream(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """The vector of all frames so far, given the next ones, and the new state; None is that before the first."""
+        raise NotImplementedError
+
+
+class Mean(Head):
+    """Mean over time."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.mask is None:
@@ -37,14 +45,10 @@ class Mean(nn.Module):
         return total / seen, (total, seen)
 
 
-class Statistics(nn.Module):
+class Statistics(Head):
     """Mean and standard deviation over time: Snyder et al., ICASSP 2018 (doi:10.1109/ICASSP.2018.8461375), x-vectors."""
 
     multiple = 2
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.mask: Mask | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.mask is None:
@@ -59,7 +63,7 @@ class Statistics(nn.Module):
         return _mean_and_deviation(total / seen, squares / seen), (total, squares, seen)
 
 
-class Attentive(nn.Module):
+class Attentive(Head):
     """Mean and standard deviation, frames weighted by attention: Okabe et al., Interspeech 2018
     (doi:10.21437/Interspeech.2018-993)."""
 
@@ -67,8 +71,7 @@ class Attentive(nn.Module):
     HIDDEN = 32
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.mask: Mask | None = None
+        super().__init__(channels)
         self.score = nn.Sequential(nn.Conv1d(channels, self.HIDDEN, 1), nn.Tanh(), nn.Conv1d(self.HIDDEN, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,7 +99,7 @@ def _mean_and_deviation(mean: Tensor, square: Tensor) -> Tensor:
     return torch.cat([mean, ((square - mean.square()).clamp(min=0) + SMALL).sqrt()], -1)
 
 
-HEADS = {
+HEADS: dict[str, type[Head]] = {
     "mean": Mean,
     "statistics": Statistics,
     "attentive": Attentive,

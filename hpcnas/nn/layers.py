@@ -27,8 +27,8 @@ def stream(module: nn.Module, x: Tensor, state: State) -> tuple[Tensor, State]:
     A module with memory has its own ``stream(x, state)``; a chain hands on to its parts; any other works on each frame by
     itself. Strides may leave an output of 0 frames.
     """
-    if hasattr(module, "stream"):
-        return module.stream(x, state)
+    if (own := getattr(module, "stream", None)) is not None:
+        return own(x, state)
     if isinstance(module, nn.Sequential):
         return stream_chain(module, x, state)
     if x.shape[-1]:
@@ -46,10 +46,7 @@ def stream_chain(chain: nn.Sequential, x: Tensor, state: State) -> tuple[Tensor,
 
 
 class _Windowed(nn.Module):
-    """A layer whose output frame j looks at ``window`` input frames around j * ``hop``; up to it, if causal.
-
-    ``valid(x)`` is the layer without padding in time.
-    """
+    """A layer whose output frame j looks at ``window`` input frames around j * ``hop``; up to it, if causal."""
 
     fill = 0.0
     """What stands in for frames before the first."""
@@ -58,6 +55,10 @@ class _Windowed(nn.Module):
         super().__init__()
         self.window, self.hop, self.causal = window, hop, causal
         self.mask: Mask | None = None
+
+    def valid(self, x: Tensor) -> Tensor:
+        """The layer without padding in time."""
+        raise NotImplementedError
 
     def real(self, x: Tensor) -> Tensor:
         """``x`` with zeros where it is padding; the mask is told of the stride."""
@@ -154,13 +155,13 @@ class Pool(_Windowed):
             return super().forward(x)
         if self.mask is None:
             return self._pool(x, self._size, ceil_mode=True)
-        return self._over_real_frames(x)
+        return self._over_real_frames(x, self.mask)
 
-    def _over_real_frames(self, x: Tensor) -> Tensor:
-        real, x = self.mask.real(x), self.real(x)
+    def _over_real_frames(self, x: Tensor, mask: Mask) -> Tensor:
+        real, x = mask.real(x), self.real(x)
         if self.fill:
             lowest = torch.finfo(x.dtype).min  # and not minus infinity, which times zero is no number
-            return self.mask.zeroed(self._pool(torch.where(real, x, lowest), self._size, ceil_mode=True))
+            return mask.zeroed(self._pool(torch.where(real, x, lowest), self._size, ceil_mode=True))
         shares = functional.avg_pool1d(real.flatten(1, -2).to(x.dtype), self.window, ceil_mode=True)
         shares = shares.clamp(min=1 / self.window).view(len(x), *[1] * (x.dim() - 2), -1)
         return self._pool(x, self._size, ceil_mode=True) / shares
@@ -222,4 +223,4 @@ class Residual(nn.Module):
         return x + y, state
 
     def near_identity(self) -> None:
-        nn.init.zeros_(self.branch[-1].weight)
+        nn.init.zeros_(self.branch[-1].get_parameter("weight"))

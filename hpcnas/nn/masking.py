@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class Mask:
 @contextmanager
 def masking(model: nn.Module, mask: Mask) -> Iterator[None]:
     """Let the layers of ``model`` know the mask, within."""
-    layers = [layer for layer in model.modules() if hasattr(layer, "mask")]
+    layers: list[Any] = [layer for layer in model.modules() if hasattr(layer, "mask")]
     for layer in layers:
         layer.mask = mask
     try:

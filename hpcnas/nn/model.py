@@ -19,7 +19,7 @@ from hpcnas.core.microcontrollers import Microcontroller
 from hpcnas.core.space import known_type
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
 from hpcnas.nn.folding import folded
-from hpcnas.nn.heads import HEADS
+from hpcnas.nn.heads import HEADS, Head
 from hpcnas.nn.layers import State, stream
 from hpcnas.nn.masking import Mask, masking
 
@@ -114,8 +114,8 @@ class Model(nn.Module):
 
     def near_identity(self, index: int) -> None:
         """Make block ``index`` start as the identity, if its type can."""
-        if hasattr(self.blocks[index].module, "near_identity"):
-            self.blocks[index].module.near_identity()
+        if (own := getattr(self.blocks[index].module, "near_identity", None)) is not None:
+            own()
 
 
 class Adapted(nn.Module):
@@ -181,7 +181,7 @@ def block_alone(block: Block, shape: tuple[int, ...], causal: bool) -> tuple[Ada
     return Adapted(part.build(dict(block.settings), shape, causal), on_planes), shape
 
 
-def build_ending(around: Surroundings, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+def build_ending(around: Surroundings, shape: tuple[int, ...]) -> tuple[Head, nn.Linear]:
     """Head and classifier behind frames of ``shape``."""
     (channels,) = _adapted(shape, False)
     head = HEADS[around.head](channels)

@@ -13,15 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hpcnas.nn.convolution import on_cpu
 from hpcnas.nn.masking import Mask
 
 
-class _OverRealFrames(nn.Module):
-    """Beside a batch norm of torch, which does all but the statistics of a padded batch."""
+class _OverRealFrames(_BatchNorm):
+    """A batch norm of torch, which does all but the statistics of a padded batch."""
 
     mask: Mask | None = None
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
 
     def forward(self, x: Tensor) -> Tensor:
         # One value has no variance; torch would raise ValueError.
@@ -29,7 +34,7 @@ class _OverRealFrames(nn.Module):
         if by_batch:
             self.num_batches_tracked.add_(1)
         if by_batch and self.mask is not None:
-            return self._over_real_frames(x.float(), values).to(x.dtype)
+            return self._over_real_frames(x.float(), self.mask, values).to(x.dtype)
         return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, self.momentum, self.eps)
 
     def _real_values(self, x: Tensor) -> int:
@@ -38,7 +43,7 @@ class _OverRealFrames(nn.Module):
             return x.numel() // x.shape[1]
         return int(self.mask.lengths(x.shape[-1]).sum()) * x.shape[2:-1].numel()
 
-    def _over_real_frames(self, x: Tensor, values: int) -> Tensor:
+    def _over_real_frames(self, x: Tensor, mask: Mask, values: int) -> Tensor:
         """The same as torch would make of real frames alone.
 
         Padding is filled with each channel's mean, which leaves the mean as it is and adds nothing to the sum of squares:
@@ -46,9 +51,9 @@ class _OverRealFrames(nn.Module):
         """
         of_all = x.numel() // x.shape[1]
         share, channels = values / of_all, (-1, *[1] * (x.dim() - 2))
-        zeroed = self.mask.zeroed(x)
+        zeroed = mask.zeroed(x)
         mean = zeroed.sum([0, *range(2, x.dim())]) / values
-        filled = torch.addcmul(zeroed, (~self.mask.real(x)).to(x.dtype), mean.view(channels))
+        filled = torch.addcmul(zeroed, (~mask.real(x)).to(x.dtype), mean.view(channels))
         found = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
         y = batch_norm(filled, *found, self.weight * share**0.5, self.bias, True, 1.0, self.eps * share)
         self.running_mean.lerp_(found[0], self.momentum)

@@ -73,11 +73,12 @@ class Steps:
 
     def parts(self, blocks: Sequence[Block]) -> list[Trace]:
         """Of each block, and of head and classifier together."""
-        frames, kept, shape = 1, self._window, (self._around.bands,)
+        frames, kept = 1, self._window
+        shape: Shape = (self._around.bands,)
         for block in blocks:
             hop, shape = self._hop(block, shape)
             frames, kept = frames * hop, -(-kept // hop)
-        shape, found = (self._around.bands, frames), []
+        shape, found = (self._around.bands, frames), list[Trace]()
         for block in blocks:
             trace, shape = self._block(block, shape)
             found.append(trace)

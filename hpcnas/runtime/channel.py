@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from mpi4py import MPI
 
 from hpcnas.core.coordinator import Coordinator
-from hpcnas.core.messages import Ahead, Alive, Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.messages import Ahead, Alive, Assignment, Progress, Ready, Stop, Verdict, Wait
 
 REQUEST, REPLY, ORDER, PLACE, CONTROL = 1, 2, 3, 4, 5
 """To rank 0; its answer to a leader; leader to members; rank 0 to a worker without a group; rank 0 to a worker's warden."""
@@ -112,21 +112,30 @@ class Pulse:
         self.is_waiting = False
 
 
+class Line(Protocol):
+    """A leader's to the coordinator."""
+
+    def announce(self, message: Ahead) -> None:
+        """Say so, and go on; what comes of it answers the next question."""
+
+    def ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
+        """The answer, once it is there: to ``Ready`` an ``Assignment`` or ``Stop``, to ``Progress`` a ``Verdict``."""
+
+
 class LeaderChannel:
-    """A leader's line to rank 0.
+    """The line to rank 0.
 
     Args:
         look: called while an answer is awaited; raises if the leader's group is lost meanwhile.
     """
 
-    def __init__(self, world: MPI.Comm, pulse: Pulse, look: Callable[[], None]) -> None:
+    def __init__(self, world: MPI.Intracomm, pulse: Pulse, look: Callable[[], None]) -> None:
         self._world, self._pulse, self._look = world, pulse, look
         self._usual_s = 0.0
         """How long the last answer took."""
         self._announcing = MPI.REQUEST_NULL
 
     def announce(self, message: Ahead) -> None:
-        """Say so, and go on; what comes of it answers the next question."""
         self._announcing.Wait()
         self._announcing = self._world.isend(message, dest=0, tag=REQUEST)
 
@@ -153,6 +162,7 @@ class LocalChannel:
     def ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
         reply = self._coordinator.handle(message)
         self._settle()
+        assert reply is not None and not isinstance(reply, Wait), "no other group runs, and nothing was chosen ahead"
         return reply
 
 
@@ -179,6 +189,6 @@ class GroupChannel:
             return receive(self._comm, 0, ORDER)
 
 
-def sign_of_life(world: MPI.Comm, group: int) -> Callable[[], None]:
+def sign_of_life(world: MPI.Intracomm, group: int) -> Callable[[], None]:
     """What a leader tells rank 0 while its group works."""
     return lambda: world.send(Alive(group), dest=0, tag=REQUEST)

@@ -20,7 +20,7 @@ from hpcnas.nn.group import Group
 from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime import engines, groups, memory
-from hpcnas.runtime.channel import GroupChannel, LocalChannel, Pulse
+from hpcnas.runtime.channel import GroupChannel, Line, LocalChannel, Pulse
 from hpcnas.runtime.desk import Desk
 from hpcnas.runtime.groups import check_mpi, make_group, set_threads
 from hpcnas.runtime.launch import alone, stop_on_signal
@@ -31,14 +31,14 @@ from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.server import Server
 from hpcnas.runtime.together import on_every_rank
 from hpcnas.runtime.trainer import TrialRunner
-from hpcnas.runtime.worker import Line, MakeRunner, Worker
+from hpcnas.runtime.worker import MakeRunner, Worker
 from hpcnas.store.run_dir import RunDir, Stage
 
 logger = logging.getLogger(__name__)
 
 
 def set_up(
-    world: MPI.Comm, config: Config, run: RunDir, stage: Stage, accept_new_data: bool
+    world: MPI.Intracomm, config: Config, run: RunDir, stage: Stage, accept_new_data: bool
 ) -> tuple[Corpus, Callable[[], None]]:
     """What all ranks need before a stage: full groups, an engine for those of several, threads, room, the run's corpus, and
     what writes down that the stage is of it; collective over ``world``."""
@@ -53,7 +53,7 @@ def set_up(
     return own_corpus(world, config, run, stage, accept_new_data)
 
 
-def conduct(world: MPI.Comm, config: Config, corpus: Corpus, plan: Plan) -> int:
+def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) -> int:
     """Run a stage; collective over ``world``, which may have lost ranks when it returns. Returns the exit status, 0 or
     EXIT_SUSPENDED, on every rank; raises HpcnasError on rank 0 alone."""
     leave_compiler_out()
@@ -72,7 +72,7 @@ def conduct(world: MPI.Comm, config: Config, corpus: Corpus, plan: Plan) -> int:
     return run_trials(world, config, lambda: Desk(config, corpus, plan), make_runner)
 
 
-def run_trials(world: MPI.Comm, config: Config, make_desk: Callable[[], Desk], make_runner: MakeRunner) -> int:
+def run_trials(world: MPI.Intracomm, config: Config, make_desk: Callable[[], Desk], make_runner: MakeRunner) -> int:
     """Let rank 0 hand out what its desk has and the others run it; the rest as for ``conduct``.
 
     Args:
@@ -95,6 +95,7 @@ def run_trials(world: MPI.Comm, config: Config, make_desk: Callable[[], Desk], m
             line = LocalChannel(desk.coordinator, desk.settle)
             make_runner(0, make_group(world, pulse, engine), GroupChannel(world, pulse), line).work()
         return desk.close()
+    assert nodes is not None, "rank 0 has gathered them"
     roster = Roster(nodes, config.search.group_size, config.cluster.hang_limit_s)
     server = Server(
         world, control, config.cluster, goes_on, roster, desk.coordinator, desk.commit, desk.settle, desk.watch.work_in

@@ -23,7 +23,7 @@ def of_process(root: Path = Path("/")) -> Cpus:
 
 def _cores(root: Path, cpus: Iterable[int]) -> dict[int, int]:
     """The core of each CPU and of those that share it, by the lowest of its CPUs."""
-    core_of = {}
+    core_of: dict[int, int] = {}
     for cpu in cpus:
         siblings = root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
         if cpu not in core_of and (text := _read(siblings)):

@@ -122,7 +122,7 @@ class Desk:
     def _record(self, event: Trial | Result) -> None:
         self._journal.append(event, self._elapsed())
         self.watch.update(event)
-        if isinstance(event, Result) and self._curves.pop(event.trial, None):
+        if isinstance(event, Result) and self._curves.pop(event.trial, ()):
             self._curves_are_new()
         if isinstance(event, Trial) and event.id % _FREEZE_EVERY == 0:
             gc.freeze()

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,8 @@ def staged(world: World, path: Path, scratch: str) -> Path:
     return folder / path.name
 
 
-def _leads_its_node(world: World) -> bool:
+def _leads_its_node(world: Any) -> bool:
+    """Of an MPI communicator."""
     from mpi4py import MPI  # not above: that would start MPI in programs of one process
 
     node = world.Split_type(MPI.COMM_TYPE_SHARED)

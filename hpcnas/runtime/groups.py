@@ -51,9 +51,6 @@ class LoneGroup(SoloGroup):
     def beat(self) -> None:
         self._pulse.beat()
 
-    def close(self) -> None:
-        pass
-
 
 def make_group(comm: MPI.Comm, pulse: Pulse, engine: Engine) -> Group:
     """What the ranks of ``comm`` train with; called by all of them."""
@@ -63,7 +60,7 @@ def make_group(comm: MPI.Comm, pulse: Pulse, engine: Engine) -> Group:
 def is_fault_tolerant() -> bool:
     """Whether this job's MPI lets the other ranks go on when one dies."""
     version = re.match(r"Open MPI v(\d+)", MPI.Get_library_version())
-    return bool(version) and int(version[1]) >= 5 and os.environ.get(_FT_ENABLED) == "1"
+    return version is not None and int(version[1]) >= 5 and os.environ.get(_FT_ENABLED) == "1"
 
 
 def goes_on(config: ClusterConfig) -> bool:
@@ -76,7 +73,7 @@ def goes_on(config: ClusterConfig) -> bool:
     return config.on_group_loss != "abort" and is_fault_tolerant()
 
 
-def communicator(world: MPI.Comm, group: Form) -> MPI.Comm:
+def communicator(world: MPI.Intracomm, group: Form) -> MPI.Comm:
     """The group's own communicator; called by its ranks alone."""
     members = world.group.Incl(group.ranks)
     if is_fault_tolerant():
@@ -106,7 +103,7 @@ def look_for_losses(comm: MPI.Comm) -> None:
         raise GroupLost(f"{failed.size} of {comm.size} ranks")
 
 
-def choose_device(world: MPI.Comm, trains: bool, group_size: int) -> torch.device:
+def choose_device(world: MPI.Intracomm, trains: bool, group_size: int) -> torch.device:
     """The GPU of this rank, counted within the node over all ranks that train; the CPU where there is none. Collective.
 
     What engines call the local rank counts within the group, so that two groups on a node would share GPU 0. Raises LaunchError
@@ -141,7 +138,7 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(gpus)
 
 
-def set_threads(world: MPI.Comm) -> None:
+def set_threads(world: MPI.Intracomm) -> None:
     """Let the ranks of each node that train share its CPUs (``core/threads.py``); collective. Rank 0 says what came of it."""
     own = of_process()
     trains = world.rank > 0 or world.size == 1

@@ -33,7 +33,7 @@ _PARTING_S = 20.0
 """So long a rank waits at most for the others as it leaves."""
 
 
-def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequence[str] | None) -> None:
+def run_program(program: Callable[[MPI.Intracomm, Sequence[str]], int], argv: Sequence[str] | None) -> None:
     """Run ``program(world, arguments)`` on every rank; rank 0 exits with the status that it returns.
 
     An HpcnasError that all ranks raise becomes one line from rank 0 and its status, mostly 2; any other exception on any rank
@@ -58,7 +58,7 @@ def run_program(program: Callable[[MPI.Comm, Sequence[str]], int], argv: Sequenc
     sys.exit(own_status)
 
 
-def _part(world: MPI.Comm, status: int) -> NoReturn:
+def _part(world: MPI.Intracomm, status: int) -> NoReturn:
     """Leave together: who is still in a collective takes another's leaving for a death. MPI is ended unless a rank is lost, for
     which it might wait."""
     deadline = threading.Timer(_PARTING_S, os._exit, [status])  # one may die at this moment
@@ -152,7 +152,7 @@ class _AboveTheBar(logging.Handler):
             sys.stderr.flush()
 
 
-def _check_launch(world: MPI.Comm) -> None:
+def _check_launch(world: MPI.Intracomm) -> None:
     if MPI.Query_thread() != MPI.THREAD_MULTIPLE:
         raise LaunchError(
             "this MPI gives no MPI_THREAD_MULTIPLE, without which ranks that hang go unnoticed; unset "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import optuna
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -24,7 +24,7 @@ class OptunaTuner:
     def __init__(self, config: TuningConfig, seed: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._config, self._seed = config, seed
-        self._distributions = {
+        self._distributions: dict[str, BaseDistribution] = {
             name: FloatDistribution(low, high, log=name in LOGARITHMIC) for name, (low, high) in config.ranges.items()
         }
         self._told: dict[int, FrozenTrial] = {}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hpcnas.config import Config
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
-from hpcnas.core.combiners import Average
+from hpcnas.core.combiners import Average, Combiner
 from hpcnas.core.coordinator import SearchConfig
-from hpcnas.core.inheritance import NoInheritance
-from hpcnas.core.stopping import NeverStop
-from hpcnas.core.strategies import Finals, Lineup
+from hpcnas.core.inheritance import InheritanceRule, NoInheritance
+from hpcnas.core.stopping import NeverStop, StoppingRule
+from hpcnas.core.strategies import Finals, Lineup, Strategy
 from hpcnas.core.trial import Cost, Proposal, Trial
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.nn.augmentation import AugmentationConfig
@@ -31,11 +32,11 @@ class Plan:
     """A stage: what is tried, how it is trained, when it is over."""
 
     stage: Stage
-    strategy: object
-    inheritance: object
-    stopping: object
+    strategy: Strategy
+    inheritance: InheritanceRule
+    stopping: StoppingRule
     tuning: TuningConfig
-    combiner: object
+    combiner: Combiner
     search: SearchConfig
     training: TrainingConfig
     augmentation: AugmentationConfig
@@ -56,17 +57,20 @@ class Plan:
     """Seconds since the epoch at which the job is over."""
 
 
-def final_plan(config: Config, stage: Stage, lineup: Finals | Lineup, epochs: int, **more: object) -> Plan:
+def final_plan(config: Config, stage: Stage, lineup: Finals | Lineup, epochs: int, **more: Any) -> Plan:
     """A stage that trains given architectures from scratch, whatever limits the search had, and perhaps others like them."""
     search = replace(config.search, max_trials=lineup.trials, max_steps=0, time_limit=0.0, keep_weights=lineup.trials)
-    return Plan(
+    plan = Plan(
         stage=stage,
         strategy=lineup,
         inheritance=NoInheritance(),
+        stopping=NeverStop(),
         tuning=TuningConfig(),
         combiner=Average(),
         search=search,
         training=replace(config.training, epochs=epochs, quantised=config.training.quantised or config.ensemble.quantised),
         augmentation=config.augmentation,
-        **{"budget": Budget(), "stopping": NeverStop(), "splits": FINAL_SPLITS, **more},
+        budget=Budget(),
+        splits=FINAL_SPLITS,
     )
+    return replace(plan, **more)

@@ -42,7 +42,7 @@ class Server:
 
     def __init__(
         self,
-        world: MPI.Comm,
+        world: MPI.Intracomm,
         control: MPI.Comm,
         config: ClusterConfig,
         goes_on: bool,
@@ -122,7 +122,8 @@ class Server:
 
     def _hear(self) -> list[tuple[int, Any]]:
         """Messages that have arrived, with who sent them; takes note of ranks that died."""
-        heard, status = [], MPI.Status()
+        heard: list[tuple[int, Any]] = []
+        status = MPI.Status()
         try:
             while len(heard) < _BATCH and (message := arrived(self._world, MPI.ANY_SOURCE, REQUEST, status)) is not None:
                 heard.append((status.source, said := message.recv()))
@@ -157,10 +158,10 @@ class Server:
     def _reply(self, group: int, message: Ready | Ahead | Progress) -> Iterable[tuple[int, Any]]:
         ranks = self._roster.groups[group].ranks
         leader = ranks[0]
-        result = message.result if isinstance(message, Ready) else None
-        if result is not None and result.state.has_score:
+        if isinstance(message, Ready) and message.result is not None and message.result.state.has_score:
             self._roster.succeed(group)
-        elif result is not None and message.out_of_memory:
+        elif isinstance(message, Ready) and message.result is not None and message.out_of_memory:
+            result = message.result
             logger.warning("too little memory for trial %d on rank(s) %s: %s", result.trial, self._who(ranks), result.error)
         answer = self._coordinator.handle(message)
         if isinstance(answer, Wait):
@@ -193,7 +194,7 @@ class Server:
             if not self._goes_on:
                 self._end_job(f"group {group.number} is lost: {why}")
             self._last_words = why
-            blamed = group.ranks if fault is Fault.MATES else (culprit,)
+            blamed = group.ranks if fault is Fault.MATES or culprit is None else (culprit,)
             trials = self._coordinator.lose(group.number, why, fault, frozenset(blamed))
             what = "".join(f"; trial {trial.id} is given out again" for trial in trials)
             logger.warning("group %d (rank(s) %s) is lost: %s%s", group.number, _ranks(group.ranks), why, what)

@@ -55,7 +55,8 @@ def on_first_rank(world: World, function: Callable[[], T]) -> T:
 def on_every_rank(world: World, function: Callable[[], T]) -> T:
     """What ``function`` returns on this rank, once it succeeded on all; else the first HpcnasError is raised on all, and an
     OSError as a RunError."""
-    error, value = None, None
+    error: HpcnasError | None = None
+    value: Any = None
     try:
         value = function()
     except HpcnasError as raised:

@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from hpcnas.core import metrics
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import unscored
 from hpcnas.core.errors import ArchitectureError, TrialError
+from hpcnas.core.inheritance import InheritanceRule
 from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
 from hpcnas.core.tuning import OF_AUGMENTATION
@@ -27,13 +30,14 @@ from hpcnas.nn.losses import Objective
 from hpcnas.nn.model import Model, Surroundings, build_model
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime import checkpoint, faults, memory
-from hpcnas.runtime.channel import GroupChannel, LeaderChannel, LocalChannel
+from hpcnas.runtime.channel import GroupChannel, Line
 from hpcnas.runtime.checkpoint import SoFar
 from hpcnas.runtime.models import Library, labels_alone
 from hpcnas.store import weights
 from hpcnas.store.run_dir import Stage
 
 _LONGEST_WAIT_S = 60
+V = TypeVar("V", np.ndarray, float)
 
 
 @dataclass
@@ -53,11 +57,11 @@ class TrialRunner:
 
     number: int
     channel: GroupChannel
-    line: LeaderChannel | LocalChannel | None
+    line: Line | None
     trainer: Trainer
     around: Surroundings
     augmentation: AugmentationConfig
-    inheritance: object
+    inheritance: InheritanceRule
     stage: Stage
     budget: Budget
     metric: Callable[[np.ndarray, np.ndarray], float] = metrics.accuracy
@@ -74,6 +78,7 @@ class TrialRunner:
             order = self._ask(Ready(self.number, result, out_of_memory=in_vain > 0))
             if isinstance(order, Stop):
                 return
+            assert isinstance(order, Assignment), order
             self._wait_for_memory(in_vain)
             self._lacked_memory = False
             result = self.run(order)
@@ -116,7 +121,7 @@ class TrialRunner:
                 together = _finite("mean of the team's logits", (logits + mates.sum(0)) / (1 + len(mates)), epoch)
                 so_far = replace(
                     so_far,
-                    curve=(*so_far.curve, float(_finite("score", self.metric(together, labels), epoch))),
+                    curve=(*so_far.curve, _finite("score", self.metric(together, labels), epoch)),
                     merits=(*so_far.merits, float(_finite("merit", self.merit(together, labels), epoch))) if self.merit else (),
                     seconds=time.monotonic() - start,
                 )
@@ -179,7 +184,7 @@ class TrialRunner:
 
     def _tuned(self, trial: Trial) -> tuple[Trainer, Surroundings]:
         """The trainer and the surroundings with this trial's own settings."""
-        settings = dict(trial.proposal.settings)
+        settings: dict[str, Any] = dict(trial.proposal.settings)
         strength = settings.pop("augmentation", None)
         augmentation = self.trainer.augmentation if strength is None else self.augmentation.scaled(strength)
         augmentation = replace(augmentation, **{name: settings.pop(name) for name in OF_AUGMENTATION if name in settings})
@@ -188,11 +193,11 @@ class TrialRunner:
 
     def _ask(self, message: Ready | Progress) -> Assignment | Stop | Verdict:
         """The coordinator's answer to the leader's message, on every rank of the group."""
-        return self.channel.tell(self.line.ask(message)) if self.channel.is_leader else self.channel.hear()
+        return self.channel.tell(self.line.ask(message)) if self.line is not None else self.channel.hear()
 
     def _announce_the_end(self) -> None:
         """So that the next trial is chosen while this one is validated and stored."""
-        if self.channel.is_leader:
+        if self.line is not None:
             self.line.announce(Ahead(self.number))
 
     @cached_property
@@ -255,7 +260,7 @@ class TrialRunner:
         none = np.zeros((0, len(validation.labels), len(self.trainer.corpus.class_names)), np.float32)
         return self.channel.tell(np.stack(logits) if logits else none)
 
-    def _logits(self, model: Model, split: str, epoch: int) -> np.ndarray:
+    def _logits(self, model: nn.Module, split: str, epoch: int) -> np.ndarray:
         """(N, K) logits of a split, whose model may be stored.
 
         Raises TrialError, on all ranks alike, if they are not finite or the weights, which need not show in them: whoever
@@ -269,7 +274,7 @@ class TrialRunner:
             raise TrialError(f"weights not finite in epoch {epoch}: {name}")
         return _finite(f"{split} logits", logits, epoch)
 
-    def _store(self, trial: Trial, model: Model, validation_logits: np.ndarray, epoch: int) -> None:
+    def _store(self, trial: Trial, model: nn.Module, validation_logits: np.ndarray, epoch: int) -> None:
         logits = {"validation": validation_logits}
         for split in self.splits[1:]:
             logits[split] = self._logits(model, split, epoch)
@@ -278,7 +283,7 @@ class TrialRunner:
             weights.save(self.stage.weights(trial.id), trial, arrays, logits)
 
 
-def _finite(what: str, values: np.ndarray | float, epoch: int) -> np.ndarray | float:
+def _finite(what: str, values: V, epoch: int) -> V:
     """``values``; raises TrialError if they are not finite."""
     if not np.isfinite(values).all():
         raise TrialError(f"{what} not finite in epoch {epoch}")

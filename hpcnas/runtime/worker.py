@@ -23,7 +23,7 @@ from hpcnas.runtime.channel import (
     Backoff,
     GroupChannel,
     LeaderChannel,
-    LocalChannel,
+    Line,
     Pulse,
     forget,
     receive,
@@ -42,8 +42,6 @@ class Runner(Protocol):
         """Ask for trials and run them until the coordinator says stop; called by all ranks of the group."""
 
 
-Line = LeaderChannel | LocalChannel
-"""To the coordinator."""
 MakeRunner = Callable[[int, Group, GroupChannel, Line | None], Runner]
 
 YIELD, END = "yield", "end"
@@ -62,7 +60,7 @@ class Worker:
 
     def __init__(
         self,
-        world: MPI.Comm,
+        world: MPI.Intracomm,
         control: MPI.Comm,
         config: ClusterConfig,
         goes_on: bool,

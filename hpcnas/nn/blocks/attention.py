@@ -83,7 +83,7 @@ class SelfAttention(nn.Module):
 
     def near_identity(self) -> None:
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        nn.init.zeros_(self.out.get_parameter("bias"))
 
     def macs(self, frames: int) -> int:
         """Multiplications of queries by keys and of weights by values, which no layer's weights show."""

@@ -105,8 +105,8 @@ class BroadcastedResidual(nn.Module):
 
     def near_identity(self) -> None:
         """Exactly the identity where the shape stays and the input is not negative."""
-        nn.init.zeros_(self.over_bands[-1].norm.weight)
-        nn.init.zeros_(self.temporal[-1].weight)
+        nn.init.zeros_(self.over_bands[-1].get_parameter("norm.weight"))
+        nn.init.zeros_(self.temporal[-1].get_parameter("weight"))
 
 
 def mean_band(x: Tensor) -> Tensor:

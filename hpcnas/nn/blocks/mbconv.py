@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,10 +87,11 @@ class MultiScale(nn.Module):
     @torch.no_grad()
     def folded(self) -> nn.Sequential:
         """The longest convolution alone, with the weights that make it their sum; its normalisation only adds a bias."""
-        one = copy.deepcopy(self.scales[-1])
+        scales: list[Any] = list(self.scales)
+        one = copy.deepcopy(scales[-1])
         convolution, norm = one
         weight, bias = torch.zeros_like(convolution.layer.weight), torch.zeros_like(norm.bias)
-        for shorter, own in self.scales:
+        for shorter, own in scales:
             scale = own.weight / (own.running_var + own.eps).sqrt()
             behind = 0 if convolution.causal else (convolution.window - shorter.window) // 2
             ahead = convolution.window - shorter.window - behind

@@ -41,7 +41,7 @@ class ResidualPair(Beside):
 
     def near_identity(self) -> None:
         """Exactly the identity where the shape stays and the input is not negative."""
-        nn.init.zeros_(self.branch[-1].weight)
+        nn.init.zeros_(self.branch[-1].get_parameter("weight"))
 
 
 def build_tcres(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:

@@ -21,13 +21,15 @@ from hpcnas.runtime.together import on_every_rank
 
 
 class Engine(Protocol):
+    """How the ranks of a group of several work together."""
+
     def __init__(self, stall_s: float) -> None: ...
 
     def check(self) -> None:
         """Raise LaunchError, with a way out, if it cannot be loaded."""
 
     def group(self, comm: MPI.Comm, pulse: Pulse) -> Group:
-        """Groups with ``close`` beside the methods of ``Group``; called by all ranks of ``comm``."""
+        """The ranks of ``comm`` as a group; called by all of them."""
 
     def is_loss(self, error: Exception) -> bool:
         """Whether a group raised it because a mate is gone."""
@@ -50,7 +52,7 @@ def engine_of(config: ClusterConfig) -> Engine:
     return ENGINES[chosen(config)](2 * config.hang_limit_s)  # rank 0 comes first: it knows who is to blame
 
 
-def check(world: MPI.Comm, config: ClusterConfig) -> str:
+def check(world: MPI.Intracomm, config: ClusterConfig) -> str:
     """The engine's name, once it can be had on all ranks; raises LaunchError on all of them else. Collective."""
     names = world.allgather(chosen(config))
     if len(set(names)) > 1:

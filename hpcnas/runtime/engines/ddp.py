@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,8 +57,8 @@ class Ddp:
         if not dist.is_initialized():
             return
         with suppress(RuntimeError):
-            if hasattr(dist.group.WORLD, "abort"):  # or NCCL would wait for what is under way
-                dist.group.WORLD.abort()
+            if (own := dist.group.WORLD) is not None and hasattr(own, "abort"):  # or NCCL would wait for what is under way
+                own.abort()
         dist.destroy_process_group()
 
 
@@ -126,7 +127,7 @@ def _store(comm: MPI.Comm) -> dist.TCPStore:
     leads, host = comm.rank == 0, hosts[0] if len(set(hosts)) > 1 else "127.0.0.1"
     listening = socket.create_server((host, 0)) if leads else None
     port = comm.bcast(listening.getsockname()[1] if listening else None)
-    of_leader = {"master_listen_fd": listening.detach()} if listening else {}
+    of_leader: dict[str, Any] = {"master_listen_fd": listening.detach()} if listening else {}
     return dist.TCPStore(
         host, port, is_master=leads, wait_for_workers=False, timeout=timedelta(seconds=_MEETING_S), **of_leader
     )

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import sys
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ class HorovodGroup:
     def wrap(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
         return self._hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
 
-    def step(self, optimizer: torch.optim.Optimizer, model: nn.Module, clip: float) -> None:
+    def step(self, optimizer: Any, model: nn.Module, clip: float) -> None:
         with self._pulse.waiting():
             optimizer.synchronize()
         if clip:
