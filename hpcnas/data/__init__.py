@@ -1,13 +1,30 @@
 """Corpora and features. Knows nothing of torch or MPI.
 
-A data set is a module with ``index(config) -> CorpusIndex``, see ``corpus.py``; ``says_splits(config) -> bool``: whether lists
-or folders at ``config.path`` tell what is for the test; and ``PADDING_COUNTS``: whether the silence that pads a short recording
-is part of it.
+A data set is a module.
 """
 
-from hpcnas.data import language_folders, manifest, speech_commands, synthetic, synthetic_languages
+from __future__ import annotations
 
-DATASETS = {
+from typing import Protocol
+
+from hpcnas.data import language_folders, manifest, speech_commands, synthetic, synthetic_languages
+from hpcnas.data.corpus import CorpusIndex, DataConfig
+
+
+class DataSet(Protocol):
+    """Where recordings are and what is said in them."""
+
+    PADDING_COUNTS: bool
+    """Whether the silence that pads a short recording is part of it."""
+
+    def index(self, config: DataConfig) -> CorpusIndex:
+        """All recordings; raises DataError."""
+
+    def says_splits(self, config: DataConfig) -> bool:
+        """Whether lists or folders at ``config.path`` tell what is for the test."""
+
+
+DATASETS: dict[str, DataSet] = {
     "builtin_kws": synthetic,
     "builtin_lid": synthetic_languages,
     "language_folders": language_folders,

@@ -234,6 +234,7 @@ class _Decoding:
 
     def _jump(self, position: int) -> None:
         """Go on at a position in a piece that was just opened."""
+        assert self._sound is not None
         if self._is_open:  # libFLAC finds its way with the header as it was
             self._sound.close()
             self._sound = _Forward(_Section(self._file, Piece(self._piece.start - len(self._piece.head), self._piece.end)))
@@ -246,6 +247,7 @@ class _Decoding:
 
     def _decoded(self, count: int) -> np.ndarray:
         """The next samples of this piece, at most so many; none at its end."""
+        assert self._sound is not None
         left = None if self._expected is None else self._expected - self._seen
         if left == 0 and not self._is_open:
             return _NONE

@@ -85,9 +85,9 @@ class _Stretch:
 def _ensure_apart(index: CorpusIndex, where: str, window_s: float, real: Mapping[Path, str]) -> None:
     """Raise DataError for recordings of which two splits, or two classes of one, share a stretch."""
     by_recording: dict[str, list[_Stretch]] = {}
-    for split, one in _all(index):
-        end_s = one.start_s + (one.spoken_s or one.length_s or window_s)
-        by_recording.setdefault(real[one.path], []).append(_Stretch(one.path, one.start_s, end_s, split, one.label))
+    for split, of in _all(index):
+        end_s = of.start_s + (of.spoken_s or of.length_s or window_s)
+        by_recording.setdefault(real[of.path], []).append(_Stretch(of.path, of.start_s, end_s, split, of.label))
     leaks: dict[str, str] = {}
     torn: dict[str, str] = {}
     for name, stretches in by_recording.items():

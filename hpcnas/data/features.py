@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import h5py
 import kaldi_native_fbank as knf
@@ -67,7 +67,7 @@ class FilterBank:
         """Samples from one frame to the next."""
         return round(self.hop_ms / 1000 * audio.RATE)
 
-    def stream(self) -> LogMelStream:
+    def stream(self) -> FeatureStream:
         """What makes features of one recording, or of one microphone: it begins knowing nothing."""
         return LogMelStream(self)
 
@@ -100,6 +100,19 @@ def log_mel(samples: np.ndarray, config: FilterBank, before: np.ndarray | None =
     return stream.finish()[:, hops:]
 
 
+class FeatureStream(Protocol):
+    """Features of samples that come in pieces."""
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """(F, T) of the frames that these samples complete; T may be 0."""
+
+    def accept(self, samples: np.ndarray) -> None:
+        """Take samples in, for later."""
+
+    def finish(self) -> np.ndarray:
+        """(F, T) of the last frames, which look behind the end."""
+
+
 class LogMelStream:
     """Kaldi's, piece by piece."""
 
@@ -107,7 +120,6 @@ class LogMelStream:
         self.bank, self._done, self._bands = knf.OnlineFbank(_options(config)), 0, config.bands
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """(F, T) of the frames that these samples complete; T may be 0."""
         self.accept(samples)
         return self.ready()
 

@@ -52,14 +52,14 @@ def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], 
         seen[key] += 1  # a list may name a recording twice
         digest = _digest(f"{key} {seen[key]}".encode("utf-8", "surrogateescape"))
         members.append((int(digest, 16), number, example.label, sizes[text]))
-    members = np.array(members, MEMBER)
-    order = np.argsort(members["name"])
+    rows = np.array(members, MEMBER)
+    order = np.argsort(rows["name"])
     return CorpusIdentity(
         class_names=tuple(_composed(name) for name in index.class_names),
         drawn=tuple(name for name in (UNKNOWN, SILENCE) if name in index.class_names),
         features=dict(features),
-        members=members[order],
-        contents=_contents((int(members["name"][row]), texts[row]) for row in order[:LOOKED_INTO].tolist()),
+        members=rows[order],
+        contents=_contents((int(rows["name"][row]), texts[row]) for row in order[:LOOKED_INTO].tolist()),
         root=root,
         names=[names[row] for row in order.tolist()],
     )

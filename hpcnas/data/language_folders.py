@@ -80,7 +80,8 @@ class Arrangement:
 
 def arranged(root: Path) -> Arrangement:
     """What each folder is. One called ``test`` that has recordings directly in it is a language like any other."""
-    hidden, visible = [], []
+    hidden: list[Path] = []
+    visible: list[Path] = []
     for folder in finding.folders(root):
         (hidden if folder.name.startswith(("_", ".")) else visible).append(folder)
     others = tuple(folder for folder in hidden if folder.name != noise.NOISE_FOLDER)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpcnas.core.errors import DataError
 from hpcnas.data.spelling import lines_of, text_of
@@ -76,7 +77,7 @@ class _Repeated(ValueError):
     """A key that an object has twice."""
 
 
-def _parsed(text: str) -> object:
+def _parsed(text: str) -> Any:
     """JSON, in which NaN is nothing: pandas writes what is missing so."""
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -100,6 +101,7 @@ def _table(manifest: Path, text: str, columns: Sequence[Sequence[str]]) -> Itera
     start = 1 if lines[0].lower().startswith("sep=") else 0  # a hint of Excel's for itself
     head = next((line for line in lines[start:] if line.strip()), "")
     separator = _separator(head, SEPARATORS[manifest.suffix.lower()], columns)
+    records: Iterator[tuple[int, list[str]]]
     if separator == "\t" and not _is_quoted(head):
         records = ((number, line.split("\t")) for number, line in enumerate(lines, 1) if number > start and line.strip())
     else:

@@ -41,7 +41,7 @@ def text_of(path: Path) -> str:
 def _encoding(content: bytes) -> str:
     marked = next((encoding for mark, encoding in MARKS if content.startswith(mark)), None)
     # Without a mark a zero among the first two bytes gives UTF-16 away: no list begins with a NUL.
-    unmarked = {(True, False): "utf-16-be", (False, True): "utf-16-le"}
+    unmarked: dict[tuple[bool, ...], str] = {(True, False): "utf-16-be", (False, True): "utf-16-le"}
     return marked or unmarked.get(tuple(byte == 0 for byte in content[:2]), "utf-8")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from hpcnas.data import speech_commands
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
-from hpcnas.data.speech_maker import VOICES, Planned, made_once, write_corpus
+from hpcnas.data.speech_maker import VOICES, Planned, Utterance, made_once, write_corpus
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def synthesise(root: Path, keywords: tuple[str, ...], size: Size = Size(), seed:
             for take in range(per_keyword if word in keywords else per_other):
                 voice = f"{rng.choice(ACCENTS)}+{rng.choice(VOICES[split])}"
                 rate, pitch = int(rng.integers(110, 261)), int(rng.integers(15, 86))
-                utterance = {"text": word, "voice": voice, "rate": rate, "pitch": pitch}
+                utterance: Utterance = {"text": word, "voice": voice, "rate": rate, "pitch": pitch}
                 plan.append(Planned(split, f"{word}/{voice.replace('+', '-')}_nohash_{take}.wav", utterance))
     note = f"Synthesised by hpcnas with eSpeak NG, version {VERSION}, seed {seed}."
     made_once(root, lambda work: write_corpus(work, plan, 1.0, SNR_DB, rng, note))

@@ -15,7 +15,7 @@ import numpy as np
 from hpcnas.data import language_folders
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
-from hpcnas.data.speech_maker import VOICES, Planned, made_once, write_corpus
+from hpcnas.data.speech_maker import VOICES, Planned, Utterance, made_once, write_corpus
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def synthesise(root: Path, size: Size = Size(), seed: int = 0) -> None:
                 said.add(text)
                 voice = f"{language}+{rng.choice(VOICES[split])}"
                 rate, pitch = int(rng.integers(120, 221)), int(rng.integers(15, 86))
-                utterance = {"text": text, "voice": voice, "rate": rate, "pitch": pitch}
+                utterance: Utterance = {"text": text, "voice": voice, "rate": rate, "pitch": pitch}
                 plan.append(Planned(split, f"{language}/{voice.replace('+', '-')}_nohash_{take}.wav", utterance))
     note = f"Synthesised by hpcnas with eSpeak NG, version {VERSION}, seed {seed}."
     made_once(root, lambda work: write_corpus(work, plan, LENGTH_S, SNR_DB, rng, note))

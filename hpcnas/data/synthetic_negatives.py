@@ -110,7 +110,7 @@ def planned(words: Mapping[str, Sequence[str]], hours: float, seed: int = 0) -> 
     total = max(2, round(hours * 3600 / RECORDING_S))
     counts = {"validation": min(total - 1, max(1, round(VALIDATION * total)))}
     counts["test"] = total - counts["validation"]
-    plan = {}
+    plan: dict[str, list[Recording]] = {}
     for split, count in counts.items():
         plan[split] = []
         for number in range(count):

@@ -134,8 +134,8 @@ def followed(file: BinaryIO, start: int, size: int) -> tuple[Contents, int]:
     if chunk is None:
         raise DataError(NO_SAMPLES)
     if encoding not in _DECODED:
-        name = _NAMES.get(encoding, "of no known name")
-        raise DataError(f"is WAV with encoding 0x{encoding:04x} ({name}), which is not decoded; convert it")
+        called = _NAMES.get(encoding, "of no known name")
+        raise DataError(f"is WAV with encoding 0x{encoding:04x} ({called}), which is not decoded; convert it")
     samples, told = position + grammar.head, chunk[1]
     if wide is not None and told == 0xFFFFFFFF:
         told = struct.unpack("<q", at(file, wide + 8, 8))[0]

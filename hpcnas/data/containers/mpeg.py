@@ -156,7 +156,8 @@ def _piece(run: _Run, remarks: dict[str, None]) -> Piece:
 
 def _info_frame(run: _Run) -> bytes:
     """A frame without sound that tells how many follow. What an encoder's own tells of its delay is kept."""
-    mark = _frame(run.info[:4]).info if run.info else 0
+    frame = _frame(run.info[:4]) if run.info else None
+    mark = frame.info if frame else 0
     if mark and run.info[mark : mark + 4] in _MARKS and run.info[mark + 7] & 1:
         told = bytearray(run.info)
         told[mark + 8 : mark + 12] = run.count.to_bytes(4, "big")
