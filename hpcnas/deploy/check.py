@@ -54,7 +54,7 @@ class OnSteps(nn.Module):
 
     def steps(self, log_mel_1FT: Tensor) -> Iterator[tuple[Sequence[Tensor], Sequence[Tensor]]]:
         """Inputs and outputs of every whole step."""
-        state = self._start
+        state: Sequence[Tensor] = self._start
         for first in range(0, log_mel_1FT.shape[-1] - self._frames + 1, self._frames):
             inputs = (log_mel_1FT[..., first : first + self._frames], *state)
             outputs = self._run(*inputs)

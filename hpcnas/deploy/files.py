@@ -83,7 +83,7 @@ def save_onnx_int8(path: Path, full: Path, calibration: Iterable[Sequence[Tensor
     preprocess = needed("onnxruntime.quantization.preprocess")
     names = [one.name for one in session(full).get_inputs()]
 
-    class Reader(quantization.CalibrationDataReader):
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined] # it is loaded here alone
         def __init__(self) -> None:
             self._inputs: Iterator[Sequence[Tensor]] = iter(calibration)
 

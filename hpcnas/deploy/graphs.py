@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,9 @@ LONGEST_STEP = 1000
 
 class Features(nn.Module):
     """From raw log-mel to what the models see; a module, so that a converter can tell its operators from the others."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, front_end: FrontEnd) -> None:
         super().__init__()
@@ -103,7 +107,8 @@ class Step(nn.Module):
         return (logits, *(leaf for leaf, fixed in zip(pytree.tree_leaves(after), self._fixed) if fixed is _STATE))
 
     def _step(self, log_mel_BFT: Tensor, states: Sequence) -> tuple[Tensor, list]:
-        windows, logits, after = self._windows, 0.0, []
+        windows, after = self._windows, []
+        logits: Any = 0.0
         seen = windows.features(log_mel_BFT)
         for share, kept, model, (outputs, of_tower) in zip(self._shares, self._kept, windows.model.models, states):
             new, of_tower = model.stream_tower(seen, of_tower)
@@ -137,5 +142,5 @@ def _is_state(leaf: object) -> bool:
     return isinstance(leaf, Tensor) and leaf.numel() > 0
 
 
-def _same(one: object, other: object) -> bool:
+def _same(one: Any, other: Any) -> bool:
     return one.shape == other.shape if isinstance(one, Tensor) else one == other

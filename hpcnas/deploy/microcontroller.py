@@ -121,7 +121,8 @@ def child(path: Path, inputs_NFT: np.ndarray, start: Sequence[np.ndarray]) -> tu
     """(N, K) logits and bytes of arena, by a process of its own; raises Unfit if it fails."""
     with TemporaryDirectory() as folder:
         given, logits = Path(folder) / "inputs.npz", Path(folder) / "logits.npy"
-        np.savez(given, log_mel=inputs_NFT, **{str(number): tensor for number, tensor in enumerate(start)})
+        states: dict[str, Any] = {str(number): tensor for number, tensor in enumerate(start)}
+        np.savez(given, log_mel=inputs_NFT, **states)
         command = [sys.executable, "-m", "hpcnas.deploy.micro", str(path.absolute()), str(given), str(logits)]
         # It finds hpcnas where this process has.
         paths = [str(Path(hpcnas.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]

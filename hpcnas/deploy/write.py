@@ -124,6 +124,7 @@ class Graph:
         """The file ``full``, of a format in ``INT8``, with 8-bit integers; raises ExportError where there is no speech to find
         their ranges in."""
         of, fixed = FORMATS[format], self._fixed_in(format)
+        assert of.int8 is not None, format
         with replacing(path) as part:
             of.int8.save(part, full, self._calibration(of.run(full)), self._plain_front_end)
             found = self._measured(path, of.run(part), fixed)
