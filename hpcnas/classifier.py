@@ -13,6 +13,7 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,9 @@ MODEL_NAMES = (
 
 class Mixture(nn.Module):
     """The weighted mean of several models' logits."""
+
+    models: Any
+    """A list of ``Model``, which torch's type does not say."""
 
     def __init__(self, models: Sequence[nn.Module], shares: Sequence[float]) -> None:
         super().__init__()
@@ -184,16 +188,16 @@ class Classifier:
             if not log_mel.shape[1]:
                 continue
             frames += log_mel.shape[1]
-            logits = 0.0
+            logits: Any = 0.0
             with torch.no_grad():
                 seen = self.front_end(torch.from_numpy(log_mel).unsqueeze(0))
                 for number, (member, model) in enumerate(zip(self.members, self.model.models)):
                     new, states[number] = model.stream_tower(seen, states[number])
-                    known = new if outputs[number] is None else torch.cat([outputs[number], new], -1)
+                    known = new if (before := outputs[number]) is None else torch.cat([before, new], -1)
                     kept = self.outputs_of_a_window[number]
-                    outputs[number] = known[..., -kept:]
-                    if outputs[number].shape[-1]:
-                        logits = logits + member.weight * model.judge(outputs[number])
+                    outputs[number] = newest = known[..., -kept:]
+                    if newest.shape[-1]:
+                        logits = logits + member.weight * model.judge(newest)
             if frames >= window:
                 yield frames * hop_ms / 1000, logits[0].numpy()
 
@@ -335,9 +339,9 @@ def _members(run: RunDir, name: str) -> Sequence[Member]:
     if name.isdigit() and int(name) in archive.results and archive.results[int(name)].state.has_score:
         return [Member("search", int(name), 1.0)]
     compared = archive_of(run.comparison.journal)
-    trained = [result for result in compared.ranking if compared.trials[result.trial].proposal.mutation == name]
-    if trained:
-        return [Member("compare", min(trained, key=lambda result: result.loss).trial, 1.0)]
+    results = [result for result in compared.ranking if compared.trials[result.trial].proposal.mutation == name]
+    if results:
+        return [Member("compare", min(results, key=lambda result: result.loss).trial, 1.0)]
     raise RunError(
         f'{run.root}: has no model "{name}"; known: ensemble, "member N", {", ".join(BESIDE)}, best, a compared model, or the '
         "number of a trial with a score"

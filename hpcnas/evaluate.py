@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -107,7 +108,7 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
     false_alarms = FalseAlarms(classifier, asked, index, processes)
     if is_own:
         classifier = with_thresholds(classifier, corpus.validation, false_alarms.of("validation"))
-        if not path.is_file():
+        if not path.is_file() and classifier.thresholds:
             model_card.add_thresholds(RunDir(path).model_card, classifier.name, classifier.thresholds)
     alarms = false_alarms.of(arguments.split)
     evaluation = figures_of(classifier, corpus, split, logits, alarms)
@@ -120,7 +121,7 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
         print(json.dumps(as_values(evaluation, versus) | chosen, indent=1))
         return
     show(console, evaluation)
-    if is_own:
+    if is_own and classifier.thresholds:
         console.print(basis(classifier.thresholds, is_kept=not path.is_file()), soft_wrap=True)
     if versus:
         shares = f"{versus.accuracy:.2%} against {versus.against_accuracy:.2%}"
@@ -176,7 +177,7 @@ def adapted(corpus: Corpus, classifier: Classifier) -> Corpus:
     if absent:
         print(f"left out, as the model does not know them: {' and '.join(absent)}", file=sys.stderr)
     numbers = np.array([known.index(name) if name in known else -1 for name in corpus.class_names])
-    splits = {name: relabelled(getattr(corpus, name), numbers) for name in SPLITS}
+    splits: dict[str, Any] = {name: relabelled(getattr(corpus, name), numbers) for name in SPLITS}
     return replace(corpus, **splits, class_names=tuple(known))
 
 
@@ -221,8 +222,7 @@ class Versus:
 def compared(against: str, is_right_N: np.ndarray, other_is_right_N: np.ndarray) -> Versus:
     if len(is_right_N) != len(other_is_right_N):
         raise DataError(f"--against {against}: could read {len(other_is_right_N)} recordings, not {len(is_right_N)}")
-    shares = (float(one.mean()) for one in (is_right_N, other_is_right_N))
-    return Versus(against, *shares, mcnemar(is_right_N, other_is_right_N))
+    return Versus(against, float(is_right_N.mean()), float(other_is_right_N.mean()), mcnemar(is_right_N, other_is_right_N))
 
 
 def as_values(evaluation: Evaluation, versus: Versus | None) -> dict:

@@ -24,7 +24,8 @@ RATES = (0.1, 0.5, 1.0, 10.0)
 """False alarms an hour at which misses are told."""
 MISSES = (0.05, 0.1)
 """At which false alarms an hour are told."""
-OF_ANY_SPLIT = {
+Metric = Callable[[np.ndarray, np.ndarray], float]
+OF_ANY_SPLIT: dict[str, Metric] = {
     "accuracy": metrics.accuracy,
     "balanced accuracy": metrics.balanced_accuracy,
     "macro F1": metrics.macro_f1,
@@ -32,7 +33,7 @@ OF_ANY_SPLIT = {
     "calibration error": expected_calibration_error,
     "equal error rate": metrics.eer,
 }
-BETWEEN_CLASSES = {
+BETWEEN_CLASSES: dict[str, Metric] = {
     "ROC area": metrics.roc_area,
     "Cavg": metrics.cavg,
     "Cavg, P_target 0.1": partial(metrics.cavg, p_target=0.1),
@@ -208,11 +209,11 @@ def in_the_field(heard: Heard) -> Iterator[Figure]:
             yield Figure.withheld(name, needed, hours)
     for share in MISSES:
         name = f"false alarms an hour at {share:.0%} misses".replace("%", " %")
-        found = heard.alarms_at(share)
-        if found is None:
+        alarms = heard.alarms_at(share)
+        if alarms is None:
             yield Figure.withheld(name, "more keywords were not heard at all", hours)
         else:
-            yield of_alarms(name, found, hours)
+            yield of_alarms(name, alarms, hours)
 
 
 def of_alarms(name: str, found: Estimate, hours: float) -> Figure:
@@ -248,6 +249,7 @@ def with_thresholds(classifier: Classifier, split: Split, alarms: Alarms | None)
         return classifier
     heard = Field.of(classifier, split, alarms).pooled
     own = {classifier.class_names[keyword]: found for keyword, found in thresholds.chosen(heard, rate).items()}
+    assert classifier.thresholds is not None, "it was calibrated"
     chosen = replace(classifier.thresholds, keywords=own, false_alarms_per_hour=rate, hours=heard.alarms.hours)
     return replace(classifier, thresholds=chosen)
 

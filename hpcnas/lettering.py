@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import font_manager
 from matplotlib.backends.backend_mixed import MixedModeRenderer
@@ -35,7 +35,7 @@ class SvgCanvas(FigureCanvasSVG):
         dots_per_inch, self.figure.dpi = self.figure.dpi, 72
         width, height = self.figure.get_size_inches()
         svg = _Renderer(72 * width, 72 * height, stream, image_dpi=dots_per_inch, metadata=metadata)
-        mixed = MixedModeRenderer(
+        mixed: Any = MixedModeRenderer(
             self.figure, width, height, dots_per_inch, svg, bbox_inches_restore=bbox_inches_restore
         )  # fmt: skip
         self.figure.draw(mixed)
@@ -43,7 +43,9 @@ class SvgCanvas(FigureCanvasSVG):
 
 
 class _Renderer(RendererSVG):
-    def get_text_width_height_descent(self, s: str, prop: FontProperties, ismath: bool) -> tuple[float, float, float]:
+    def get_text_width_height_descent(
+        self, s: str, prop: FontProperties, ismath: bool | Literal["TeX"]
+    ) -> tuple[float, float, float]:
         return super().get_text_width_height_descent(s if ismath else stand_in(s), prop, ismath)
 
 

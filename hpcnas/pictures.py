@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -27,7 +28,7 @@ MANY = 3000
 """Points of a scatter plot above which they are drawn as an image inside the vector picture."""
 TRIALS_A_ROW = 9
 """Columns of the lineage before it goes on below."""
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.spines.top": False,
@@ -78,7 +79,7 @@ def as_text(score: float, objective: str) -> str:
 
 def progress(archive: Archive, finished_s: dict[int, float], objective: str) -> Figure:
     """Every trial's score, and the best so far, over search time and over training steps."""
-    results = [archive.results[i] for i in sorted(finished_s, key=finished_s.get) if archive.results[i].state.has_score]
+    results = [archive.results[i] for i in sorted(finished_s, key=finished_s.__getitem__) if archive.results[i].state.has_score]
     scores = np.array([r.score for r in results])
     figure, (by_time, by_steps) = _figure(9, 3.4, 2)
     positions = (np.array([finished_s[r.trial] for r in results]) / 60, np.cumsum([r.steps for r in results]))

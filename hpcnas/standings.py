@@ -122,7 +122,9 @@ def load(path: Path) -> Outcome:
     rows = []
     for row in values.pop("models"):
         row.pop("paper")
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in row.pop("standing").items()}
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in row.pop("standing").items()
+        }
         given["p"] = float("nan") if given["p"] is None else given["p"]
         rows.append(Row(Standing(**given), **row))
     return Outcome(rows, **values)

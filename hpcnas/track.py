@@ -160,7 +160,7 @@ class MLflow:
             self._client.log_batch(run, metrics=metrics[start : start + 1000])
 
 
-TRACKERS: Mapping[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow}
+TRACKERS: Mapping[str, Callable[[RunDir, str | None], Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow}
 
 
 @outer_edge()

@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def plot(arguments: argparse.Namespace) -> Iterator[Listing]:
     if unknown := [name for name in arguments.format if name not in FORMATS]:
         raise command.usage(f"--format {unknown[0]}: unknown; known: {', '.join(FORMATS)}")
-    rows, seen, boxes = [], set(), set()
+    rows: list[tuple] = []
+    seen: set[str] = set()
+    boxes: set[str] = set()
     for prefix, name, draw in pictures_of([Run.open(path) for path in arguments.runs]):
         seen.add(name)
         if arguments.only and name not in arguments.only:

@@ -74,7 +74,7 @@ def show(arguments: argparse.Namespace) -> Iterator[Listing]:
     parents, below = [], []
     for run, archive, trial in found:
         parents += [(run.name, *astuple(step)[:5]) for step in descent(archive, trial.id)[:-1]]
-        for child in map(archive.trials.get, children(archive, trial.id)):
+        for child in (archive.trials[id_] for id_ in children(archive, trial.id)):
             score = archive.results[child.id].score if child.id in archive.results else None
             below.append((run.name, child.id, score, child.proposal.mutation, change(trial.architecture, child.architecture)))
     yield Listing("parents", ("run", *STEP[:5]), parents, note="from the first architecture on")
@@ -92,7 +92,7 @@ def about(run: Run, archive: Archive, trial: Trial, names: Sequence[str]) -> dic
         "trial": trial.id,
         **of_result,
         "rank": rank,
-        "curve": list(max(curve, result.curve if result else (), key=len)),
+        "curve": list(result.curve if result and len(result.curve) > len(curve) else curve),
         "mutation": trial.proposal.mutation,
         "parent": trial.proposal.parent,
         "team": list(trial.proposal.team),

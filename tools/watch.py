@@ -52,7 +52,7 @@ def watch(arguments: argparse.Namespace) -> None:
     with Live(console=console(), auto_refresh=False, vertical_overflow="crop") if is_for_people else nullcontext() as live:
         while True:
             looks = [(watcher, watcher.look()) for watcher in watchers]
-            if is_for_people:
+            if live is not None:
                 live.update(Group(*(part for look in looks for part in view(*look))), refresh=True)
             else:
                 show(listings(looks), arguments.style)
@@ -95,8 +95,8 @@ def view(watcher: Watcher, now: Now) -> Iterator[Text | Table]:
     yield table_of(
         Listing("running", ("trial", "age_s", "curve", "mutation", "parent", "parent's score", "architecture"), rows)
     )
-    rows = [(r.trial, r.state.value, r.score, r.curve, r.cost.params, r.seconds, r.group) for _, r in now.recent[:RESULTS]]
-    yield table_of(Listing("newest results", ("trial", "state", "score", "curve", "params", "seconds", "group"), rows))
+    newest = [(r.trial, r.state.value, r.score, r.curve, r.cost.params, r.seconds, r.group) for _, r in now.recent[:RESULTS]]
+    yield table_of(Listing("newest results", ("trial", "state", "score", "curve", "params", "seconds", "group"), newest))
 
 
 def headline(watcher: Watcher, now: Now) -> str:

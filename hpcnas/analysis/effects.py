@@ -60,7 +60,8 @@ def brought_in(archive: Archive, by: str, least: int = LEAST) -> list[Effect]:
     gains, parts = [], []
     for result in archive.ranking:
         trial = archive.trials[result.trial]
-        before = archive.results.get(trial.proposal.parent)
+        parent = trial.proposal.parent
+        before = None if parent is None else archive.results.get(parent)
         if before is None or not before.state.has_score:
             continue
         gains.append(result.score - before.score)

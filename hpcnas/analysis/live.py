@@ -111,7 +111,7 @@ class Watcher:
             elapsed_s=elapsed_s,
             quiet_s=quiet_s,
             trials=len(self._results),
-            of_trials=self._limit("max_trials"),
+            of_trials=int(self._limit("max_trials")),
             steps=self._steps,
             per_minute=60 * self._rate(lambda: len(self._recent[-RECENT:]) - 1, elapsed_s),
             end_in_s=0.0 if is_complete else end_in_s,
@@ -147,7 +147,8 @@ class Watcher:
 
     def _running_now(self, id_: int, elapsed_s: float) -> RunningNow:
         trial = self._trials[id_]
-        parent = self._results.get(trial.proposal.parent)
+        origin = trial.proposal.parent
+        parent = None if origin is None else self._results.get(origin)
         curve = self._curves.get(id_, ())
         return RunningNow(trial, elapsed_s - self._running[id_], curve, parent.score if parent else float("nan"))
 

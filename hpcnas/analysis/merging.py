@@ -114,7 +114,7 @@ def _write(runs: Sequence[Run], out: RunDir) -> list[Merged]:
         ]
         copied = [id_ for id_ in new if run.dir.search.weights(id_).exists()]
         for id_ in copied:
-            _copy(run.dir.search.weights(id_), out.search.weights(new[id_]), _renumbered(archive.trials[id_], new))
+            _copy(run.dir.search.weights(id_), out.search.weights(new[id_]), _trial_renumbered(archive.trials[id_], new))
         rows.append(Merged(run.name, len(new), first, len(archive.trials) - len(new), len(copied)))
         first += len(new)
         start_s += own[-1].elapsed
@@ -125,11 +125,13 @@ def _write(runs: Sequence[Run], out: RunDir) -> list[Merged]:
 
 
 def _renumbered(event: Trial | Result, new: dict[int, int]) -> Trial | Result:
-    if isinstance(event, Result):
-        return replace(event, trial=new[event.trial])
-    parent, team = event.proposal.parent, tuple(new[mate] for mate in event.proposal.team)
-    proposal = replace(event.proposal, parent=None if parent is None else new[parent], team=team)
-    return replace(event, id=new[event.id], proposal=proposal)
+    return replace(event, trial=new[event.trial]) if isinstance(event, Result) else _trial_renumbered(event, new)
+
+
+def _trial_renumbered(trial: Trial, new: dict[int, int]) -> Trial:
+    parent, team = trial.proposal.parent, tuple(new[mate] for mate in trial.proposal.team)
+    proposal = replace(trial.proposal, parent=None if parent is None else new[parent], team=team)
+    return replace(trial, id=new[trial.id], proposal=proposal)
 
 
 def _copy(source: Path, target: Path, trial: Trial) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from rich.table import Column, Table
@@ -18,7 +19,7 @@ from hpcnas.pictures import as_text
 BEST = 10
 
 
-def trial_row(archive: Archive, result: Result, objective: str) -> dict[str, object]:
+def trial_row(archive: Archive, result: Result, objective: str) -> dict[str, Any]:
     """A trial with a score, as texts."""
     trial, cost = archive.trials[result.trial], result.cost
     return {
@@ -35,13 +36,13 @@ def trial_row(archive: Archive, result: Result, objective: str) -> dict[str, obj
     }
 
 
-def best_trials(archive: Archive, objective: str) -> list[dict[str, object]]:
+def best_trials(archive: Archive, objective: str) -> list[dict[str, Any]]:
     return [trial_row(archive, result, objective) for result in archive.ranking[:BEST]]
 
 
-def spent(archive: Archive) -> list[dict[str, object]]:
+def spent(archive: Archive) -> list[dict[str, Any]]:
     """What trials of each state took, as texts; states without trials are left out."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for state in TrialState:
         of = [result for result in archive.results.values() if result.state is state]
         if of:

@@ -62,7 +62,7 @@ def _suspects(stored: Columns, states: dict[int, list[State]]) -> Sequence[int]:
 
 def _states(records: Sequence[Record]) -> dict[int, list[State]]:
     """Every state that each trial was in, the present one last."""
-    states = defaultdict(list)
+    states: defaultdict[int, list[State]] = defaultdict(list)
     for record in records:
         event = record.event
         if isinstance(event, Trial):

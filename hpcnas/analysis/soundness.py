@@ -91,7 +91,7 @@ def ensemble(run: Run) -> Iterator[Finding]:
         try:
             if any(split not in weights.splits(member) for member in members):
                 continue
-            mean = sum(m.weight * weights.load_logits(file, split) for m, file in zip(stored.members, members))
+            mean = np.asarray(sum(m.weight * weights.load_logits(file, split) for m, file in zip(stored.members, members)))
         except RunError:
             continue  # reported already
         if mean.shape != logits.shape or not np.allclose(mean, logits, rtol=1e-3, atol=1e-3):

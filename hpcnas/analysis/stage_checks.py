@@ -105,7 +105,8 @@ def origins_of_trials(files: StageFiles) -> Iterator[Finding]:
     known: set[int] = set()
     for trial in (record.event for record in files.content.records if isinstance(record.event, Trial)):
         elders = known if files.elders is None else files.elders
-        for id_ in sorted(({trial.proposal.parent} - elders - {None}) | (set(trial.proposal.team) - known)):
+        parent = set[int]() if trial.proposal.parent is None else {trial.proposal.parent}
+        for id_ in sorted((parent - elders) | (set(trial.proposal.team) - known)):
             what = f"trial {trial.id} comes from trial {id_}, which was never handed out"
             yield Finding(files.stage.journal, True, what, "restore it")
         known.add(trial.id)

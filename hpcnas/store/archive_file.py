@@ -35,7 +35,7 @@ class Column:
     """
 
     kind: type
-    of: Callable[[Trial, Result], Any]
+    of: Callable[[Trial, Any], Any]
     without: Any = None
     unit: str = ""
 
