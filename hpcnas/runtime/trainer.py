@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -37,7 +37,26 @@ from hpcnas.store import weights
 from hpcnas.store.run_dir import Stage
 
 _LONGEST_WAIT_S = 60
+_ENDS = {
+    Verdict.CONTINUE: TrialState.COMPLETED,
+    Verdict.PAUSE: TrialState.PAUSED,
+    Verdict.STOP: TrialState.STOPPED,
+}
+"""What a trial has become that was trained until the coordinator's last word, or until all epochs were done."""
 V = TypeVar("V", np.ndarray, float)
+
+
+@dataclass
+class _Attempt:
+    """What has come of an assignment until now, whatever comes next."""
+
+    assignment: Assignment
+    start: float
+    """Seconds on the monotonic clock, as if it had been trained without a break."""
+    cost: Cost = field(default_factory=lambda: Cost(0, 0, 0))
+    steps: int = 0
+    """Optimiser steps."""
+    so_far: SoFar = field(default_factory=SoFar)
 
 
 @dataclass
@@ -87,83 +106,96 @@ class TrialRunner:
 
     def run(self, assignment: Assignment) -> Result | None:
         """The result of a trial; None if it was suspended. Its weights are on disk before it is returned."""
-        start = time.monotonic()
-        trial = assignment.trial
-        cost, steps, so_far = Cost(0, 0, 0), 0, SoFar()
+        attempt, trial = _Attempt(assignment, time.monotonic()), assignment.trial
         score = loss = math.nan
         error = ""
         try:
             trainer, around = self._tuned(trial)
             model = build_model(trial.architecture, around, trial.seed)
-            cost = self._measure(trial.architecture, model)
+            attempt.cost = self._measure(trial.architecture, model)
             may_be_over = assignment.paused or trial.proposal.given
-            if not may_be_over and (objection := self.budget.objection(cost)):
+            if not may_be_over and (objection := self.budget.objection(attempt.cost)):
                 self._forget_checkpoint(trial)
-                return unscored(trial, TrialState.INFEASIBLE, cost, objection)
-            trainer = trainer.with_settings(trainer.config.for_size(cost.params), trainer.augmentation)
-            optimizer = trainer.optimizer_for(model)
-            average = trainer.average_of(model)
-            so_far = self._starting_point(assignment, model, average, optimizer)
-            start -= so_far.seconds
-            saved = time.monotonic()
-            mates = self._logits_of_mates(trial)
-            library = Library(self.channel, self.around, trainer.device)
-            objective = self.objective(trial, trainer.config.label_smoothing, self.stage, library)
-            labels = trainer.corpus.validation.labels
-            state = TrialState.COMPLETED
-            epochs = trainer.train(model, optimizer, trial.seed, len(so_far.curve), objective, average)
-            for steps in epochs:  # noqa: B007 wanted behind
-                epoch = len(so_far.curve) + 1
-                is_last = epoch == trainer.config.epochs
-                if is_last:
-                    self._announce_the_end()
-                logits = self._logits(average.model, "validation", epoch)
-                together = _finite("mean of the team's logits", (logits + mates.sum(0)) / (1 + len(mates)), epoch)
-                so_far = replace(
-                    so_far,
-                    curve=(*so_far.curve, _finite("score", self.metric(together, labels), epoch)),
-                    merits=(*so_far.merits, float(_finite("merit", self.merit(together, labels), epoch))) if self.merit else (),
-                    seconds=time.monotonic() - start,
-                )
-                if is_last:
-                    break
-                verdict = self._ask(Progress(trial.id, so_far.curve, so_far.merits))
-                is_due = 0 < trainer.config.checkpoint_s <= time.monotonic() - saved
-                if self.channel.is_leader and (verdict is Verdict.SUSPEND or is_due):
-                    checkpoint.save(self.stage.checkpoint(trial.id), model, average, optimizer, so_far)
-                    saved = time.monotonic()
-                if verdict is Verdict.SUSPEND:
-                    return None
-                if verdict is not Verdict.CONTINUE:
-                    self._announce_the_end()
-                    state = TrialState.PAUSED if verdict is Verdict.PAUSE else TrialState.STOPPED
-                    break
-            at_end = float(_finite("validation loss", metrics.cross_entropy(together, labels), epoch))
-            self._store(trial, average.model, logits, epoch)
-            score, loss = so_far.curve[-1], at_end
+                return unscored(trial, TrialState.INFEASIBLE, attempt.cost, objection)
+            trainer = trainer.with_settings(trainer.config.for_size(attempt.cost.params), trainer.augmentation)
+            verdict, loss = self._train(attempt, trainer, model)
+            if verdict is Verdict.SUSPEND:
+                return None
+            state, score = _ENDS[verdict], attempt.so_far.curve[-1]
         except (ArchitectureError, TrialError, MemoryError, RuntimeError, OSError) as reason:
             if not self._is_of_trial(reason):
                 raise
             self._lacked_memory = faults.is_out_of_memory(reason)
-            self._forget_checkpoint(trial)
-            if assignment.paused:  # what it had reached still counts
-                return replace(assignment.paused, state=TrialState.STOPPED, error=_first_line(reason))
             state, error = TrialState.FAILED, _first_line(reason)
         self._forget_checkpoint(trial)
+        if error and assignment.paused:  # what it had reached still counts
+            return replace(assignment.paused, state=TrialState.STOPPED, error=error)
+        so_far = attempt.so_far
         return Result(
             trial=trial.id,
             state=state,
             score=score,
             loss=loss,
-            cost=cost,
+            cost=attempt.cost,
             epochs=len(so_far.curve),
-            steps=steps,
+            steps=attempt.steps,
             inherited=so_far.inherited,
-            seconds=time.monotonic() - start,
+            seconds=time.monotonic() - attempt.start,
             group=self.number,
             curve=so_far.curve,
             merits=so_far.merits,
             error=error,
+        )
+
+    def _train(self, attempt: _Attempt, trainer: Trainer, model: Model) -> tuple[Verdict, float]:
+        """Inherit, train as long as the coordinator wants to see more, and store; its last word, and the validation loss."""
+        trial, labels = attempt.assignment.trial, trainer.corpus.validation.labels
+        optimizer = trainer.optimizer_for(model)
+        average = trainer.average_of(model)
+        attempt.so_far = self._starting_point(attempt.assignment, model, average, optimizer)
+        attempt.start -= attempt.so_far.seconds
+        saved = time.monotonic()
+        mates = self._logits_of_mates(trial)
+        library = Library(self.channel, self.around, trainer.device)
+        objective = self.objective(trial, trainer.config.label_smoothing, self.stage, library)
+        verdict: Assignment | Stop | Verdict = Verdict.CONTINUE
+        epochs = trainer.train(model, optimizer, trial.seed, len(attempt.so_far.curve), objective, average)
+        for steps in epochs:
+            attempt.steps = steps
+            epoch = len(attempt.so_far.curve) + 1
+            is_last = epoch == trainer.config.epochs
+            if is_last:
+                self._announce_the_end()
+            logits = self._logits(average.model, "validation", epoch)
+            together = _finite("mean of the team's logits", (logits + mates.sum(0)) / (1 + len(mates)), epoch)
+            self._note(attempt, together, labels, epoch)
+            if is_last:
+                break
+            verdict = self._ask(Progress(trial.id, attempt.so_far.curve, attempt.so_far.merits))
+            assert isinstance(verdict, Verdict), verdict
+            is_due = 0 < trainer.config.checkpoint_s <= time.monotonic() - saved
+            if self.channel.is_leader and (verdict is Verdict.SUSPEND or is_due):
+                checkpoint.save(self.stage.checkpoint(trial.id), model, average, optimizer, attempt.so_far)
+                saved = time.monotonic()
+            if verdict is Verdict.SUSPEND:
+                return verdict, math.nan
+            if verdict is not Verdict.CONTINUE:
+                self._announce_the_end()
+                break
+        loss = float(_finite("validation loss", metrics.cross_entropy(together, labels), epoch))
+        self._store(trial, average.model, logits, epoch)
+        return verdict, loss
+
+    def _note(self, attempt: _Attempt, logits: np.ndarray, labels: np.ndarray, epoch: int) -> None:
+        """What an epoch has come to."""
+        so_far = attempt.so_far
+        score = float(_finite("score", self.metric(logits, labels), epoch))
+        merit = [float(_finite("merit", self.merit(logits, labels), epoch))] if self.merit else []
+        attempt.so_far = replace(
+            so_far,
+            curve=(*so_far.curve, score),
+            merits=(*so_far.merits, *merit),
+            seconds=time.monotonic() - attempt.start,
         )
 
     def _is_of_trial(self, error: Exception) -> bool:
