@@ -79,7 +79,7 @@ def measure(root: Path, students: bool) -> Figures:
             for result in sorted(trained.ranking, key=lambda result: result.trial):
                 accuracy = metrics.accuracy(weights.load_logits(run.student.weights(result.trial), "test"), labels)
                 name = {"student": "student of the average", "control": "the same on labels alone"}
-                combined[name[trained.trials[result.trial].proposal.mutation]] = accuracy, result.cost.params
+                combined[name[trained.trials[result.trial].proposal.role]] = accuracy, result.cost.params
         return Figures(of_average, combined)
 
 

@@ -120,7 +120,7 @@ def measure(run: RunDir) -> Figures:
     labels, whole = corpus.test.labels, ensemble.logits["test"]
     baseline, p = None, float("nan")
     for trial in archive.trials.values():
-        if trial.proposal.mutation == "baseline":
+        if trial.proposal.role == "baseline":
             own = weights.load_logits(run.ensemble.weights(trial.id), "test")
             baseline = row(run, "baseline", corpus, own, archive.results[trial.id].cost)
             p = mcnemar(whole.argmax(1) == labels, own.argmax(1) == labels)

@@ -329,7 +329,7 @@ def _members(run: RunDir, name: str) -> Sequence[Member]:
     if name in BESIDE:
         stage, program = BESIDE[name]
         archive = archive_of(run.stage(stage).journal)
-        trained = [trial.id for trial in archive.best(None) if trial.proposal.mutation == name]
+        trained = [trial.id for trial in archive.best(None) if trial.proposal.role == name]
         if not trained:
             raise RunError(f"{run.root}: has no {name}; run hpcnas.{program} first")
         return [Member(stage, trained[0], 1.0)]

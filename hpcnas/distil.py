@@ -58,7 +58,7 @@ def distil(world: MPI.Intracomm, argv: Sequence[str]) -> int:
     teachers = on_every_rank(world, lambda: ensemble_file.load(run.ensemble_file)).members
 
     def objective(trial: Trial, smoothing: float, stage: Stage, library: Library) -> Objective:
-        if trial.proposal.mutation == "control":
+        if trial.proposal.role == "control":
             return LabelLoss(smoothing)
         lent = [(teacher.weight, library.lend(run.stage(teacher.stage), teacher.trial)) for teacher in teachers]
         return Distillation(lent, config.distillation, smoothing)
@@ -95,8 +95,8 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup, argparse.Names
     run.create()
     architecture = student(run, config.distillation.student)
     configuration.check_remembered(run.student.settings, config.distillation, "distillation")
-    control = (Proposal(architecture, None, "control"),) if config.distillation.control else ()
-    lineup = Lineup((Proposal(architecture, None, "student"),), control)
+    control = (Proposal(architecture, None, "control", role="control"),) if config.distillation.control else ()
+    lineup = Lineup((Proposal(architecture, None, "student", role="student"),), control)
     check_begun(run, lineup)
     return run, config, lineup, arguments
 

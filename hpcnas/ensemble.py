@@ -131,7 +131,8 @@ def check_begun(run: RunDir, finals: Finals | Lineup) -> None:
 
 def to_train(config: Config, archive: Archive) -> Finals | Lineup:
     """What the stage trains, given the search's archive."""
-    baseline = Proposal(spell(config.ensemble.baseline, BLOCK_TYPES), None, "baseline") if config.ensemble.baseline else None
+    drawn = config.ensemble.baseline
+    baseline = Proposal(spell(drawn, BLOCK_TYPES), None, "baseline", role="baseline") if drawn else None
     if not config.combiner.has_teams:
         entrants, stage = finalists(archive, config.ensemble.finalists), config.ensemble
         return Finals.of(
@@ -165,7 +166,7 @@ def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals | Lineup
         raise RunError(f"{run.ensemble.root}: every member failed; see {run.ensemble.journal}")
     candidates = [("ensemble", trial.id) for trial in trained]
     if config.combiner.from_archive:
-        others = [result.trial for result in archive.ranking if archive.trials[result.trial].proposal.mutation != "baseline"]
+        others = [result.trial for result in archive.ranking if archive.trials[result.trial].proposal.role != "baseline"]
         candidates += [("ensemble", id_) for id_ in others if ("ensemble", id_) not in candidates]
         searched = archive_of(run.search.journal)
         best = (trial.id for trial in searched.best(config.combiner.from_archive))
@@ -182,7 +183,7 @@ def combine(run: RunDir, config: Config, corpus: Corpus, finals: Finals | Lineup
     together = metrics.accuracy(combined["test"], labels["test"])
     logger.info("members: test accuracy %s, mean %.4f", ", ".join(f"{a:.4f}" for a in alone), np.mean(alone))
     for trial in archive.trials.values():
-        if trial.proposal.mutation == "baseline" and archive.results[trial.id].state.has_score:
+        if trial.proposal.role == "baseline" and archive.results[trial.id].state.has_score:
             baseline = weights.load_logits(run.ensemble.weights(trial.id), "test")
             logger.info("hand-designed baseline: test accuracy %.4f", metrics.accuracy(baseline, labels["test"]))
     logger.info("ensemble of %d: test accuracy %.4f, stored in %s", len(members), together, run.ensemble_file)

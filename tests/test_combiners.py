@@ -84,7 +84,7 @@ def test_teams_are_recorded_with_the_trial_and_their_weights_are_kept():
 
 def test_members_that_are_trained_together_wait_for_each_other():
     given = [Proposal(Architecture.parse(f"dense:units={n}"), n, "copy", team=tuple(range(n))) for n in range(2)]
-    beside = Proposal(Architecture.parse("dense:units=9"), None, "baseline")
+    beside = Proposal(Architecture.parse("dense:units=9"), None, "baseline", role="baseline")
     lineup = Lineup(tuple(given), (beside,))
     coordinator = Coordinator(
         strategy=lineup, space=SPACE, config=SearchConfig(max_trials=lineup.trials), seed=0, record=lambda e: None,

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from helpers import completed, trial
 from hpcnas import config as configuration
 from hpcnas.core.coordinator import unscored
 from hpcnas.core.errors import ConfigError, RunError
-from hpcnas.core.trial import Cost, TrialState
+from hpcnas.core.trial import Cost, Proposal, TrialState
 from hpcnas.store.files import replacing
 from hpcnas.store.journal import Journal, decode, encode, replay
 
@@ -87,6 +88,15 @@ def test_one_run_has_one_writer(tmp_path):
 def test_a_failed_result_survives_the_journal():
     result = decode(encode(unscored(trial(0), TrialState.FAILED, Cost(1, 2, 3), "no")))
     assert result.error == "no" and result.score != result.score
+
+
+def test_a_role_survives_the_journal_and_early_lines_say_it_as_a_mutation():
+    control = replace(trial(0), proposal=Proposal(trial(0).architecture, None, "control", role="control"))
+    fields = encode(control)
+    assert decode(dict(fields)) == control
+    del fields["role"]
+    assert decode(fields) == control
+    assert "role" not in encode(trial(1)) and decode(encode(trial(1))) == trial(1)
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):

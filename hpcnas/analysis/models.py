@@ -22,7 +22,7 @@ NAMES = {
     "student": "student",
     "control": "student, labels alone",
 }
-"""What models beside the members are called, by their proposal's mutation."""
+"""What models beside the members are called, by their proposal's role."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def models(run: RunDir) -> tuple[list[ModelRow], Confusion | None]:
             result = trained.results.get(trial.id)
             if result is None or not result.state.has_score or result.state is TrialState.PAUSED:
                 continue  # a finalist that left the race early is not what it would be
-            if trial.proposal.mutation in NAMES:
-                name = NAMES[trial.proposal.mutation]
+            if trial.proposal.role:
+                name = NAMES[trial.proposal.role]
             else:
                 name = f"member {places[trial.id]}" if trial.id in places else f"finalist {trial.id}"
             logits = {split: weights.load_logits(stage.weights(trial.id), split) for split in ensemble.logits}

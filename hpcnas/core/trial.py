@@ -8,6 +8,9 @@ from enum import Enum
 
 from hpcnas.core.architecture import Architecture
 
+ROLES = ("student", "control", "baseline")
+"""What a stage may have a trial for, if not as one of those that it chooses from."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -26,6 +29,8 @@ class Proposal:
     """To be trained as it is, whatever the limits and though it was trained before, since it is not the strategy's own idea."""
     again: bool = field(default=False, compare=False)
     """To be tried as it is though it was tried before, within the limits."""
+    role: str = ""
+    """One of ``ROLES``, or empty."""
 
     @property
     def is_suggestion(self) -> bool:

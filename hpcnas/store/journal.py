@@ -22,7 +22,7 @@ import orjson
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
-from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
+from hpcnas.core.trial import ROLES, Cost, Proposal, Result, Trial, TrialState
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def encode(event: Trial | Result) -> dict[str, Any]:
         return {
             "event": "trial", "id": event.id, "architecture": str(p.architecture), "parent": p.parent, "mutation": p.mutation,
             "settings": dict(p.settings), "team": p.team, "seed": event.seed, "attempt": event.attempt,
-            **({"given": True} if p.given else {}),
+            **({"given": True} if p.given else {}), **({"role": p.role} if p.role else {}),
         }  # fmt: skip
     return {"event": "result", **vars(event), "state": event.state.value, "cost": vars(event.cost)}
 
@@ -121,8 +121,10 @@ def decode(fields: dict[str, Any]) -> Trial | Result:
     f = fields
     if f.pop("event") == "trial":
         settings, team = tuple(sorted(f.pop("settings", {}).items())), tuple(f.pop("team", ()))
-        origin = f.pop("parent"), f.pop("mutation"), settings, team, f.pop("given", False)
-        proposal = Proposal(Architecture.parse(f.pop("architecture")), *origin)
+        parent, mutation, given = f.pop("parent"), f.pop("mutation"), f.pop("given", False)
+        role = f.pop("role", mutation if mutation in ROLES else "")  # which early lines say there
+        tower = Architecture.parse(f.pop("architecture"))
+        proposal = Proposal(tower, parent, mutation, settings, team, given, role=role)
         return Trial(proposal=proposal, **f)
     for name in ("curve", "merits"):
         values = f.get(name, ())
