@@ -25,8 +25,9 @@ import numpy as np
 
 from hpcnas import config as configuration
 from hpcnas.core.archive import Archive
-from hpcnas.core.coordinator import Coordinator, SearchConfig
+from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict, Wait
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.trial import Cost, Result, Trial, TrialState
 from hpcnas.nn.cost import CostTable
 from hpcnas.store.journal import Journal

@@ -20,11 +20,11 @@ from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.budget import LIMITS, Budget
 from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import COMBINERS, Average, Combiner
-from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError, RunError
 from hpcnas.core.inheritance import INHERITANCE, InheritanceRule, Parent
 from hpcnas.core.microcontrollers import MICROCONTROLLERS, Microcontroller, of_table
 from hpcnas.core.roster import ClusterConfig
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.space import BlockType, SearchSpace, known_type, spell
 from hpcnas.core.spotting import SpottingConfig
 from hpcnas.core.stopping import STOPPING, Asha, StoppingRule

@@ -23,8 +23,8 @@ from hpcnas import zoo
 from hpcnas.config import Config
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
-from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.errors import ConfigError, OutcomeError, RunError
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.space import spell
 from hpcnas.core.trial import Cost, Proposal, TrialState
 from hpcnas.nn.blocks import BLOCK_TYPES

@@ -10,9 +10,8 @@ import numpy as np
 from hpcnas import config as configuration
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.archive import Archive
-from hpcnas.core.coordinator import unscored
 from hpcnas.core.space import BlockType, SearchSpace
-from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
+from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState, unscored
 from hpcnas.store import archive_file, ensemble_file, model_card, weights
 from hpcnas.store.ensemble_file import EnsembleFile, Member
 from hpcnas.store.journal import Journal

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from hpcnas.core.coordinator import Coordinator, SearchConfig
+from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.messages import Assignment, Fault, Form, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.roster import Roster
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.space import BlockType, SearchSpace
 from hpcnas.core.strategies import RandomSearch
 from hpcnas.core.trial import Cost, Result, Trial, TrialState

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcnas.core.archive import Archive
-from hpcnas.core.coordinator import unscored
 from hpcnas.core.pareto import pareto_front
-from hpcnas.core.trial import NOT_FINITE, Cost, TrialState
+from hpcnas.core.trial import NOT_FINITE, Cost, TrialState, unscored
 
 
 def test_a_trial_runs_until_it_has_a_result():

@@ -8,13 +8,14 @@ from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.combiners import COMBINERS
 from hpcnas.core.combiners.teams import Adaptive, Intermixed
-from hpcnas.core.coordinator import Coordinator, SearchConfig, unscored
+from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.errors import MetricError
 from hpcnas.core.messages import Assignment, Ready, Wait
 from hpcnas.core.metrics import cross_entropy
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.stopping import Asha
 from hpcnas.core.strategies import Lineup, RandomSearch
-from hpcnas.core.trial import Cost, Proposal, Trial, TrialState
+from hpcnas.core.trial import Cost, Proposal, Trial, TrialState, unscored
 
 SCORES = (0.5, 0.7, 0.6, 0.65, 0.9, 0.8)
 
@@ -120,7 +121,7 @@ def test_the_team_of_a_paused_trial_is_kept_until_it_may_go_on():
         result = completed(id_, score, curve=(score, score) if reply.paused else (score,))
         state = TrialState.COMPLETED if reply.paused else TrialState.PAUSED
         reply = coordinator.handle(Ready(0, replace(result, state=state)))
-        for kept in coordinator._weights:
+        for kept in coordinator._weights.there:
             if coordinator.archive.results[kept].state is TrialState.PAUSED:
-                assert coordinator._weights.issuperset(coordinator.archive.trials[kept].proposal.team)
+                assert coordinator._weights.there.issuperset(coordinator.archive.trials[kept].proposal.team)
     assert discarded

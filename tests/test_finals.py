@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
-from hpcnas.core.coordinator import Coordinator, SearchConfig, unscored
+from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.messages import Assignment, Progress, Ready, Stop, Verdict
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.stopping.race import Race
 from hpcnas.core.strategies import Finals
 from hpcnas.core.strategies.finals import finalists
-from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
+from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState, unscored
 
 COST = Cost(100, 1000, 50)
 EPOCHS = 16

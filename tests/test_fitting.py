@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hpcnas.config import SpaceConfig
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.budget import Budget
-from hpcnas.core.coordinator import Coordinator, SearchConfig
+from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.fitting import neighbours, scaled, shrunk
 from hpcnas.core.messages import Assignment, Ready
 from hpcnas.core.mutation import random_tower, rescale
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.strategies import STRATEGIES
 from hpcnas.nn.cost import CostTable
 from hpcnas.zoo import ZOO

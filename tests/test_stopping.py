@@ -6,8 +6,9 @@ from helpers import SPACE, completed, trial
 from simulated import Cluster
 
 from hpcnas.core.archive import Archive
-from hpcnas.core.coordinator import Coordinator, SearchConfig
+from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.messages import Progress, Ready, Verdict
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.stopping import STOPPING, Asha, Median, Patience
 from hpcnas.core.strategies import RandomSearch
 from hpcnas.core.trial import Cost, Result, Trial, TrialState

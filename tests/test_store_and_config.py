@@ -9,9 +9,8 @@ import pytest
 from helpers import completed, trial
 
 from hpcnas import config as configuration
-from hpcnas.core.coordinator import unscored
 from hpcnas.core.errors import ConfigError, RunError
-from hpcnas.core.trial import Cost, Proposal, TrialState
+from hpcnas.core.trial import Cost, Proposal, TrialState, unscored
 from hpcnas.store.files import replacing
 from hpcnas.store.journal import Journal, decode, encode, replay
 

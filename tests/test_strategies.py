@@ -8,10 +8,11 @@ from helpers import SPACE, completed, trial
 
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.archive import Archive
-from hpcnas.core.coordinator import Coordinator, SearchConfig
+from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.messages import Assignment, Ready
 from hpcnas.core.mutation import random_tower
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.space import BlockType, SearchSpace
 from hpcnas.core.strategies import STRATEGIES, Incremental, LocalSearch
 from hpcnas.core.strategies.constrained import Constrained

@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 from hpcnas import config as configuration
 from hpcnas import search, zoo
 from hpcnas.config import SpaceConfig
-from hpcnas.core import coordinator as coordinator_module
+from hpcnas.core import ideas
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.arena import ALIGNMENT, Buffer, planned
-from hpcnas.core.coordinator import Coordinator, SearchConfig
+from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.errors import ArchitectureError, ConfigError
 from hpcnas.core.fitting import shrunk
 from hpcnas.core.messages import Assignment, Ready
 from hpcnas.core.microcontrollers import MICROCONTROLLERS, Work
 from hpcnas.core.mutation import random_tower
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.space import spell
 from hpcnas.core.strategies import RandomSearch
 from hpcnas.core.targets import TARGETS
@@ -141,7 +142,7 @@ def test_working_memory_that_the_features_alone_fill_is_refused_before_anything_
 
 
 def test_a_limit_that_no_tower_can_keep_ends_the_search_before_training(monkeypatch):
-    monkeypatch.setattr(coordinator_module, "MAX_PROPOSALS", 20)
+    monkeypatch.setattr(ideas, "MAX_PROPOSALS", 20)
     space = replace(MICRO, max_flash_kb=1.0)
     coordinator = Coordinator(
         RandomSearch(), space.build(), SearchConfig(max_trials=3), 0, record=lambda event: None,

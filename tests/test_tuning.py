@@ -5,9 +5,10 @@ import pytest
 from helpers import SPACE, completed, trial
 
 from hpcnas.core.archive import Archive
-from hpcnas.core.coordinator import Coordinator, SearchConfig
+from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.messages import Ready
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.strategies import RandomSearch
 from hpcnas.core.trial import Cost, Proposal, Trial, TrialState
 from hpcnas.core.tuning import NoTuner, TuningConfig

@@ -19,67 +19,24 @@ from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.blame import Blame, Failure
 from hpcnas.core.budget import Budget
-from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import Average, Combiner
-from hpcnas.core.errors import ArchitectureError, ConfigError
-from hpcnas.core.fitting import shrunk
+from hpcnas.core.ideas import Ideas
 from hpcnas.core.inheritance import InheritanceRule, NoInheritance
+from hpcnas.core.kept_weights import KeptWeights
 from hpcnas.core.messages import Ahead, Assignment, Fault, Progress, Ready, Stop, Verdict, Wait
-from hpcnas.core.metrics import OBJECTIVES
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping import NeverStop, StoppingRule
 from hpcnas.core.strategies import Strategy
-from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState
+from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState, unscored
 from hpcnas.core.tuning import NoTuner, Tuner
 
 MAX_ATTEMPTS = 3
 """A trial that was handed out so often without a result is given up as failed; what a sick rank failed at does not count."""
 MEMORY_ATTEMPTS = 2
 """One that ran out of memory so often is given up too."""
-MAX_PROPOSALS = 500
-"""Proposals drawn for one trial before the space within the budget counts as exhausted."""
 RECENT = 50
 """How long a trial takes is judged by so many latest ones."""
-
-
-RANKINGS = {"loss": OBJECTIVES["cross_entropy"], "objective": None}
-"""What trials may be ranked by: logits and labels to a figure, higher is better; None: the search's objective."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """How long a search goes on, and over which groups."""
-
-    objective: str = "accuracy"
-    """What the score is, on the validation split: ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``roc_area``,
-    ``cross_entropy`` (negative), or one minus ``eer``, ``cavg``, ``pairwise_eer`` or ``misses``."""
-    rank_by: str = "loss"
-    """What decides which trials are varied, go on and come to the finals: ``loss``, the cross entropy on the validation split,
-    which tells models apart of which a few hundred recordings are right or wrong alike; or ``objective``."""
-    max_trials: int = 48
-    """Trials in all, failed ones included."""
-    suggestions: tuple[str, ...] = ()
-    """Architectures that are tried first, whether the space has them or not, such as ``"gru:units=64/dense:units=64"``."""
-    zoo: tuple[str, ...] = ("fitting",)
-    """Models drawn by hand that are tried next: ``fitting`` means all of the zoo that are within the limits, and one of each
-    other paper that can be made narrower until it is; else their names, such as ``TENet6``, or ``all``. Empty: none."""
-    max_steps: int = 0
-    """Optimiser steps of all finished trials together, after which no trial is begun; 0: no limit."""
-    time_limit: float = 0.0
-    """Seconds of search in all, resumed parts added up, after which no trial is begun; 0: none."""
-    group_size: int = 1
-    """MPI ranks that train one model together."""
-    keep_weights: int = 50
-    """Weights of so many best trials, and of as many latest ones, stay on disk, and those of as many that the stopping rule may
-    let go on from each rung, beside those that it does; donors of running trials always do."""
-
-    def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise ConfigError(f'search.objective = "{self.objective}": unknown; known: {", ".join(OBJECTIVES)}')
-        if self.rank_by not in RANKINGS:
-            raise ConfigError(f'search.rank_by = "{self.rank_by}": unknown; known: {", ".join(RANKINGS)}')
-        at_least(1, "search", max_trials=self.max_trials, group_size=self.group_size, keep_weights=self.keep_weights)
-        at_least(0, "search", max_steps=self.max_steps, time_limit=self.time_limit)
 
 
 @dataclass
@@ -136,8 +93,11 @@ class Coordinator:
         self._before = {trial.id: trial.attempt for trial in self._again}
         """Attempts of earlier jobs at trials that have no result yet."""
         self._running: dict[int, _Running] = {}
-        self._weights = {r.trial for r in self.archive.ranking if self.stored(r.trial)}
-        self._sweep_at = 0
+        there = {result.trial for result in self.archive.ranking if self.stored(result.trial)}
+        self._weights = KeptWeights(self.archive, self.stopping, self.combiner, self.config.keep_weights, self.discard, there)
+        self._ideas = Ideas(
+            self.strategy, self.space, self.measure, self.budget, self.tuner, self.combiner, self.starts, self.archive
+        )
         self._groups: dict[int, list[int]] = {}
         """Trials that each group has: the one that it trains and, chosen ahead, the one that it will."""
         self._left: list[Assignment] = []
@@ -211,7 +171,7 @@ class Coordinator:
         if assignment.paused:  # what it had reached still counts
             self._add(replace(assignment.paused, state=TrialState.STOPPED, error=error))
             return
-        refusal = self._refusal(trial)
+        refusal = self._ideas.refusal(trial)
         self._add(refusal or unscored(trial, TrialState.FAILED, self.measure(trial.architecture), error))
 
     def _judge(self, progress: Progress) -> Verdict:
@@ -240,8 +200,10 @@ class Coordinator:
         self._add(result)
         if result.state.has_score:
             self._durations.append(result.seconds - (before.seconds if before else 0.0))
-            self._weights.add(result.trial)
-            self._discard_weights()
+            self._weights.there.add(result.trial)
+            if self._weights.may_have_piled_up:
+                assignments = [*self._left, *(running.assignment for running in self._running.values())]
+                self._weights.sweep(assignments, self._again)
 
     def _next(self, group: int) -> Assignment | Wait | Stop:
         if self.suspended:
@@ -274,16 +236,14 @@ class Coordinator:
         return Assignment(self.archive.trials[promoted], paused=self.archive.results[promoted])
 
     def _may_go_on(self, trial: int) -> bool:
-        return trial in self._weights and trial not in self._running and self._weights.issuperset(self._team(trial))
-
-    def _team(self, id_: int) -> tuple[int, ...]:
-        return self.archive.trials[id_].proposal.team
+        needed = {trial, *self.archive.trials[trial].proposal.team}
+        return trial not in self._running and needed <= self._weights.there
 
     def _start(self, trial: Trial | None) -> Assignment | None:
         if trial is None:
             return None
         donors = self.inheritance.donors(self.archive, trial)
-        return Assignment(trial, tuple(donor for donor in donors if donor.trial.id in self._weights))
+        return Assignment(trial, tuple(donor for donor in donors if donor.trial.id in self._weights.there))
 
     def _begin_again(self, group: int, at_last: bool = False) -> Trial | None:
         """A trial that was cut off and suits the group, under its id and seed, unless it was cut off too often."""
@@ -316,63 +276,16 @@ class Coordinator:
                 self.ended = f"{self.archive.steps} training steps done, of {self.config.max_steps}"
             elif 0 < self.config.time_limit <= self.elapsed():
                 self.ended = f"time limit of {self.config.time_limit:g} s reached"
-            elif (proposal := self._given(id_) or self._proposal(entropy)) is None:
+            elif (proposal := self._ideas.next(id_, entropy, self._weights.there)) is None:
+                self.ended = self._ideas.ended
                 return None
             else:
-                trial = Trial(id_, self._completed(proposal, id_), seed=int(entropy.generate_state(1)[0]))
+                trial = Trial(id_, proposal, seed=int(entropy.generate_state(1)[0]))
                 self._add(trial)
-                if (refusal := self._refusal(trial)) is None:
+                if (refusal := self._ideas.refusal(trial)) is None:
                     return trial
                 self._add(refusal)
         return None
-
-    def _given(self, id_: int) -> Proposal | None:
-        """What this trial is to begin with, if anything is left of that."""
-        return self._fitted(self.starts[id_]) if id_ < len(self.starts) else None
-
-    def _completed(self, proposal: Proposal, id_: int) -> Proposal:
-        """With the settings and the team that the strategy has left to others."""
-        settings = proposal.settings or self.tuner.suggest(id_)
-        team = proposal.team or tuple(i for i in self.combiner.team(self.archive, id_) if i in self._weights)
-        return replace(proposal, settings=settings, team=team) if settings or team else proposal
-
-    def _proposal(self, entropy: np.random.SeedSequence) -> Proposal | None:
-        """What the strategy wants to be tried next: new and within the budget, or not to be built at all; else None."""
-        rng = np.random.default_rng(entropy)
-        for refused in range(MAX_PROPOSALS):
-            proposal = self.strategy.propose(self.archive, self.space, rng, refused)
-            if proposal is None or proposal.given or proposal.again:
-                return proposal
-            proposal = self._fitted(proposal)
-            if not self.archive.seen(proposal.architecture) and self._within_budget(proposal.architecture):
-                return proposal
-        self.ended = f"no new architecture within the budget in {MAX_PROPOSALS} proposals"
-        return None
-
-    def _fitted(self, proposal: Proposal) -> Proposal:
-        """The same within the budget, if a narrower tower of its shape is."""
-        if not (self.space.fit and self.budget.is_limited):
-            return proposal
-        tower = shrunk(proposal.architecture, self.space, self._within_budget)
-        if tower is None or tower == proposal.architecture:
-            return proposal
-        return replace(proposal, architecture=tower, mutation=f"{proposal.mutation}, scaled")
-
-    def _within_budget(self, architecture: Architecture) -> bool:
-        """True too for what cannot be built: that is for its trial to say."""
-        try:
-            return not self.budget.objection(self.measure(architecture))
-        except ArchitectureError:
-            return True
-
-    def _refusal(self, trial: Trial) -> Result | None:
-        """The result of a trial on which no training must be spent."""
-        try:
-            cost = self.measure(trial.architecture)
-        except ArchitectureError as error:
-            return unscored(trial, TrialState.FAILED, Cost(0, 0, 0), str(error))
-        objection = "" if trial.proposal.given else self.budget.objection(cost)
-        return unscored(trial, TrialState.INFEASIBLE, cost, objection) if objection else None
 
     def _add(self, event: Trial | Result) -> None:
         self.record(event)
@@ -380,39 +293,7 @@ class Coordinator:
         if isinstance(event, Result):
             self.tuner.tell(self.archive.trials[event.trial], event)
 
-    def _discard_weights(self) -> None:
-        """Let go of weights that nobody wants; only when enough may have piled up, since looking for them takes its time."""
-        if len(self._weights) < self._sweep_at:
-            return
-        wanted = self._wanted_weights()
-        for trial in self._weights - wanted:
-            self.discard(trial)
-        self._weights &= wanted
-        self._sweep_at = len(self._weights) + max(1, len(self._weights) // 4)
-
-    def _wanted_weights(self) -> set[int]:
-        """Trials whose weights somebody may start from."""
-        keep = self.config.keep_weights
-        assignments = [*self._left, *(running.assignment for running in self._running.values())]
-        wanted = {result.trial for result in self.archive.ranking[:keep]}
-        wanted.update(self.stopping.candidates(self.archive, keep))
-        wanted.update(result.trial for result in self.archive.latest(keep))
-        wanted.update(donor.trial.id for assignment in assignments for donor in assignment.donors)
-        wanted.update(assignment.trial.id for assignment in assignments if assignment.paused)
-        wanted.update(trial.proposal.parent for trial in self._again if trial.proposal.parent is not None)
-        wanted.update(mate for assignment in assignments for mate in assignment.trial.proposal.team)
-        wanted.update(mate for trial in self._again for mate in trial.proposal.team)
-        paused = [i for i in self._weights if self.archive.results[i].state is TrialState.PAUSED]
-        wanted.update(mate for i in paused for mate in self._team(i))
-        wanted.update(self.combiner.pool(self.archive))
-        return wanted
-
 
 def given_back(trial: Trial) -> Trial:
     """The trial as it was before it was handed out: that it was cut off by the job's end is no failed attempt."""
     return replace(trial, attempt=trial.attempt - 1)
-
-
-def unscored(trial: Trial, state: TrialState, cost: Cost, error: str) -> Result:
-    """The result of a trial that was not trained."""
-    return Result(trial.id, state, float("nan"), float("nan"), cost, 0, 0, 0, 0.0, 0, error=error)

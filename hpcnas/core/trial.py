@@ -143,3 +143,8 @@ class Result:
     def merit(self) -> float:
         """What it is ranked by, higher is better."""
         return self.merits[-1] if self.merits else self.score
+
+
+def unscored(trial: Trial, state: TrialState, cost: Cost, error: str) -> Result:
+    """The result of a trial that was not trained."""
+    return Result(trial.id, state, float("nan"), float("nan"), cost, 0, 0, 0, 0.0, 0, error=error)

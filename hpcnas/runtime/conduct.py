@@ -12,9 +12,9 @@ from mpi4py import MPI
 
 from hpcnas.config import Config
 from hpcnas.core import metrics
-from hpcnas.core.coordinator import RANKINGS
 from hpcnas.core.errors import ConfigError, HpcnasError
 from hpcnas.core.roster import Roster
+from hpcnas.core.search_config import RANKINGS
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.group import Group
 from hpcnas.nn.recipe import TrainingConfig

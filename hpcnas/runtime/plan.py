@@ -12,8 +12,8 @@ from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
 from hpcnas.core.combiners import Average, Combiner
-from hpcnas.core.coordinator import SearchConfig
 from hpcnas.core.inheritance import InheritanceRule, NoInheritance
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.stopping import NeverStop, StoppingRule
 from hpcnas.core.strategies import Finals, Lineup, Strategy
 from hpcnas.core.trial import Cost, Proposal, Trial

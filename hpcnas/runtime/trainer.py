@@ -16,11 +16,10 @@ from torch import nn
 from hpcnas.core import metrics
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.budget import Budget
-from hpcnas.core.coordinator import unscored
 from hpcnas.core.errors import ArchitectureError, TrialError
 from hpcnas.core.inheritance import InheritanceRule
 from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict
-from hpcnas.core.trial import Cost, Result, Trial, TrialState
+from hpcnas.core.trial import Cost, Result, Trial, TrialState, unscored
 from hpcnas.core.tuning import OF_AUGMENTATION
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.averaging import Average
@@ -158,7 +157,7 @@ class TrialRunner:
         mates = self._logits_of_mates(trial)
         library = Library(self.channel, self.around, trainer.device)
         objective = self.objective(trial, trainer.config.label_smoothing, self.stage, library)
-        verdict: Assignment | Stop | Verdict = Verdict.CONTINUE
+        verdict = Verdict.CONTINUE
         epochs = trainer.train(model, optimizer, trial.seed, len(attempt.so_far.curve), objective, average)
         for steps in epochs:
             attempt.steps = steps
@@ -171,8 +170,9 @@ class TrialRunner:
             self._note(attempt, together, labels, epoch)
             if is_last:
                 break
-            verdict = self._ask(Progress(trial.id, attempt.so_far.curve, attempt.so_far.merits))
-            assert isinstance(verdict, Verdict), verdict
+            answer = self._ask(Progress(trial.id, attempt.so_far.curve, attempt.so_far.merits))
+            assert isinstance(answer, Verdict), answer
+            verdict = answer
             is_due = 0 < trainer.config.checkpoint_s <= time.monotonic() - saved
             if self.channel.is_leader and (verdict is Verdict.SUSPEND or is_due):
                 checkpoint.save(self.stage.checkpoint(trial.id), model, average, optimizer, attempt.so_far)
