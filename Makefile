@@ -24,7 +24,7 @@ test-fast: setup
 	@tools/with_env.sh $(VENV) python -m pytest $(FAST:%=tests/test_%.py)
 
 lint: setup
-	@tools/with_env.sh $(VENV) sh -c 'ruff check . && ruff format --check .'
+	@tools/with_env.sh $(VENV) sh -c 'ruff check . && ruff format --check . && mypy'
 
 # A search needs no Horovod unless it says so (cluster.engine = "horovod"), here or in its file.
 setup-search:

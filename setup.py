@@ -57,7 +57,7 @@ setup(
         "micro": ["pymicro-features>=2,<3"],
         "mlflow": ["mlflow-skinny>=2.15,<4"],
         "speech": ["espeakng-loader>=0.2.4,<1"],
-        "test": ["hypothesis>=6.80,<7", "pandas>=2,<4", "pytest>=7.4,<10", "ruff>=0.4,<1"],
+        "test": ["hypothesis>=6.80,<7", "mypy>=2,<3", "pandas>=2,<4", "pytest>=7.4,<10", "ruff>=0.4,<1"],
     },
     entry_points={
         "console_scripts": [
