@@ -22,7 +22,7 @@ from hpcnas.core.budget import Budget
 from hpcnas.core.checks import at_least
 from hpcnas.core.combiners import Average
 from hpcnas.core.errors import ArchitectureError, ConfigError
-from hpcnas.core.fitting import shrunk
+from hpcnas.core.fitting import shrunk, widened
 from hpcnas.core.inheritance import NoInheritance
 from hpcnas.core.messages import Ahead, Assignment, Fault, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.metrics import OBJECTIVES
@@ -349,10 +349,10 @@ class Coordinator:
         return None
 
     def _fitted(self, proposal: Proposal) -> Proposal:
-        """The same within the budget, if a narrower tower of its shape is."""
+        """The same within the budget, if a narrower tower of its shape is; as wide as the budget allows if it wants to be."""
         if not (self.space.fit and self.budget.is_limited):
             return proposal
-        tower = shrunk(proposal.architecture, self.space, self._within_budget)
+        tower = (widened if proposal.fills else shrunk)(proposal.architecture, self.space, self._within_budget)
         if tower is None or tower == proposal.architecture:
             return proposal
         return replace(proposal, architecture=tower, mutation=f"{proposal.mutation}, scaled")

@@ -26,6 +26,8 @@ class Proposal:
     """To be trained as it is, whatever the limits and though it was trained before, since it is not the strategy's own idea."""
     again: bool = field(default=False, compare=False)
     """To be tried as it is though it was tried before, within the limits."""
+    fills: bool = field(default=False, compare=False)
+    """To be made as wide as the limits allow, where towers are fitted to them."""
 
     @property
     def is_suggestion(self) -> bool:

@@ -119,7 +119,7 @@ class Finals:
         if steps_away(refused) > FARTHEST:  # nothing near the leaders is new or keeps the limits
             return self._once_more(archive, origin)
         tower, step = fine_steps(archive.trials[origin].architecture, space, rng, steps_away(refused))
-        return Proposal(tower, None, f"{step} of {origin}", archive.trials[origin].proposal.settings)
+        return Proposal(tower, None, f"{step} of {origin}", archive.trials[origin].proposal.settings, fills=True)
 
     @staticmethod
     def _once_more(archive: Archive, trial: int) -> Proposal:

@@ -77,5 +77,5 @@ def _graft(suggested: Sequence[Trial], space: SearchSpace, rng: np.random.Genera
     for _ in range(PAIRS if suggested else 0):
         front, tail = (suggested[rng.integers(len(suggested))] for _ in range(2))
         if (tower := grafted(front.architecture, tail.architecture, space, rng)) is not None:
-            return Proposal(tower, None, f"graft of {tail.id} on {front.id}")
+            return Proposal(tower, None, f"graft of {tail.id} on {front.id}", fills=True)
     return None
