@@ -35,6 +35,7 @@ from hpcnas.data import DATASETS
 from hpcnas.data.corpus import DataConfig
 from hpcnas.data.features import FilterBank
 from hpcnas.data.micro import MicroBank
+from hpcnas.nn.adaptation import AdaptationConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.front_end import FrontEndConfig
@@ -255,6 +256,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     spotting: SpottingConfig = field(default_factory=SpottingConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
@@ -294,7 +296,7 @@ class Config:
             raise ConfigError(f'data.name = "{self.data.name}": unknown data set; known: {", ".join(sorted(DATASETS))}')
 
 
-MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "spotting", "cluster")
+MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "adaptation", "spotting", "cluster")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
 MAY_CHANGE_KEYS = ("data.negatives", "data.negative_hours")
 """Keys of other tables that it may: trials never hear of them."""

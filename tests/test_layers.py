@@ -51,6 +51,7 @@ ALLOWED = {
     "track": {"core", "store", "terminal"},
     "doctor": {"core", "data", "runtime", "terminal"},
     "terminal": {"core"},
+    "adapt": {"core", "data", "nn", "store", "runtime", "config", "classifier"},
     "distil": {"core", "data", "nn", "store", "runtime", "config"},
     "compare": {"core", "nn", "store", "runtime", "config", "standings", "terminal"},
     "standings": {"core", "pictures", "store", "terminal", "zoo"},
@@ -60,7 +61,7 @@ ONLY_IN = {
     "torch": {"nn", "library", "runtime", "classifier", "deploy", "export"},
     "onnx": {"deploy"},
     "onnxruntime": {"deploy"},
-    "mpi4py": {"runtime", "search", "ensemble", "distil", "compare"},
+    "mpi4py": {"runtime", "search", "ensemble", "distil", "compare", "adapt"},
     "horovod": {"runtime/engines/horovod.py"},
     "h5py": {"data", "store"},
 }

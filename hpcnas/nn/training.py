@@ -58,9 +58,9 @@ class Trainer:
         return math.ceil(self.epoch_examples / (self.own_batch * self.group.size))
 
     def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimiser that ``train`` is to use; moves the model to the device."""
+        """The optimiser that ``train`` is to use, of what of the model is to learn; moves the model to the device."""
         model.to(self.device)
-        return self.group.wrap(self.config.make_optimizer(model.parameters()), model)
+        return self.group.wrap(self.config.make_optimizer([p for p in model.parameters() if p.requires_grad]), model)
 
     def average_of(self, model: nn.Module) -> Average:
         """What ``train`` averages the weights in; ``optimizer_for`` was called before."""

@@ -19,6 +19,7 @@ from hpcnas.core.trial import Cost, Proposal, Trial
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.losses import Objective
+from hpcnas.nn.model import Model
 from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.runtime.models import Library, labels_alone
 from hpcnas.store.run_dir import Stage
@@ -46,6 +47,8 @@ class Plan:
     """Whose predictions are stored with the weights; the first is the validation split."""
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
     """What a trial's training minimises."""
+    ready: Callable[[Trial, Model], None] = lambda trial, model: None
+    """Called on every rank of a group with a trial's model before anything is inherited or trained."""
     begin: Callable[[], None] = lambda: None
     """Called on rank 0 when no other program can be writing the stage, before any of it is read or written."""
     refresh: Callable[[Archive], None] = lambda archive: None
@@ -62,11 +65,16 @@ def final_plan(config: Config, stage: Stage, lineup: Finals | Lineup, epochs: in
     return Plan(
         stage=stage,
         strategy=lineup,
-        inheritance=NoInheritance(),
         tuning=TuningConfig(),
         combiner=Average(),
         search=search,
         training=replace(config.training, epochs=epochs, quantised=config.training.quantised or config.ensemble.quantised),
         augmentation=config.augmentation,
-        **{"budget": Budget(), "stopping": NeverStop(), "splits": FINAL_SPLITS, **more},
+        **{
+            "budget": Budget(),
+            "inheritance": NoInheritance(),
+            "stopping": NeverStop(),
+            "splits": FINAL_SPLITS,
+            **more,
+        },
     )

@@ -111,7 +111,7 @@ def encode(event: Trial | Result) -> dict[str, Any]:
         return {
             "event": "trial", "id": event.id, "architecture": str(p.architecture), "parent": p.parent, "mutation": p.mutation,
             "settings": dict(p.settings), "team": p.team, "seed": event.seed, "attempt": event.attempt,
-            **({"given": True} if p.given else {}),
+            **({"given": True} if p.given else {}), **({"donor": p.donor} if p.donor is not None else {}),
         }  # fmt: skip
     return {"event": "result", **vars(event), "state": event.state.value, "cost": vars(event.cost)}
 
@@ -122,7 +122,7 @@ def decode(fields: dict[str, Any]) -> Trial | Result:
     if f.pop("event") == "trial":
         settings, team = tuple(sorted(f.pop("settings", {}).items())), tuple(f.pop("team", ()))
         origin = f.pop("parent"), f.pop("mutation"), settings, team, f.pop("given", False)
-        proposal = Proposal(Architecture.parse(f.pop("architecture")), *origin)
+        proposal = Proposal(Architecture.parse(f.pop("architecture")), *origin, donor=f.pop("donor", None))
         return Trial(proposal=proposal, **f)
     for name in ("curve", "merits"):
         values = f.get(name, ())

@@ -54,7 +54,8 @@ class LocalSearch:
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         suggested = _suggested(archive)
         is_for_graft = archive.next_id < len(suggested) + self.grafts and refused < PATIENCE
-        if is_for_graft and (graft := _graft(suggested, space, rng)):
+        # The run that a warm search goes on from has its grafts behind it, and none would start from its weights.
+        if is_for_graft and not any(trial.proposal.is_warm for trial in suggested) and (graft := _graft(suggested, space, rng)):
             return graft
         if len(archive.ranking) < self.initial:
             return Proposal(random_tower(space, int(rng.integers(1, self.initial_depth + 1)), rng), None, "start")
