@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers import files
 
 from hpcnas.classifier import Classifier
 from hpcnas.core.architecture import Architecture
@@ -20,7 +21,6 @@ from hpcnas.nn.model import Surroundings, build_model
 from hpcnas.store import ensemble_file
 from hpcnas.store.journal import archive_of
 from hpcnas.store.run_dir import RunDir
-from tests.test_warm_start import files
 
 
 def split(labels: list[int]) -> Split:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import SPACE, completed, files, made_run
 
 from hpcnas import config as configuration
 from hpcnas.analysis import soundness
@@ -21,7 +21,6 @@ from hpcnas.runtime import warm_start
 from hpcnas.store import origins_file, weights
 from hpcnas.store.journal import archive_of
 from hpcnas.store.run_dir import RunDir
-from tests.helpers import SPACE, completed, made_run
 
 KINDS = '["dense", "gru", "tdnn"]'
 
@@ -35,9 +34,20 @@ def measure(tower: Architecture) -> Cost:
     return Cost(100 * tower.depth, 10, 10)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    return made_run(tmp_path_factory.mktemp("made") / "run", trials=20)
+
+
 @pytest.fixture
-def elder(tmp_path: Path) -> RunDir:
-    return made_run(tmp_path / "elder", trials=20)
+def elder(made: RunDir, tmp_path: Path) -> RunDir:
+    return RunDir(shutil.copytree(made.root, tmp_path / "elder"))
+
+
+@pytest.fixture
+def other(made: RunDir, tmp_path: Path) -> RunDir:
+    """Begun without what an older run found."""
+    return RunDir(shutil.copytree(made.root, tmp_path / "new"))
 
 
 def begun(tmp_path: Path, elder: RunDir) -> RunDir:
@@ -48,10 +58,6 @@ def begun(tmp_path: Path, elder: RunDir) -> RunDir:
 
 def starts(run: RunDir, config: configuration.Config, others: tuple[Proposal, ...] = ()) -> list[Proposal]:
     return warm_start.starts(run, config, ("no", "maybe"), measure, others)
-
-
-def files(root: Path) -> dict[str, str]:
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()}
 
 
 def test_members_of_the_ensemble_and_trials_of_several_lines_come_first(tmp_path, elder):
@@ -161,24 +167,23 @@ def test_a_run_that_hears_otherwise_is_refused(settings, message, tmp_path, elde
         warm_start.check(RunDir(tmp_path / "new"), config_of(*settings), elder.root)
 
 
-def test_a_run_goes_on_with_what_it_was_begun_with(tmp_path, elder):
-    config, run = config_of(), made_run(tmp_path / "new")
+def test_a_run_goes_on_with_what_it_was_begun_with(other, elder):
+    config, run = config_of(), other
     with pytest.raises(RunError, match="was begun without; --run DIR"):
         warm_start.check(run, config, elder.root)
     origins_file.save(run.search.origins, origins_file.Origins(str(elder.root.resolve())))
     warm_start.check(run, config, elder.root)
     warm_start.check(run, config, None)
     with pytest.raises(RunError, match=r"was begun with .*elder; --run DIR"):
-        warm_start.check(run, config, run.root)
+        warm_start.check(run, config, elder.root.parent)
     shutil.rmtree(elder.root)
     with pytest.raises(RunError, match="elder: holds no run"):
         warm_start.check(run, config, None)
 
 
-def test_copied_weights_that_are_missing_are_named(tmp_path, elder):
-    run = made_run(tmp_path / "new")
+def test_copied_weights_that_are_missing_are_named(other, elder):
+    run = other
     run.search.complete.unlink()
-    shutil.copytree(elder.root, tmp_path / "other")
     origins_file.save(run.search.origins, origins_file.Origins(str(elder.root.resolve())))
     donor = starts(run, config_of())[0].donor
     run.search.donor(donor).unlink()
@@ -191,7 +196,7 @@ def test_no_run_and_the_run_itself_are_refused(tmp_path, elder):
         warm_start.check(RunDir(tmp_path / "new"), config_of(), tmp_path)
     (tmp_path / "copy").symlink_to(elder.root)
     with pytest.raises(RunError, match="is the run itself"):
-        warm_start.check(RunDir(tmp_path / "empty"), config_of(), tmp_path / "empty")
+        warm_start.check(RunDir(tmp_path / "copy"), config_of(), elder.root)
 
 
 def test_local_search_draws_no_grafts_of_another_runs_towers():
@@ -218,8 +223,8 @@ def test_a_warm_search_inherits_and_goes_on_without_being_told_again(causal_run,
     assert len(archive.results) == 3 and files(causal_run.root) == before
 
 
-def test_verify_looks_at_what_the_search_began_with(tmp_path, elder):
-    run = made_run(tmp_path / "new")
+def test_verify_looks_at_what_the_search_began_with(other, elder):
+    run = other
     origins_file.save(run.search.origins, origins_file.Origins(str(elder.root.resolve())))
     donor = starts(run, config_of())[0].donor
     assert list(soundness.donors(Run.open(run.root))) == []

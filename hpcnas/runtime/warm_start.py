@@ -41,25 +41,25 @@ Measure = Callable[[Architecture], Cost]
 def check(run: RunDir, config: Config, given: Path | None) -> None:
     """Raises RunError unless ``run``, which may be new, can begin with the run ``given``, or go on with it or, for None, with
     the one that it began with. Changes nothing."""
+    if given is not None and given.resolve() == run.root.resolve():
+        raise RunError(f"--warm-start {given}: is the run itself; --resume goes on with it")
     if not (run.exists and run.search.origins.exists()):
         if given is not None and run.exists and journal_reader.last(run.search.journal):
             raise RunError(f"--warm-start {given}: {run.root} was begun without; --run DIR begins another run")
         if given is not None:
-            _check_other(run, config, RunDir(given))
+            _check_other(config, RunDir(given))
         return
     origins = origins_file.load(run.search.origins)
     if given is not None and str(given.resolve()) != origins.run:
         raise RunError(f"--warm-start {given}: {run.root} was begun with {origins.run}; --run DIR begins another run")
     if not origins.is_chosen:
-        _check_other(run, config, RunDir(Path(origins.run)))
+        _check_other(config, RunDir(Path(origins.run)))
     copies = [run.search.donor(number) for number, model in enumerate(origins.models) if model.has_weights]
     if not run.search.complete.exists() and (missing := [path for path in copies if not path.exists()]):
         raise RunError(f"{missing[0]}: the weights that the search began with are missing; restore them, or begin another run")
 
 
-def _check_other(run: RunDir, config: Config, other: RunDir) -> None:
-    if other.root.resolve() == run.root.resolve():
-        raise RunError(f"--warm-start {other.root}: is the run itself; --resume goes on with it")
+def _check_other(config: Config, other: RunDir) -> None:
     other.require()
     before, now = asdict(configuration.load(other.config).features), asdict(config.features)
     if changed := [f"features.{key} = {before[key]!r} there, {now[key]!r} here" for key in now if before[key] != now[key]]:
@@ -96,7 +96,7 @@ def starts(
     origins = origins_file.load(run.search.origins)
     if not origins.is_chosen:
         other = RunDir(Path(origins.run))
-        _check_other(run, config, other)
+        _check_other(config, other)
         origins = _taken_over(run.search, other, config, class_names, _chosen(other, config, measure, others))
         origins_file.save(run.search.origins, origins)
     warm = [
