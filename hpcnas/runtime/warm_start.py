@@ -167,11 +167,8 @@ def _taken_over(
     stage: Stage, other: RunDir, config: Config, class_names: Sequence[str], chosen: dict[str, Architecture]
 ) -> Origins:
     """The models by their number in the stage, their weights copied."""
-    theirs, card, archive = (
-        configuration.load(other.config),
-        model_card.load(other.model_card),
-        archive_of(other.search.journal),
-    )
+    theirs, card = configuration.load(other.config), model_card.load(other.model_card)
+    archive = archive_of(other.search.journal)
     new = _parts_that_differ(theirs.space, config.space, tuple(card.class_names) == tuple(class_names))
     gone = []
     for number, (name, tower) in enumerate(chosen.items()):
@@ -189,8 +186,10 @@ def _taken_over(
     anew = f"; new: {', '.join(part.rstrip('.') for part in new)}" if new else ""
     logger.info("warm start: %d tower(s) of %s, %d with weights%s", len(chosen), other.root, len(chosen) - len(gone), anew)
     models = [Origin(name, str(tower), name not in gone) for name, tower in chosen.items()]
-    tried = (t.proposal.mutation for t in archive.trials.values() if t.id in archive.results and t.proposal.is_suggestion)
-    return Origins(str(other.root), True, models, [mutation.partition(",")[0] for mutation in tried if mutation[:4] == "zoo "])
+    before = origins_file.load(other.search.origins).tried if other.search.origins.exists() else ()
+    scored = (archive.trials[result.trial].proposal.mutation for result in archive.ranking)
+    tried = {mutation.partition(",")[0] for mutation in scored if mutation.startswith("zoo ")}
+    return Origins(str(other.root), True, models, sorted({*before, *tried}))
 
 
 def _parts_that_differ(theirs: SpaceConfig, ours: SpaceConfig, is_same_classes: bool) -> tuple[str, ...]:
