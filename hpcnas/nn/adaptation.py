@@ -22,7 +22,7 @@ class AdaptationConfig:
     train: str = "all"
     """``all``: everything, at ``rate``; ``head``: what stands behind the blocks, which stay as they are, at the run's rate."""
     rate: float = 0.3
-    """Of ``all``: share of ``training.learning_rate``; of 0.1, 0.3 and 1 the best on validation (docs/figures.md)."""
+    """Of ``all``: share of ``training.learning_rate``; 0.3 and 1 were as good on validation, 0.1 worse (docs/figures.md)."""
     shots: int = 0
     """Training recordings of each class, drawn by ``seed``; 0: all there are."""
     steps: int = 400
