@@ -302,7 +302,7 @@ MAY_CHANGE_KEYS = ("data.negatives", "data.negative_hours")
 """Keys of other tables that it may: trials never hear of them."""
 MAY_NOT = ("search.objective", "search.rank_by", "search.suggestions", "search.zoo")
 """Keys of those tables that do."""
-PLACES = ("data.path", "data.manifests", "data.cache")
+PLACES = ("data.path", "data.manifests", "data.noise", "data.rooms", "data.cache")
 """Keys that say where a corpus is: a run that knows its recordings may find them elsewhere."""
 
 
@@ -457,6 +457,8 @@ _SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))
 def _value(hint: Any, value: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple:
         item, *more = typing.get_args(hint)
+        if isinstance(value, str) and item is str and more[:1] == [Ellipsis]:
+            value = (value,)  # one of what may be several
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where} = {value!r}: must be a list")
         if more and more[0] is not Ellipsis and len(value) != len(more) + 1:

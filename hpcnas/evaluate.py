@@ -184,9 +184,9 @@ def relabelled(split: Split, numbers: np.ndarray) -> Split:
     """The split with other numbers for its labels, without those that get a negative one."""
     labels = numbers[split.labels]
     kept = labels >= 0
-    return replace(
-        split, starts=split.starts[kept], lengths=split.lengths[kept], spoken=split.spoken[kept], labels=labels[kept]
-    )
+    columns = ("starts", "lengths", "spoken", "copies", "rows")
+    chosen = {name: column[kept] for name in columns if (column := getattr(split, name)) is not None}
+    return replace(split, **chosen, labels=labels[kept])
 
 
 def predicted(classifier: Classifier, corpus: Corpus, split: Split) -> np.ndarray:

@@ -154,11 +154,12 @@ class Trainer:
 
     def _training_batch(self, rows: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor]:
         """Varied features, how many frames of them are real, and their classes or, mixed up, shares of classes; of longer
-        recordings a random window."""
+        recordings a random window, and of those in several copies a random one."""
         train, window = self.corpus.train, self.corpus.window
         spare = train.lengths[rows] - window
         offsets = (torch.rand(len(rows), generator=rng).numpy() * (spare + 1)).astype(np.int64) if spare.any() else 0 * rows
-        windows, lengths = train.windows(rows, offsets, window), train.real_frames(rows, offsets, window)
+        copies = torch.randint(train.times, (len(rows),), generator=rng).numpy() if train.times > 1 else None
+        windows, lengths = train.windows(rows, offsets, window, copies), train.real_frames(rows, offsets, window)
         log_mel, lengths = augment(windows, self.corpus.noise, self.augmentation, rng, lengths)
         features = mask(self.corpus.front_end(log_mel, lengths), self.augmentation, rng, lengths)
         targets = torch.as_tensor(train.labels[rows])
