@@ -298,7 +298,7 @@ class Config:
 
 MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "adaptation", "spotting", "cluster")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
-MAY_CHANGE_KEYS = ("data.negatives", "data.negative_hours")
+MAY_CHANGE_KEYS = ("data.negatives", "data.negative_hours", "data.groups")
 """Keys of other tables that it may: trials never hear of them."""
 MAY_NOT = ("search.objective", "search.rank_by", "search.suggestions", "search.zoo")
 """Keys of those tables that do."""

@@ -57,6 +57,8 @@ class DataConfig(ConditionsConfig):
     ``builtin_kws`` that is the default."""
     negative_hours: float = 7.0
     """Of ``builtin``: three sevenths for validation, the others for the test."""
+    groups: tuple[str, ...] = ()
+    """Columns of the test's manifest, such as ``accent`` or ``gender``, by which ``evaluate`` tells the worst group."""
     all_is_test: bool = False
     """Everything is one test split, for a model that is finished: all recordings of a folder, or the one manifest that is
     named."""
@@ -77,7 +79,7 @@ class DataConfig(ConditionsConfig):
             raise ConfigError(f'data.protocol = "{self.protocol}": must be "12" or "all"')
         if self.protocol == "12" and not self.keywords:
             raise ConfigError('data.keywords is empty: name keywords, or set data.protocol = "all"')
-        for name in ("keywords", "manifests", "negatives", "noise", "rooms", "codecs"):
+        for name in ("keywords", "manifests", "negatives", "groups", "noise", "rooms", "codecs"):
             values = [composed(value) for value in getattr(self, name)]
             if twice := next((value for value in values if values.count(value) > 1), None):
                 raise ConfigError(f'data.{name} names "{twice}" twice')

@@ -75,7 +75,7 @@ def place(folder: str, key: str, config: DataConfig) -> Path:
 def found_in(folder: Path, key: str, on_bad_file: str) -> list[Sound]:
     """All sounds below a folder, by name; raises DataError if there are none."""
     if not folder.is_dir():
-        raise DataError(f'data.{key}: "{folder}": no such folder')
+        raise DataError(f'data.{key}: "{folder}": no such folder; set it to where it is, or to [] for none')
     unused, bad = Unused(), list[Problem]()
     try:
         paths = finding.of_class(folder, unused, bad)
