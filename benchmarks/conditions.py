@@ -25,7 +25,7 @@ from hpcnas.data.audio import RATE
 from hpcnas.data.corpus import DataConfig
 
 SECONDS = 20
-TRAINED = {"as recorded": [], "noise": ["noise"], "noise and rooms": ["noise", "rooms"]}
+TRAINED = {"as recorded": [], "in noise and rooms": ["noise", "rooms"]}
 
 
 def write_noise(folder: Path, count: int, rng: np.random.Generator) -> None:

@@ -133,7 +133,7 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
     is_right, versus = logits.argmax(1) == split.labels, None
     evaluation = replace(evaluation, groupings=groupings(is_right, split.rows, config.data, index, arguments.split))
     if arguments.conditions:
-        tried, untold = conditions_of(asked, replace(index, copies={}), Asked(arguments.noise, arguments.rooms))
+        tried, untold = conditions_of(asked, index, Asked(arguments.noise, arguments.rooms))
         judge = partial(right_under, classifier, config, index, arguments.split)
         evaluation = replace(evaluation, robustness=robustness(is_right, tried, untold, judge))
     if other:

@@ -45,9 +45,9 @@ def conditions_of(data: DataConfig, index: CorpusIndex, asked: Asked) -> tuple[M
 
     Args:
         data: of the run: what it has heard in training is not for the test.
-        index: of the corpus that is judged.
+        index: of the corpus that is judged; with copies, if training heard these.
     """
-    trained = surroundings.with_conditions(replace(data, all_is_test=False), index) if data.has_conditions else index
+    trained = index if index.copies else surroundings.with_conditions(replace(data, all_is_test=False), index)
     noise, rooms = (asked.sounds(key, data, trained) for key in ("noise", "rooms"))
     found = {f"noise, {level:g} dB": Conditions(noise, (level, level)) for level in LEVELS_DB if noise}
     found |= {"rooms": Conditions(rooms=rooms)} if rooms else {}

@@ -156,6 +156,8 @@ def test_a_quarter_is_kept_for_tests_and_rooms_stay_together(config, noises, hal
         assert len(train) + len(test) == 24 and not {*train} & {*test} and len(train) > len(test) > 0
         if key == "rooms":
             assert not {sound.path.parent for sound in train} & {sound.path.parent for sound in test}
+    inside = replace(config.data, rooms=(str(halls), str(halls / "room3")))
+    assert surroundings.divided("rooms", inside) == surroundings.divided("rooms", config.data), "each is in one part"
     before = {sound.name for sound in surroundings.part("train", "noise", config.data)}
     shutil.copy(noises / "00.wav", noises / "more.wav")
     assert before <= {sound.name for sound in surroundings.part("train", "noise", config.data)}
@@ -196,6 +198,10 @@ def test_a_room_leaves_speech_where_it_is_and_as_loud(halls):
     wet = rooms.heard_in(response, click)
     assert len(wet) == RATE and abs(int(np.abs(wet).argmax()) - 5000) <= rooms.BEFORE_S * RATE + 2
     assert (wet**2).mean() == pytest.approx((click**2).mean()) and np.abs(wet[6000:7000]).max() > 1e-3
+    late = 0.3 * decaying(1)
+    late[480] = 0.9  # a reflection that is louder than what comes directly
+    soundfile.write(path, late, RATE, subtype="FLOAT")
+    np.testing.assert_allclose(rooms.response(path)[:100], late[120:220], atol=1e-4)
     several = np.stack([decaying(1), np.zeros_like(decaying(1))], axis=1)
     soundfile.write(path, several, RATE, subtype="FLOAT")
     np.testing.assert_allclose(rooms.response(path)[:100], decaying(1)[120:220], atol=1e-4)

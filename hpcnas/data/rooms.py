@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from hpcnas.data import audio
 from hpcnas.data.cache import cache_folder, filled_once
 from hpcnas.data.conditions import ConditionsConfig
 
+logger = logging.getLogger(__name__)
+
 SIMULATED = "simulated"
 """Among ``data.rooms``: made on first use."""
 COUNT = 60
@@ -24,8 +27,10 @@ LONGEST_S = 10.0
 """The largest halls decay in this time."""
 LEAST_CREST = 12.0
 """Peak of an impulse response over its root mean square: 30 and more where a room decays, noise has 4 and speech up to 10."""
+ONSET = 0.1
+"""The direct sound is the first that comes within 20 dB of the peak, which may be a reflection (ISO 3382-1)."""
 BEFORE_S = 0.0025
-"""What is kept before the peak: the direct sound rises so fast."""
+"""What is kept before that: the direct sound rises so fast."""
 MOST_BEFORE, MOST_AT_END = 0.2, 0.1
 """Shares of the energy that an impulse response may have before its onset, and in its last quarter."""
 TRIES = 1000
@@ -49,7 +54,8 @@ def response(path: Path, remark: audio.Remark = audio.warn) -> np.ndarray:
         raise DataError(f"{path}: is silent, and so no impulse response")
     energy = samples.astype(np.float64) ** 2
     peak, total = int(energy.argmax()), float(energy.sum())
-    start = max(0, peak - round(BEFORE_S * audio.RATE))
+    onset = int((energy >= ONSET**2 * energy[peak]).argmax())
+    start = max(0, onset - round(BEFORE_S * audio.RATE))
     if energy[peak] < LEAST_CREST**2 * total / len(energy) and len(energy) > 2 * LEAST_CREST**2:
         raise DataError(f"{path}: has no clear peak, and so is no impulse response")
     if energy[:start].sum() > MOST_BEFORE * total:
@@ -86,6 +92,7 @@ def _fill(folder: Path, config: ConditionsConfig) -> None:
             "impulse responses"
         ) from error
     pyroomacoustics.constants.set("num_threads", 1)  # sums in one order
+    logger.info("data.rooms: simulating %d rooms", COUNT)
     rng = np.random.default_rng(config.copies_seed)
     for number in range(COUNT):
         tries = (_simulated(pyroomacoustics, config, rng.uniform) for _ in range(TRIES))

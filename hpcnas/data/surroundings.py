@@ -34,14 +34,12 @@ def with_conditions(config: DataConfig, corpus: CorpusIndex) -> CorpusIndex:
     """
     if not config.has_conditions or config.all_is_test:
         return corpus
-    for folder in config.noise:
-        whole = found_in(place(folder, "noise", config), "noise", config.on_bad_file)
-        ensure_apart("data.noise", corpus, [sound.path for sound in whole])
-    noise, responses = (part("train", key, config) for key in ("noise", "rooms"))
+    noise, responses = (divided(key, config) for key in ("noise", "rooms"))
+    ensure_apart("data.noise", corpus, [sound.path for _, sound in noise])
     conditions = Conditions(
-        noise,
+        _of("train", "noise", noise),
         config.snr_db,
-        responses,
+        _of("train", "rooms", responses),
         config.gain_db,
         config.codecs,
         IN_NOISE,
@@ -54,10 +52,21 @@ def with_conditions(config: DataConfig, corpus: CorpusIndex) -> CorpusIndex:
 
 def part(which: str, key: str, config: DataConfig) -> tuple[Sound, ...]:
     """Those of ``data.noise`` or ``data.rooms`` (``key``) that are for ``train`` or ``test``; raises DataError if none is."""
-    folders = getattr(config, key)
-    found = [pair for folder in folders for pair in _divided(place(folder, key, config), key, config)]
+    return _of(which, key, divided(key, config))
+
+
+def divided(key: str, config: DataConfig) -> list[tuple[str, Sound]]:
+    """All of ``data.noise`` or ``data.rooms``, each once, with its part."""
+    once: dict[str, tuple[str, Sound]] = {}
+    for folder in getattr(config, key):
+        for which, sound in _divided(place(folder, key, config), key, config):
+            once.setdefault(os.path.realpath(sound.path), (which, sound))
+    return [*once.values()]
+
+
+def _of(which: str, key: str, found: Sequence[tuple[str, Sound]]) -> tuple[Sound, ...]:
     own = tuple(sound for of, sound in found if of == which)
-    if folders and not own:
+    if found and not own:
         purpose, way_out = ("training", "") if which == "train" else ("tests", f", or name others by --{key}")
         raise DataError(
             f"data.{key}: of {len(found)} recording(s) none falls into the part for {purpose}; have more of them{way_out}"
