@@ -35,11 +35,16 @@ from hpcnas.store.model_card import ModelCard
 from hpcnas.store.model_file import ModelFile, StoredModel
 from hpcnas.store.run_dir import RunDir
 
-BESIDE = {"student": ("student", "distil"), "control": ("student", "distil"), "baseline": ("ensemble", "ensemble")}
+BESIDE = {
+    "student": ("student", "distil"),
+    "control": ("student", "distil"),
+    "baseline": ("ensemble", "ensemble"),
+    "anew": ("ensemble", "adapt"),
+}
 """Models beside an ensemble's members: the stage that they are trained in, and its program."""
 MODEL_NAMES = (
-    'ensemble (default), "member N", baseline, student, control, best (of the search), the name of a compared model, or the '
-    "number of a trial"
+    'ensemble (default), "member N", baseline, student, control, anew, best (of the search), the name of a compared model, or '
+    "the number of a trial"
 )
 
 
@@ -102,7 +107,8 @@ class Classifier:
 
         Args:
             name: ``ensemble``; ``member 0`` of it; its hand-designed ``baseline``; its ``student``, or ``control``, which
-                learnt from labels alone; ``best``: the search's best trial; a name in its comparison; or the number of a trial.
+                learnt from labels alone; ``anew``: what ``hpcnas.adapt`` compared with; ``best``: the search's best trial; a
+                name in its comparison; or the number of a trial.
 
         Raises:
             RunError: if the run has no such model, or no weights of it any more.

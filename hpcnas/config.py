@@ -35,6 +35,7 @@ from hpcnas.data import DATASETS
 from hpcnas.data.corpus import DataConfig
 from hpcnas.data.features import FilterBank
 from hpcnas.data.micro import MicroBank
+from hpcnas.nn.adaptation import AdaptationConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.front_end import FrontEndConfig
@@ -255,6 +256,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     spotting: SpottingConfig = field(default_factory=SpottingConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
@@ -294,13 +296,13 @@ class Config:
             raise ConfigError(f'data.name = "{self.data.name}": unknown data set; known: {", ".join(sorted(DATASETS))}')
 
 
-MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "spotting", "cluster")
+MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "adaptation", "spotting", "cluster")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
-MAY_CHANGE_KEYS = ("data.negatives", "data.negative_hours")
+MAY_CHANGE_KEYS = ("data.negatives", "data.negative_hours", "data.groups")
 """Keys of other tables that it may: trials never hear of them."""
 MAY_NOT = ("search.objective", "search.rank_by", "search.suggestions", "search.zoo")
 """Keys of those tables that do."""
-PLACES = ("data.path", "data.manifests", "data.cache")
+PLACES = ("data.path", "data.manifests", "data.noise", "data.rooms", "data.cache")
 """Keys that say where a corpus is: a run that knows its recordings may find them elsewhere."""
 
 
@@ -455,6 +457,8 @@ _SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))
 def _value(hint: Any, value: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple:
         item, *more = typing.get_args(hint)
+        if isinstance(value, str) and item is str and more[:1] == [Ellipsis]:
+            value = (value,)  # one of what may be several
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where} = {value!r}: must be a list")
         if more and more[0] is not Ellipsis and len(value) != len(more) + 1:

@@ -1,11 +1,13 @@
 """Full figures of a model, on the test split of its run or on any other corpus.
 
     python -m hpcnas.evaluate RUN_OR_MODEL [DATA] [--model NAME] [--split test] [--against MODEL] [--json] [--set KEY=VALUE]
+        [--conditions [--noise FOLDER ...] [--rooms FOLDER ...]]
 
 Models: ``ensemble``, ``member 0``, ``baseline``, ``student``, ``best`` (of the search), or the number of a trial of a run; or a
 file that was exported as ``state_dict``. ``--against`` takes the same, another run's directory, or ``RUN:MODEL``. Prints tables
 and writes a page below ``report/``, or beside the file. Keyword models are also run over the split's recordings one after the
-other, as over a stream, and over the hours of ``data.negatives``, in as many processes as it may use threads.
+other, as over a stream, and over the hours of ``data.negatives``, in as many processes as it may use threads. ``--conditions``
+also hears the split in noise, in rooms, quieter and through codecs.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from hpcnas import config as configuration
-from hpcnas import pictures
+from hpcnas import pictures, spread
 from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError, DataError
@@ -33,6 +36,7 @@ from hpcnas.core.significance import mcnemar
 from hpcnas.core.thresholds import Thresholds
 from hpcnas.core.units import thousands
 from hpcnas.data import DATASETS
+from hpcnas.data.conditions import Conditions
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
 from hpcnas.evaluation import ClassRow, Evaluation, Figure, calibrated, figures_of, with_thresholds
@@ -40,6 +44,7 @@ from hpcnas.field import FalseAlarms
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
+from hpcnas.robustness import Asked, alone, conditions_of, groupings, robustness
 from hpcnas.runtime.features import indexed, load_corpus
 from hpcnas.runtime.threads import set_alone
 from hpcnas.runtime.together import SoloWorld
@@ -67,6 +72,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="MODEL",
         help="a second model to compare with on the same examples (McNemar's test): of this run, a file, RUN, or RUN:MODEL",
     )
+    parser.add_argument(
+        "--conditions",
+        action="store_true",
+        help="also in noise, in rooms, quieter, through codecs: the worst beside the mean",
+    )
+    for key in ("noise", "rooms"):
+        parser.add_argument(
+            f"--{key}", nargs="+", default=[], metavar="FOLDER",
+            help=f"for --conditions: all that is there; else what is kept of data.{key}",
+        )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
     arguments = parser.parse_args(argv)
@@ -85,8 +100,12 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
         raise ConfigError(f"--set {'; '.join(foreign)}: only data.* and spotting.* can be changed here")
     if data and not Path(data).expanduser().exists():
         raise DataError(f"{data}: no such folder")
+    if (arguments.noise or arguments.rooms) and not arguments.conditions:
+        raise ConfigError("--noise, --rooms: are for --conditions; give that too")
     is_whole = bool(data) and arguments.split == "test" and is_judged_whole(config.data, classifier.config.data, arguments.set)
     asked = config.data
+    if data or path.is_file():  # nothing is trained on it
+        config = replace(config, data=without_copies(config.data))
     if is_whole:
         config = replace(config, data=replace(config.data, all_is_test=True))
     classifier = replace(classifier, config=replace(classifier.config, spotting=config.spotting))
@@ -112,9 +131,13 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
             model_card.add_thresholds(RunDir(path).model_card, classifier.name, classifier.thresholds)
     alarms = false_alarms.of(arguments.split)
     evaluation = figures_of(classifier, corpus, split, logits, alarms)
-    versus = None
+    is_right, versus = logits.argmax(1) == split.labels, None
+    evaluation = replace(evaluation, groupings=groupings(is_right, split.rows, config.data, index, arguments.split))
+    if arguments.conditions:
+        tried, untold = conditions_of(asked, index, Asked(arguments.noise, arguments.rooms))
+        judge = partial(right_under, classifier, config, index, arguments.split)
+        evaluation = replace(evaluation, robustness=robustness(is_right, tried, untold, judge))
     if other:
-        is_right = logits.argmax(1) == split.labels
         versus = compared(arguments.against, is_right, rights_of(other, config, index, arguments.split))
     if arguments.json:
         chosen = {"thresholds": asdict(classifier.thresholds)} if classifier.thresholds else {}
@@ -162,10 +185,11 @@ def is_judged_whole(data: DataConfig, own: DataConfig, given: Sequence[str]) -> 
     return not is_given and not is_own and not DATASETS[data.name].says_splits(data)
 
 
-def adapted(corpus: Corpus, classifier: Classifier) -> Corpus:
+def adapted(corpus: Corpus, classifier: Classifier, is_told: bool = False) -> Corpus:
     """The corpus with labels as the model numbers them; raises DataError for a class that the model does not know.
 
-    A test set may have ``_unknown_`` and ``_silence_`` though the model knows keywords alone: these are left out.
+    A test set may have ``_unknown_`` and ``_silence_`` though the model knows keywords alone: these are left out, which is said
+    unless it ``is_told`` already.
     """
     known = list(classifier.class_names)
     absent = [name for name in corpus.class_names if name not in known]
@@ -174,7 +198,7 @@ def adapted(corpus: Corpus, classifier: Classifier) -> Corpus:
             f"the corpus has classes that the model does not know: {', '.join(foreign)}; known: {', '.join(known)}; "
             "--data names another corpus"
         )
-    if absent:
+    if absent and not is_told:
         print(f"left out, as the model does not know them: {' and '.join(absent)}", file=sys.stderr)
     numbers = np.array([known.index(name) if name in known else -1 for name in corpus.class_names])
     splits: dict[str, Any] = {name: relabelled(getattr(corpus, name), numbers) for name in SPLITS}
@@ -185,9 +209,9 @@ def relabelled(split: Split, numbers: np.ndarray) -> Split:
     """The split with other numbers for its labels, without those that get a negative one."""
     labels = numbers[split.labels]
     kept = labels >= 0
-    return replace(
-        split, starts=split.starts[kept], lengths=split.lengths[kept], spoken=split.spoken[kept], labels=labels[kept]
-    )
+    columns = ("starts", "lengths", "spoken", "copies", "rows")
+    chosen = {name: column[kept] for name in columns if (column := getattr(split, name)) is not None}
+    return replace(split, **chosen, labels=labels[kept])
 
 
 def predicted(classifier: Classifier, corpus: Corpus, split: Split) -> np.ndarray:
@@ -195,9 +219,26 @@ def predicted(classifier: Classifier, corpus: Corpus, split: Split) -> np.ndarra
     return Trainer(corpus, SoloGroup(), classifier.config.training).evaluate(classifier.model, split)
 
 
+def right_under(
+    classifier: Classifier, config: Config, index: CorpusIndex, split_name: str, conditions: Conditions
+) -> np.ndarray:
+    """(N,) whether a model has each recording of a split right under conditions."""
+    found = load_corpus(SoloWorld(), config, classifier.front_end, lambda: alone(index, split_name, conditions))
+    corpus = adapted(found, classifier, is_told=True)
+    split = getattr(corpus, split_name)
+    return predicted(classifier, corpus, split).argmax(1) == split.labels
+
+
+def without_copies(data: DataConfig) -> DataConfig:
+    """The same corpus, as it was recorded."""
+    return replace(data, noise=(), rooms=(), codecs=(), gain_db=(0.0, 0.0))
+
+
 def rights_of(other: Classifier, config: Config, index: CorpusIndex, split_name: str) -> np.ndarray:
     """(N,) whether a second model has each recording right, heard through its own front end."""
     own = hearing_of(other, config)
+    if own.features != config.features or own.data != config.data:  # else the features are there
+        index = replace(index, copies={})
     corpus = adapted(load_corpus(SoloWorld(), own, other.front_end, lambda: fitted(index, own.data)), other)
     split = getattr(corpus, split_name)
     return predicted(other, corpus, split).argmax(1) == split.labels
@@ -235,6 +276,8 @@ def as_values(evaluation: Evaluation, versus: Versus | None) -> dict:
         "classes": [{k: None if v != v else v for k, v in asdict(row).items()} for row in evaluation.classes],
         "confusion": evaluation.counts.tolist(),
         "hardest_pairs": list(evaluation.pairs),
+        "groups": {one.by: spread.grouping_values(one) for one in evaluation.groupings},
+        **({"conditions": spread.robustness_values(evaluation.robustness)} if evaluation.robustness else {}),
         **(asdict(versus) if versus else {}),
     }
 
@@ -267,6 +310,9 @@ def show(console: Console, evaluation: Evaluation) -> None:
         console.print("one class alone: nothing to tell it from, so no figures that need another one")
     for one, other, rate in evaluation.pairs:
         console.print(f"hard to tell apart: {plain(one)} and {plain(other)}, equal error rate {rate:.1%}")
+    spread.show_groupings(console, evaluation.groupings)
+    if evaluation.robustness:
+        spread.show_robustness(console, evaluation.robustness)
 
 
 def class_cells(row: ClassRow) -> list[str]:
@@ -288,6 +334,7 @@ def write_page(path: Path, title: str, classifier: Classifier, evaluation: Evalu
         shown=[place for place in range(len(CLASS_COLUMNS)) if any(cells[place] for _, cells in rows)],
         subtitle=f"{evaluation.examples} examples, {thousands(classifier.params)} parameters",
         evaluation=evaluation,
+        spread=spread,
         confusion=pictures.to_svg(pictures.confusion(evaluation.counts, classifier.class_names)),
         det=pictures.to_svg(pictures.in_the_field(field.pooled) if field else pictures.det(evaluation.roc)),
         roc=pictures.to_svg(pictures.roc(evaluation.roc)),

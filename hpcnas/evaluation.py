@@ -15,6 +15,7 @@ from hpcnas.core.detection import DetCurve
 from hpcnas.core.false_alarms import LEAST_ALARMS, Alarms, Estimate, Heard, hours_needed, supports
 from hpcnas.core.significance import bootstrap_interval, share_interval
 from hpcnas.core.thresholds import Thresholds
+from hpcnas.core.worst import Grouping, Robustness
 from hpcnas.data.speech_commands import UNKNOWN
 from hpcnas.field import Field
 from hpcnas.hearing import keywords_of
@@ -111,6 +112,9 @@ class Evaluation:
     """(K, K) confusion."""
     pairs: Sequence[tuple[str, str, float]]
     """The classes that are hardest to tell apart, with the equal error rate of doing so."""
+    groupings: Sequence[Grouping] = ()
+    robustness: Robustness | None = None
+    """Where that was asked for."""
 
     @property
     def hours(self) -> float:

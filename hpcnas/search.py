@@ -1,7 +1,7 @@
 """The search, under MPI.
 
     mpirun -np 64 python -m hpcnas.search [CONFIG.toml] [--run DIR] [--set table.key=value ...] [--resume]
-        [--accept-new-data] [--time-limit HH:MM:SS]
+        [--warm-start RUN] [--accept-new-data] [--time-limit HH:MM:SS]
 
 One rank coordinates, the others train in groups; with one rank (or without mpirun) one process does both.
 """
@@ -28,7 +28,7 @@ from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.space import spell
 from hpcnas.core.trial import Cost, Proposal, TrialState
 from hpcnas.nn.blocks import BLOCK_TYPES
-from hpcnas.runtime import engines
+from hpcnas.runtime import engines, warm_start
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.launch import run_program, set_up_logging
@@ -68,7 +68,7 @@ def search(world: MPI.Intracomm, argv: Sequence[str]) -> int:
     corpus, remember = set_up(world, config, run, run.search, arguments.accept_new_data)
     plan = Plan(
         stage=run.search,
-        starts=lambda measure: given(config, measure),
+        starts=lambda measure: warm_start.starts(run, config, corpus.class_names, measure, given(config, measure)),
         strategy=config.strategy,
         inheritance=config.inheritance,
         stopping=config.stopping,
@@ -79,7 +79,7 @@ def search(world: MPI.Intracomm, argv: Sequence[str]) -> int:
         augmentation=config.augmentation.scaled(config.augmentation.in_trials),
         budget=config.space.budget,
         objective=labels_together if config.combiner.trained_together else labels_alone,
-        begin=lambda: begin(run, config, roles, found, remember),
+        begin=lambda: begin(run, config, roles, found, remember, arguments.warm_start),
         refresh=lambda archive: archive_file.save(run.archive, archive),
         conclude=lambda archive: check_outcome(run, archive),
         job_end=end,
@@ -98,6 +98,7 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, argparse.Namespa
     run = RunDir(arguments.run or Path("runs") / (path.stem if path else "default"))
     if not run.exists:
         config = configuration.load(path, arguments.set)
+        warm_start.check(run, config, arguments.warm_start)
         run.create()
         return run, config, False, arguments, b""
     if not arguments.resume:
@@ -108,6 +109,7 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, argparse.Namespa
     places = configuration.PLACES if run.search.corpus.exists() else ()  # who knows its recordings knows them anywhere
     if changed := configuration.differences(begun, config, places):
         raise RunError(f"{run.root}: belongs to another configuration ({'; '.join(changed)}); --run DIR begins another run")
+    warm_start.check(run, config, arguments.warm_start)
     run.create()
     if run.search.journal.exists():
         with unwritten(run.search.journal, "another program"):  # said now rather than when the features are there
@@ -180,13 +182,16 @@ def _goes_further(now: SearchConfig, before: SearchConfig) -> bool:
     return any((new or math.inf) > (old or math.inf) for new, old in limits)
 
 
-def begin(run: RunDir, config: Config, roles: Roles, found: bytes, remember: Callable[[], None]) -> None:
+def begin(
+    run: RunDir, config: Config, roles: Roles, found: bytes, remember: Callable[[], None], warm: Path | None = None
+) -> None:
     """Write what the run is about to do, and say it; nobody else may be writing the run.
 
     Raises RunError if its configuration is no longer as it was ``found``: another job has begun the run meanwhile, and ended.
     """
     if (run.config.read_bytes() if run.exists else b"") != found:
         raise RunError(f"{run.root}: another job has begun this run meanwhile; --resume goes on with it")
+    warm_start.begin(run, warm)
     with replacing(run.config) as part:
         part.write_text(configuration.dump(config), encoding="utf-8")
     run.search.complete.unlink(missing_ok=True)
@@ -201,6 +206,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, help="run directory (default: runs/<name of the configuration>)")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
     parser.add_argument("--resume", action="store_true", help="go on with the run if there is one, else begin it")
+    parser.add_argument(
+        "--warm-start", type=Path, metavar="RUN", help="begin with the best towers of another run, and with their weights"
+    )
     add_accept_new_data(parser)
     add_time_limit(parser)
     return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def trial(id_: int, architecture: str = "dense:units=8", parent: int | None = No
 def completed(id_: int, accuracy: float, *, loss: float = 1.0, params: int = 100, curve: tuple[float, ...] = ()) -> Result:
     cost = Cost(params, 10 * params, 50)
     return Result(id_, TrialState.COMPLETED, accuracy, loss, cost, 2, 20, 0, 1.5, 0, curve or (accuracy / 2, accuracy))
+
+
+def files(root: Path) -> dict[str, str]:
+    """Digests of all files below ``root``, by their path."""
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()}
 
 
 def write(journal: Journal, event: Trial | Result, elapsed: float) -> None:

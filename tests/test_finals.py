@@ -150,6 +150,7 @@ def test_challengers_come_from_those_who_lead_at_the_meeting_and_are_new():
     challengers = [archive.trials[i] for i in finals.race.challengers]
     origins = {int(trial.proposal.mutation.rpartition(" of ")[2]) for trial in challengers}
     assert origins <= {4, 5, 6, 7}, "the better four of eight"
+    assert all(trial.proposal.fills for trial in challengers), "each uses what the limits allow"
     towers = [trial.architecture for trial in challengers]
     assert len({*towers, *(p.architecture for p in finals.entrants)}) == 8 + 6
     assert [archive.results[trial.id].epochs for trial in challengers] == [finals.race.rungs[0]] * 6

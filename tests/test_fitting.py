@@ -10,7 +10,7 @@ from hpcnas.config import SpaceConfig
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.budget import Budget
 from hpcnas.core.coordinator import Coordinator
-from hpcnas.core.fitting import neighbours, scaled, shrunk
+from hpcnas.core.fitting import neighbours, scaled, shrunk, widened
 from hpcnas.core.messages import Assignment, Ready
 from hpcnas.core.mutation import random_tower, rescale
 from hpcnas.core.search_config import SearchConfig
@@ -60,6 +60,27 @@ def test_what_scaling_leaves_of_a_limit_is_used_up():
     narrow = shrunk(tower, SPACE, lambda one: measure(one).params <= 10_000)
     assert 9_000 < measure(narrow).params <= 10_000
     assert [b.kind for b in narrow.blocks] == [b.kind for b in tower.blocks]
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([5_000, 30_000, 100_000]))
+def test_a_tower_that_is_to_fill_a_limit_keeps_it_and_its_shape(seed, depth, most):
+    tower = random_tower(SPACE, depth, np.random.default_rng(seed))
+    wide = widened(tower, SPACE, fits(most))
+    if not fits(most)(tower):
+        assert wide == shrunk(tower, SPACE, fits(most))
+        return
+    assert fits(most)(wide)
+    assert [b.kind for b in wide.blocks] == [b.kind for b in tower.blocks]
+    assert all(a >= b for a, b in zip(widths(wide), widths(tower)))
+    sizes = [COSTS.measure(scaled(tower, SPACE, 2 ** (step / 4))).params for step in range(9)]
+    assert COSTS.measure(wide).params >= max(size for size in sizes if size <= most), "no wider one would fit"
+
+
+def test_a_narrow_tower_comes_to_use_the_limit():
+    narrow = Architecture.parse("tdnn*3:channels=16,dilation=1,kernel=3/dense:units=32")
+    assert COSTS.measure(narrow).params < 5_000
+    assert 25_000 < COSTS.measure(widened(narrow, SPACE, fits(30_000))).params <= 30_000
 
 
 def test_stages_that_scaling_makes_alike_are_told_apart_again():

@@ -18,8 +18,9 @@ from hpcnas import config as configuration
 from hpcnas import evaluate
 from hpcnas.classifier import Classifier
 from hpcnas.core.errors import DataError
-from hpcnas.data import negatives, speech_maker, synthetic_negatives
+from hpcnas.data import negatives, synthetic_negatives
 from hpcnas.data.audio import RATE
+from hpcnas.data.cache import LEFT_FOR_S
 from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
 from hpcnas.data.negatives import Negative
 from hpcnas.data.speech_maker import made_once
@@ -220,7 +221,7 @@ def test_the_built_in_ones_are_made_once_for_everyone_with_voices_of_one_part_ea
 
 
 def test_what_a_killed_program_left_goes_when_it_is_old(tmp_path):
-    for name, age_s in ((".speech.old", 2 * speech_maker.LEFT_FOR_S), (".speech.new", 0)):
+    for name, age_s in ((".speech.old", 2 * LEFT_FOR_S), (".speech.new", 0)):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (time.time() - age_s,) * 2)
     made_once(tmp_path / "speech", lambda work: (work / "a").touch())

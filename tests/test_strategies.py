@@ -152,6 +152,7 @@ def test_local_search_begins_with_grafts_of_what_was_suggested():
         "conv:channels=8/gru:layers=2,units=8",
     }
     assert {one.mutation for one in grafts} == {"graft of 1 on 0", "graft of 2 on 0"}
+    assert all(one.fills for one in grafts), "two small towers in one are still small"
     assert all(one.parent is None for one in grafts), "what comes first has nobody's weights, and is as old as all others"
     assert all(one.parent is not None for one in local_proposals(towers, begun=3, grafts=3))
 

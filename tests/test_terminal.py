@@ -83,7 +83,7 @@ PROGRAMS: dict[str, Callable[[Odd, Path], list[str]]] = {
     **{f"tools/{name}.py": lambda odd, out, of=of: of(str(odd.made), out) for name, of in OF_TOOLS.items()},
 }
 """Those without ranks of their own, each with arguments that let it print much."""
-WITH_RANKS = ("search", "ensemble", "distil", "compare")
+WITH_RANKS = ("search", "ensemble", "distil", "compare", "adapt")
 
 
 def test_every_program_is_in_the_table():

@@ -37,6 +37,7 @@ MARKERS = {
     "hpcnas.ensemble": "ensemble/complete",
     "hpcnas.distil": "student/complete",
     "hpcnas.compare": "compare/complete",
+    "hpcnas.adapt": "ensemble/complete",
 }
 """Which file in the run directory says that a program is done."""
 _RESULT = re.compile(rb'"event": ?"result"')
@@ -79,8 +80,8 @@ def run_directory(program: str, arguments: Sequence[str]) -> Path:
     """Where the program keeps its run: ``--run``, or for later stages the first argument."""
     if "--run" in arguments:
         return Path(arguments[arguments.index("--run") + 1])
-    if program in ("hpcnas.search", "hpcnas.compare") or not arguments:
-        refuse("give hpcnas.search and hpcnas.compare --run DIR, and other programs the run directory first")
+    if program in ("hpcnas.search", "hpcnas.compare", "hpcnas.adapt") or not arguments:
+        refuse("give hpcnas.search, hpcnas.compare and hpcnas.adapt --run DIR, and other programs the run directory first")
     return Path(arguments[0])
 
 

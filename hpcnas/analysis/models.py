@@ -21,6 +21,7 @@ NAMES = {
     "baseline": "hand-designed baseline",
     "student": "student",
     "control": "student, labels alone",
+    "anew": "trained anew",
 }
 """What models beside the members are called, by their proposal's role."""
 

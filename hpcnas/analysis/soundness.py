@@ -18,7 +18,16 @@ from hpcnas.analysis.snapshot import snapshot
 from hpcnas.analysis.stage_checks import Finding, files_of
 from hpcnas.analysis.trials import Run
 from hpcnas.core.errors import RunError
-from hpcnas.store import archive_file, corpus_file, ensemble_file, model_card, running_file, toml_file, weights
+from hpcnas.store import (
+    archive_file,
+    corpus_file,
+    ensemble_file,
+    model_card,
+    origins_file,
+    running_file,
+    toml_file,
+    weights,
+)
 from hpcnas.store.journal import archive_of
 from hpcnas.store.journal_reader import unwritten
 
@@ -104,4 +113,17 @@ def unfinished(run: Run) -> Iterator[Finding]:
         yield Finding(part, False, "is being written, or was left by a kill", "remove it if no search runs")
 
 
-CHECKS = (texts, stages, ensemble, unfinished)
+def donors(run: Run) -> Iterator[Finding]:
+    """What stages began with of other runs: all that their trials start from is there and whole."""
+    for stage in run.dir.stages:
+        if not stage.origins.exists():
+            continue
+        try:
+            models = origins_file.load(stage.origins).models
+            for number in (number for number, model in enumerate(models) if model.has_weights):
+                weights.check(stage.donor(number))
+        except RunError as error:
+            yield Finding(stage.origins, True, str(error), "restore it: only trials that have not begun need it")
+
+
+CHECKS = (texts, stages, ensemble, donors, unfinished)

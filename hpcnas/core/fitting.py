@@ -18,6 +18,8 @@ STEPS_PER_OCTAVE = 8
 """Factors that are tried between a width and its half."""
 OCTAVES = 5
 """A tower shrinks to a thirty-second of its width at most."""
+OCTAVES_UP = 2
+"""And is widened to four times it at most."""
 
 
 def scaled(tower: Architecture, space: SearchSpace, factor: float) -> Architecture:
@@ -39,6 +41,22 @@ def shrunk(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture
         else:
             low = middle + 1
     return None if fitting is None else _filled(fitting, tower, space, fits)
+
+
+def widened(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture], bool]) -> Architecture | None:
+    """The tower, which may be over a limit, scaled to the greatest width that ``fits``, with what that leaves used up."""
+    if not fits(tower):
+        return shrunk(tower, space, fits)
+    widest, steps = tower, OCTAVES_UP * STEPS_PER_OCTAVE
+    low, high = 1, steps + 1
+    while low < high:
+        middle = (low + high) // 2
+        candidate = scaled(tower, space, 2 ** (middle / STEPS_PER_OCTAVE))
+        if fits(candidate):
+            widest, low = candidate, middle + 1
+        else:
+            high = middle
+    return widest if low > steps else _filled(widest, scaled(tower, space, 2 ** (low / STEPS_PER_OCTAVE)), space, fits)
 
 
 def _filled(

@@ -12,7 +12,7 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
 from hpcnas.core.combiners import Combiner
 from hpcnas.core.errors import ArchitectureError
-from hpcnas.core.fitting import shrunk
+from hpcnas.core.fitting import shrunk, widened
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.strategies import Strategy
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState, unscored
@@ -67,10 +67,10 @@ class Ideas:
         return None
 
     def _fitted(self, proposal: Proposal) -> Proposal:
-        """The same within the budget, if a narrower tower of its shape is."""
+        """The same within the budget, if a narrower tower of its shape is; as wide as the budget allows if it wants to be."""
         if not (self.space.fit and self.budget.is_limited):
             return proposal
-        tower = shrunk(proposal.architecture, self.space, self._within_budget)
+        tower = (widened if proposal.fills else shrunk)(proposal.architecture, self.space, self._within_budget)
         if tower is None or tower == proposal.architecture:
             return proposal
         return replace(proposal, architecture=tower, mutation=f"{proposal.mutation}, scaled")

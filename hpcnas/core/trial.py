@@ -10,6 +10,8 @@ from hpcnas.core.architecture import Architecture
 
 ROLES = ("student", "control", "baseline")
 """What a stage may have a trial for, if not as one of those that it chooses from."""
+WARM = "warm "
+"""What the mutation of a tower of another run begins with; the model's stage and number there follow."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,22 @@ class Proposal:
     """To be trained as it is, whatever the limits and though it was trained before, since it is not the strategy's own idea."""
     again: bool = field(default=False, compare=False)
     """To be tried as it is though it was tried before, within the limits."""
+    fills: bool = field(default=False, compare=False)
+    """To be made as wide as the limits allow, where towers are fitted to them."""
+    donor: int | None = None
+    """Number of the weights, among those that the stage has from another run, that it starts from; None: of none of them."""
     role: str = ""
     """One of ``ROLES``, or empty."""
 
     @property
     def is_suggestion(self) -> bool:
         """Whether it was given, and not found."""
-        return self.mutation.startswith(("suggestion", "zoo "))
+        return self.is_warm or self.mutation.startswith(("suggestion", "zoo "))
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether another run found it."""
+        return self.mutation.startswith(WARM)
 
 
 @dataclass(frozen=True)

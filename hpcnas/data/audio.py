@@ -87,8 +87,9 @@ def duration_s(path: str | Path) -> float:
 class Reader:
     """Reads stretches. Those of one recording, in ascending order, cost one decoding of it also where jumps are not exact."""
 
-    def __init__(self, remark: Remark = warn) -> None:
-        self._remark = remark
+    def __init__(self, remark: Remark = warn, channel: int | None = None) -> None:
+        """``channel``: the one that is read; None: the mean of all."""
+        self._remark, self._channel = remark, channel
         self._kept: _Decoding | None = None
 
     def read(self, path: str | Path, start_s: float = 0.0, length_s: float | None = None) -> np.ndarray:
@@ -96,7 +97,7 @@ class Reader:
         path, decoding = _as_path(path), self._kept
         if decoding is None or decoding.path != path or round(start_s * decoding.rate) < decoding.position:
             self.close()
-            decoding = _Decoding(path, self._remark)
+            decoding = _Decoding(path, self._remark, self._channel)
         self._kept = decoding
         try:
             start = round(start_s * decoding.rate)
@@ -125,8 +126,8 @@ class Reader:
 class _Decoding:
     """Samples of a recording, mono and at its own rate, one after the other. All that it raises is DataError with its name."""
 
-    def __init__(self, path: Path, remark: Remark) -> None:
-        self.path, self.rate = path, 0
+    def __init__(self, path: Path, remark: Remark, channel: int | None = None) -> None:
+        self.path, self.rate, self._channel = path, 0, channel
         self.position = 0
         """Samples that were given or left out."""
         self._remark, self._is_loud = remark, False
@@ -267,7 +268,8 @@ class _Decoding:
             raise DataError("gives fewer samples than its headers tell; replace or remove it")
         if not len(samples):
             return _NONE
-        mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+        only = 0 if samples.shape[1] == 1 else self._channel
+        mono = samples.mean(axis=1) if only is None else samples[:, only]
         peak = max(-mono.min(), mono.max())
         if not np.isfinite(peak):
             raise DataError("holds samples that are not finite; replace or remove it")

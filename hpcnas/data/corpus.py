@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hpcnas.core.errors import ConfigError
+from hpcnas.data.conditions import AS_RECORDED, Conditions, ConditionsConfig
 from hpcnas.data.spelling import composed
 
 SPLITS = ("train", "validation", "test")
@@ -16,7 +17,7 @@ NO_LABEL = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(ConditionsConfig):
     """Which speech, and what is to be told apart in it."""
 
     name: str = "builtin_kws"
@@ -56,6 +57,8 @@ class DataConfig:
     ``builtin_kws`` that is the default."""
     negative_hours: float = 7.0
     """Of ``builtin``: three sevenths for validation, the others for the test."""
+    groups: tuple[str, ...] = ()
+    """Columns of the test's manifest, such as ``accent`` or ``gender``, by which ``evaluate`` tells the worst group."""
     all_is_test: bool = False
     """Everything is one test split, for a model that is finished: all recordings of a folder, or the one manifest that is
     named."""
@@ -71,11 +74,12 @@ class DataConfig:
         return {**({"negatives": ("builtin",)} if is_builtin else {}), **given}
 
     def __post_init__(self) -> None:
+        ConditionsConfig.__post_init__(self)
         if self.protocol not in ("12", "all"):
             raise ConfigError(f'data.protocol = "{self.protocol}": must be "12" or "all"')
         if self.protocol == "12" and not self.keywords:
             raise ConfigError('data.keywords is empty: name keywords, or set data.protocol = "all"')
-        for name in ("keywords", "manifests", "negatives"):
+        for name in ("keywords", "manifests", "negatives", "groups", "noise", "rooms", "codecs"):
             values = [composed(value) for value in getattr(self, name)]
             if twice := next((value for value in values if values.count(value) > 1), None):
                 raise ConfigError(f'data.{name} names "{twice}" twice')
@@ -116,6 +120,11 @@ class CorpusIndex:
     splits: Mapping[str, tuple[Example, ...]]
     noise: tuple[Example, ...]
     """Stretches of background noise, for augmentation: none of which the test is made; may be empty."""
+    copies: Mapping[str, tuple[Conditions | None, ...]] = field(default_factory=dict)
+    """By split, how often each recording is kept, and in which conditions (None: as it is); splits that are not named: once."""
+
+    def copies_of(self, split: str) -> tuple[Conditions | None, ...]:
+        return self.copies.get(split, AS_RECORDED)
 
     @property
     def examples(self) -> tuple[Example, ...]:

@@ -5,7 +5,9 @@ Every rank writes a share of its own, since file systems over a network may lose
 of them copies the shares, each against its checksum, into an HDF5 file with contiguous datasets:
 ``<split>/frames`` (T, F) float16, raw log-mel of all examples one after the other;
 ``<split>/starts`` and ``lengths`` (N,), where in them each example lies; ``<split>/spoken`` (N,), frames that are no padding;
-``<split>/labels`` (N,); ``<split>/usable`` (N,), false for examples that could not be read; ``noise/...`` likewise;
+``<split>/labels`` (N,); ``<split>/usable`` (N,), false for examples that could not be read; ``noise/...`` likewise. Examples
+that are kept in several copies, of as many conditions, have these one after the other, N counts them, and the group's attribute
+``copies`` says how many there are;
 ``remarks`` (lines of text), what users should hear of these recordings; attributes ``format``, ``class_names``, ``config``.
 Shape letters: ``N`` examples, ``F`` mel bands, ``T`` frames.
 """
@@ -26,12 +28,15 @@ import kaldi_native_fbank as knf
 import numpy as np
 
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data import audio, problems
+from hpcnas.data import audio, problems, surroundings
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
+from hpcnas.data.mixing import Mixer, key_for
 from hpcnas.data.problems import Problem
 from hpcnas.data.splitting import share_of
 
 FORMAT = 5
+MIXING = 1
+"""Of how recordings are put into conditions."""
 USER_BLOCK = 512
 """Bytes at the beginning of the file that HDF5 leaves alone: room for a checksum of all others."""
 NOISE = "noise"
@@ -177,12 +182,18 @@ def noise_stretch_s(data: DataConfig) -> float:
 
 
 def fingerprint(index: CorpusIndex, data: DataConfig, config: FilterBank) -> str:
-    """Name of the feature file: changes with the configuration, the examples, and the files' sizes and times."""
+    """Name of the feature file: changes with the configuration, the examples, the conditions they are heard in, and the sizes
+    and times of all files."""
     settings = [FORMAT, data.window_s, data.on_bad_file, asdict(config), index.class_names]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for example in (*index.examples, *index.noise):
         stat = example.path.stat()
         digest.update(f"{example}{stat.st_size}{stat.st_mtime_ns}".encode())
+    if index.copies:
+        digest.update(f"{MIXING}{sorted(index.copies.items())}".encode())
+        for sound in surroundings.sounds_of(index.copies):
+            stat = sound.path.stat()
+            digest.update(f"{stat.st_size}{stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -205,6 +216,8 @@ class Share:
     bad: tuple[BadFile, ...] = ()
     odd: tuple[Problem, ...] = ()
     """What recordings have that users should know of, though they are used."""
+    bad_sounds: tuple[Problem, ...] = ()
+    """Noise and rooms that cannot be used; others were, in their place."""
 
 
 def extract(
@@ -222,8 +235,9 @@ def extract(
     begin = 0
     reader = audio.Reader(lambda path, what: odd.append(problems.odd(path, what)))
     earlier = audio.Reader(lambda path, what: None)  # of others' recordings, which say themselves what is odd in them
-    with open(path, "w+b") as file, reader, earlier:
+    with open(path, "w+b") as file, reader, earlier, Mixer() as mixer:
         for name, examples in _parts(index, data).items():
+            copies = index.copies_of(name)
             rows = _rows(examples, share, shares)
             sizes = [2 * config.bands * frames_of(examples[row].length_s or data.window_s, config) for row in rows]
             places = dict(zip(rows, itertools.accumulate(sizes, initial=begin)))
@@ -237,10 +251,16 @@ def extract(
                 except DataError as error:
                     bad.append(BadFile(name, row, problems.of(example.path, error)))
                     samples = np.zeros(1, np.float32)
+                before = _heard_before(row, examples, earlier) if name == "train" and config.remembers else None
+                if conditions := copies[row % len(copies)]:
+                    if not example.spoken_s:  # what pads it counts, and is heard in them too
+                        samples = audio.fitted(samples, round(length_s * audio.RATE))
+                    key = key_for(example, row % len(copies))
+                    samples = mixer.heard(samples, conditions, key) if samples.any() else samples
+                    before = mixer.heard(before, conditions, key) if before is not None and before.any() else before
                 if name == NOISE:  # a shorter one is repeated: no silence between
                     samples = np.resize(samples, round(length_s * audio.RATE))
                 samples = audio.fitted(samples, round(length_s * audio.RATE))
-                before = _heard_before(row, examples, earlier) if name == "train" and config.remembers else None
                 file.seek(places[row])
                 file.write(log_mel(samples, config, before).T.astype(np.float16).tobytes())
                 step()
@@ -249,7 +269,7 @@ def extract(
         file.seek(0)
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-    return Share(path, digest.digest(), tuple(bad), tuple(odd))
+    return Share(path, digest.digest(), tuple(bad), (*odd, *mixer.odd), tuple(mixer.bad))
 
 
 def _heard_before(row: int, examples: Sequence[Example], reader: audio.Reader) -> np.ndarray | None:
@@ -275,7 +295,8 @@ def assemble(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBan
     """
     bad = [one for share in shares for one in share.bad]
     said = (
-        problems.settled([one.problem for one in bad], data.on_bad_file),
+        problems.settled([*dict.fromkeys(one.problem for one in bad)], data.on_bad_file),
+        problems.settled(sorted({one for share in shares for one in share.bad_sounds}, key=str), data.on_bad_file),
         problems.remarks([one for share in shares for one in share.odd]),
     )
     _lay_out(path, index, data, config, bad, [line for line in said if line])
@@ -316,6 +337,7 @@ def _lay_out(
             usable = np.ones(len(examples), bool)
             usable[[one.row for one in bad if one.part == name]] = False
             group["usable"] = usable
+            group.attrs["copies"] = len(index.copies_of(name))
         file["remarks"] = np.array(remarks, h5py.string_dtype())
         file.attrs["format"] = FORMAT
         file.attrs["class_names"] = list(index.class_names)
@@ -346,6 +368,10 @@ class Recordings:
     """(N,) frames of each before its padding."""
     labels: np.ndarray
     """(N,)."""
+    copies: np.ndarray
+    """(N, C) first frame of each copy, of which the first is ``starts``; all have the same length."""
+    rows: np.ndarray
+    """(N,) its number among the examples of its part, of which some may not be usable."""
 
 
 @dataclass(frozen=True)
@@ -365,9 +391,14 @@ def load(path: Path) -> Features:
         names = tuple(map(str, file.attrs["class_names"]))
         remarks = tuple(file["remarks"].asstr()[:])
         for name in (*SPLITS, NOISE):
-            usable = file[name]["usable"][:]
-            columns = (file[name][key][:][usable] for key in ("starts", "lengths", "spoken", "labels"))
-            parts[name] = Recordings(_mapped(path, f"{name}/frames"), *columns)
+            group = file[name]
+            times = int(group.attrs.get("copies", 1))
+            usable = group["usable"][::times]
+            keys = ("starts", "lengths", "spoken", "labels")
+            starts, lengths, spoken, labels = (group[key][::times][usable] for key in keys)
+            copies = group["starts"][:].reshape(-1, times)[usable]
+            frames, rows = _mapped(path, f"{name}/frames"), np.flatnonzero(usable)
+            parts[name] = Recordings(frames, starts, lengths, spoken, labels, copies, rows)
     return Features(parts, names, remarks)
 
 
@@ -378,7 +409,12 @@ def _parts(index: CorpusIndex, data: DataConfig) -> dict[str, Sequence[Example]]
         for part in index.noise
         for start in np.arange(0, max(1e-3, part.length_s - stretch_s / 2), stretch_s).tolist()
     ]
-    return {**{split: index.splits[split] for split in SPLITS}, NOISE: noise}
+    return {**{split: _repeated(index.splits[split], len(index.copies_of(split))) for split in SPLITS}, NOISE: noise}
+
+
+def _repeated(examples: Sequence[Example], times: int) -> Sequence[Example]:
+    """Each so often, one after the other: a recording's copies are made by one process."""
+    return examples if times == 1 else [example for example in examples for _ in range(times)]
 
 
 def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...]) -> None:

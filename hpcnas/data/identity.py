@@ -16,6 +16,7 @@ import numpy as np
 from hpcnas.core.corpus_identity import MEMBER, NO_LABEL, PARTS, CorpusIdentity
 from hpcnas.data.corpus import CorpusIndex, DataConfig
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+from hpcnas.data.surroundings import sounds_of
 
 LOOKED_INTO = 512
 """Recordings whose content counts beside their size: enough to see that folders were exchanged or all recorded anew; read in
@@ -52,6 +53,12 @@ def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], 
         seen[key] += 1  # a list may name a recording twice
         digest = _digest(f"{key} {seen[key]}".encode("utf-8", "surrogateescape"))
         members.append((int(digest, 16), number, example.label, sizes[text]))
+    for sound in sounds_of(index.copies):  # heard in training; known by their names wherever their folders are
+        names.append(f"{sound.name}, of data.noise or data.rooms")
+        texts.append(os.fspath(sound.path))
+        seen[names[-1]] += 1
+        digest = _digest(f"{names[-1]} {seen[names[-1]]}".encode("utf-8", "surrogateescape"))
+        members.append((int(digest, 16), PARTS.index("noise"), NO_LABEL, sound.path.stat().st_size % 2**32))
     rows = np.array(members, MEMBER)
     order = np.argsort(rows["name"])
     return CorpusIdentity(

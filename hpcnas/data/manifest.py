@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Entry:
     offset_s: float
     duration_s: float
     """0: to the recording's end."""
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """All of the line, by column."""
 
 
 def index(config: DataConfig) -> CorpusIndex:
@@ -65,6 +67,12 @@ def index(config: DataConfig) -> CorpusIndex:
     unused.add("of background noise that manifests hold out", len(noises) - len(for_training), is_loss=False)
     unused.say(root)
     return checked(CorpusIndex(names, splits, for_training), ", ".join(map(str, manifests.values())), config)
+
+
+def fields_of(config: DataConfig, split: str) -> Mapping[tuple[Path, float], Mapping[str, object]]:
+    """The columns of a split's lines, by recording and where in it an example begins, in seconds."""
+    entries = _entries(_manifests(config)[split], config, [])
+    return {(entry.path, entry.offset_s): entry.fields for entry in reversed(entries)}
 
 
 def says_splits(config: DataConfig) -> bool:
@@ -102,7 +110,7 @@ def _entries(manifest: Path, config: DataConfig, bad: list[Problem]) -> list[Ent
             offset_s, duration_s = seconds_in(row.fields, "offset"), seconds_in(row.fields, "duration")
             if path is None:
                 raise DataError("names a file that does not exist")
-            entries.append(Entry(label, path, offset_s, duration_s))
+            entries.append(Entry(label, path, offset_s, duration_s, row.fields))
         except DataError as error:
             bad.append(Problem(f"{manifest}, {row.where}", str(error)))
     return entries

@@ -18,10 +18,11 @@ from hpcnas.core.errors import DataError
 from hpcnas.data import audio, finding, lists, manifest, problems, synthetic_negatives
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
 from hpcnas.data.finding import Unused
-from hpcnas.data.problems import SHOWN, Problem, printable
+from hpcnas.data.problems import Problem
 from hpcnas.data.rows import rows
 from hpcnas.data.spelling import below, folded, key_of, words_of
 from hpcnas.data.splitting import share_of, source_of
+from hpcnas.data.surroundings import ensure_apart
 
 TEST, HELD_OUT = 0.5, 0.8
 """Hashes below the first are for the test, below the second for validation; rates of false alarms need hours."""
@@ -69,7 +70,7 @@ def index(config: DataConfig, corpus: CorpusIndex, keywords: Collection[str]) ->
             except DataError as error:
                 bad.append(problems.of(one.path, error))
     problems.settle(bad, config.on_bad_file)
-    _ensure_apart(corpus, [one for part in parts.values() for one in part])
+    ensure_apart("data.negatives", corpus, [one.path for part in parts.values() for one in part])
     return {split: tuple(part) for split, part in parts.items()}
 
 
@@ -171,12 +172,3 @@ def _divided(place: Path, given: Sequence[Negative], config: DataConfig) -> Iter
     for one in given:
         share = share_of(source(one.path) or key_of(os.path.relpath(one.path, root)))
         yield "test" if share < TEST else "validation" if share < HELD_OUT else "train", one
-
-
-def _ensure_apart(corpus: CorpusIndex, negatives: Sequence[Negative]) -> None:
-    """Raise DataError for recordings that the corpus has too: what models were trained on tells little of the field."""
-    names = {one.path.name for one in negatives}
-    known = {os.path.realpath(one.path) for one in (*corpus.examples, *corpus.noise) if one.path.name in names}
-    if both := sorted({str(one.path) for one in negatives if os.path.realpath(one.path) in known}):
-        first = ", ".join(map(printable, both[:SHOWN]))
-        raise DataError(f"data.negatives: {len(both)} recording(s) are in the corpus too, first {first}; leave them out")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +15,7 @@ import soxr
 from hpcnas.core.errors import DataError
 from hpcnas.data import espeak
 from hpcnas.data.audio import RATE, fitted
+from hpcnas.data.cache import filled_once
 from hpcnas.data.espeak import Utterance
 from hpcnas.data.noise import NOISE_FOLDER
 
@@ -30,9 +28,6 @@ VOICES = {
     "validation": ("m5", "m6", "f4", "boris", "caleb", "david", "linda", "steph"),
     "test": ("m7", "m8", "Alex", "Michael", "edward", "grandma", "grandpa", "paul", "shelby", "travis"),
 }  # fmt: skip
-
-LEFT_FOR_S = 24 * 3600.0
-"""Nobody takes so long."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +44,7 @@ def made_once(root: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a folder that becomes ``root``, whole or not at all; raises DataError without eSpeak NG."""
     if importlib.util.find_spec("espeakng_loader") is None:
         raise DataError("the built-in speech needs eSpeak NG: pip install 'espeakng-loader>=0.2.4'")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    for left in root.parent.glob(f".{root.name}.*"):  # by a program that was killed: others may be at work
-        if time.time() - left.stat().st_mtime > LEFT_FOR_S:
-            shutil.rmtree(left, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
-    try:
-        write(work)
-        work.rename(root)
-    except OSError:
-        if not root.is_dir():  # else someone else was faster
-            raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    filled_once(root, write)
 
 
 def write_corpus(

@@ -26,6 +26,8 @@ class Split:
         starts, lengths: (N,) where in it each recording lies; none is shorter than a window.
         spoken: (N,) frames of each before the silence that pads it, if it is padded.
         labels: (N,).
+        copies: (N, C) where each copy of a recording lies, the first being the recording as it is; None: there are no others.
+        rows: (N,) the numbers of the recordings among those of the corpus; None: nobody asks.
     """
 
     frames: np.ndarray
@@ -33,14 +35,25 @@ class Split:
     lengths: np.ndarray
     spoken: np.ndarray
     labels: np.ndarray
+    copies: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def windows(self, rows: np.ndarray, offsets: np.ndarray, length: int) -> Tensor:
-        """(B, F, T) windows of ``length`` frames: of recording ``rows[b]`` from its frame ``offsets[b]`` on. The bands of a
-        frame lie side by side in memory, as in the file."""
-        frames = np.take(self.frames, (self.starts[rows] + offsets)[:, None] + np.arange(length), axis=0)
+    @property
+    def times(self) -> int:
+        """C, how many copies of each recording there are."""
+        return 1 if self.copies is None else self.copies.shape[1]
+
+    def windows(self, rows: np.ndarray, offsets: np.ndarray, length: int, copies: np.ndarray | None = None) -> Tensor:
+        """(B, F, T) windows of ``length`` frames: of recording ``rows[b]``, in its copy ``copies[b]`` (None: as it is), from
+        its frame ``offsets[b]`` on. The bands of a frame lie side by side in memory, as in the file."""
+        starts = self.starts[rows]
+        if copies is not None:
+            assert self.copies is not None, "there are no copies"
+            starts = self.copies[rows, copies]
+        frames = np.take(self.frames, (starts + offsets)[:, None] + np.arange(length), axis=0)
         return torch.from_numpy(np.asarray(frames)).float().transpose(1, 2)
 
     def real_frames(self, rows: np.ndarray, offsets: np.ndarray, length: int) -> Tensor | None:
@@ -82,8 +95,9 @@ class Corpus:
 
 
 def sampled(train: Split, window: int) -> tuple[Tensor, Tensor | None]:
-    """(B, F, T) first windows of evenly spread recordings, the same on every rank, and (B,) how many of their frames are real
-    (None: all)."""
+    """(B, F, T) first windows of evenly spread recordings, of their copies in turn, the same on every rank, and (B,) how many
+    of their frames are real (None: all)."""
     rows = np.linspace(0, len(train) - 1, min(len(train), SAMPLE)).astype(int)
     start = np.zeros(len(rows), np.int64)
-    return train.windows(rows, start, window), train.real_frames(rows, start, window)
+    copies = None if train.times == 1 else np.arange(len(rows)) % train.times
+    return train.windows(rows, start, window, copies), train.real_frames(rows, start, window)

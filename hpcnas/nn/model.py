@@ -64,6 +64,19 @@ class Model(nn.Module):
         self.tail, shape = _tower(around.tail, shape, around.causal)
         self.head, self.classifier = build_ending(around, shape)
         self.dropout = nn.Dropout(around.dropout)
+        self._is_frozen = False
+
+    def freeze_tower(self) -> None:
+        """Keep blocks and tail as they are, with the statistics that they have: training changes what is behind them alone."""
+        self._is_frozen = True
+        for part in (self.blocks, self.tail):
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Model:
+        super().train(mode)
+        for part in (self.blocks, self.tail) if self._is_frozen else ():
+            part.eval()
+        return self
 
     def forward(self, features_BFT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
         """(B, K) logits of (B, F, T) features, of which only the first ``lengths_B`` frames are real, if given."""

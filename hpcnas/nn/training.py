@@ -58,9 +58,9 @@ class Trainer:
         return math.ceil(self.epoch_examples / (self.own_batch * self.group.size))
 
     def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimiser that ``train`` is to use; moves the model to the device."""
+        """The optimiser that ``train`` is to use, of what of the model is to learn; moves the model to the device."""
         model.to(self.device)
-        return self.group.wrap(self.config.make_optimizer(model.parameters()), model)
+        return self.group.wrap(self.config.make_optimizer([p for p in model.parameters() if p.requires_grad]), model)
 
     def average_of(self, model: nn.Module) -> Average:
         """What ``train`` averages the weights in; ``optimizer_for`` was called before."""
@@ -154,11 +154,12 @@ class Trainer:
 
     def _training_batch(self, rows: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor]:
         """Varied features, how many frames of them are real, and their classes or, mixed up, shares of classes; of longer
-        recordings a random window."""
+        recordings a random window, and of those in several copies a random one."""
         train, window = self.corpus.train, self.corpus.window
         spare = train.lengths[rows] - window
         offsets = (torch.rand(len(rows), generator=rng).numpy() * (spare + 1)).astype(np.int64) if spare.any() else 0 * rows
-        windows, lengths = train.windows(rows, offsets, window), train.real_frames(rows, offsets, window)
+        copies = torch.randint(train.times, (len(rows),), generator=rng).numpy() if train.times > 1 else None
+        windows, lengths = train.windows(rows, offsets, window, copies), train.real_frames(rows, offsets, window)
         log_mel, lengths = augment(windows, self.corpus.noise, self.augmentation, rng, lengths)
         features = mask(self.corpus.front_end(log_mel, lengths), self.augmentation, rng, lengths)
         targets = torch.as_tensor(train.labels[rows])

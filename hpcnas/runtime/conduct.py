@@ -16,6 +16,7 @@ from hpcnas.core.errors import ConfigError, HpcnasError
 from hpcnas.core.roster import Roster
 from hpcnas.core.search_config import RANKINGS
 from hpcnas.nn.corpus import Corpus
+from hpcnas.nn.front_end import FrontEnd
 from hpcnas.nn.group import Group
 from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.nn.training import Trainer
@@ -38,10 +39,15 @@ logger = logging.getLogger(__name__)
 
 
 def set_up(
-    world: MPI.Intracomm, config: Config, run: RunDir, stage: Stage, accept_new_data: bool
+    world: MPI.Intracomm,
+    config: Config,
+    run: RunDir,
+    stage: Stage,
+    accept_new_data: bool,
+    front_end: FrontEnd | None = None,
 ) -> tuple[Corpus, Callable[[], None]]:
     """What all ranks need before a stage: full groups, an engine for those of several, threads, room, the run's corpus, and
-    what writes down that the stage is of it; collective over ``world``."""
+    what writes down that the stage is of it; collective over ``world``. ``front_end``: see ``own_corpus``."""
     on_every_rank(world, lambda: Roles(world.size, config.search.group_size))
     if config.search.group_size > 1:
         engine = engines.check(world, config.cluster)
@@ -50,7 +56,7 @@ def set_up(
     on_every_rank(world, check_mpi)
     set_threads(world)
     memory.limit_kernels()
-    return own_corpus(world, config, run, stage, accept_new_data)
+    return own_corpus(world, config, run, stage, accept_new_data, front_end)
 
 
 def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) -> int:
@@ -67,6 +73,7 @@ def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) ->
         return TrialRunner(
             number, channel, line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.budget,
             metrics.OBJECTIVES[config.search.objective], plan.splits, plan.objective, RANKINGS[config.search.rank_by],
+            plan.ready,
         )  # fmt: skip
 
     return run_trials(world, config, lambda: Desk(config, corpus, plan), make_runner)

@@ -16,9 +16,9 @@ import numpy as np
 
 from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data import DATASETS, features
+from hpcnas.data import DATASETS, features, surroundings
 from hpcnas.data.cache import cache_folder
-from hpcnas.data.corpus import CorpusIndex
+from hpcnas.data.corpus import SPLITS, CorpusIndex
 from hpcnas.nn.corpus import Corpus, Split, sampled
 from hpcnas.nn.front_end import FrontEnd, fitted
 from hpcnas.runtime.together import World, on_every_rank, on_first_rank
@@ -57,7 +57,10 @@ def load_corpus(
     loaded = features.load(staged(world, path, config.cluster.scratch))
     for line in loaded.remarks if world.rank == 0 else ():
         logger.warning("%s", line)
-    splits = {split: Split(r.frames, r.starts, r.lengths, r.spoken, r.labels) for split, r in loaded.parts.items()}
+    splits = {
+        split: Split(r.frames, r.starts, r.lengths, r.spoken, r.labels, r.copies if r.copies.shape[1] > 1 else None, r.rows)
+        for split, r in loaded.parts.items()
+    }
     noise, window = splits.pop(features.NOISE), features.frames_of(config.data.window_s, bank)
     stretches = features.frames_of(features.noise_stretch_s(config.data), bank)
     return Corpus(
@@ -109,8 +112,8 @@ def card_of(corpus: Corpus) -> ModelCard:
 
 
 def indexed(config: Config) -> CorpusIndex:
-    """All recordings that ``config`` names; raises DataError."""
-    return DATASETS[config.data.name].index(config.data)
+    """All recordings that ``config`` names, and the conditions that they are heard in; raises DataError."""
+    return surroundings.with_conditions(config.data, DATASETS[config.data.name].index(config.data))
 
 
 def _look_up(config: Config, index: CorpusIndex) -> tuple[CorpusIndex, Path]:
@@ -138,7 +141,8 @@ def _make(world: World, config: Config, index: CorpusIndex, path: Path) -> None:
     # Another job may be making the same file.
     job = on_first_rank(world, lambda: path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part"))
     own = job.with_name(f"{job.name}.{world.rank:05d}")
-    step = _Progress(len(index.examples) // world.size).step if world.rank == 0 else lambda: None
+    examples = sum(len(index.copies_of(split)) * len(index.splits[split]) for split in SPLITS)
+    step = _Progress(examples // world.size).step if world.rank == 0 else lambda: None
     try:
         made = on_every_rank(world, lambda: features.extract(own, index, config.data, bank, world.rank, world.size, step))
         shares = world.allgather(made)
@@ -146,11 +150,17 @@ def _make(world: World, config: Config, index: CorpusIndex, path: Path) -> None:
     finally:
         own.unlink(missing_ok=True)
     if world.rank == 0:
-        hours = sum(example.length_s or config.data.window_s for example in index.examples) / 3600
+        hours = (
+            sum(
+                len(index.copies_of(split)) * sum(example.length_s or config.data.window_s for example in index.splits[split])
+                for split in SPLITS
+            )
+            / 3600
+        )
         minutes = (time.monotonic() - start) / 60
         logger.info(
             "features of %d examples, %.2f h of audio, in %.1f s (%.1f h a minute)",
-            len(index.examples), hours, 60 * minutes, hours / minutes,
+            examples, hours, 60 * minutes, hours / minutes,
         )  # fmt: skip
 
 

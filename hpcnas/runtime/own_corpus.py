@@ -35,13 +35,19 @@ OF_HEARING = ("window_s", "longest_s")
 
 
 def own_corpus(
-    world: World, config: Config, run: RunDir, stage: Stage, accept_new_data: bool = False
+    world: World,
+    config: Config,
+    run: RunDir,
+    stage: Stage,
+    accept_new_data: bool = False,
+    front_end: FrontEnd | None = None,
 ) -> tuple[Corpus, Callable[[], None]]:
     """The corpus for a stage of a run, and what rank 0 is to call once the stage begins, which writes it down; collective over
     ``world``. Changes nothing in the run.
 
     Args:
         accept_new_data: go on with recordings of the same classes that were not there before.
+        front_end: of a model that a new run goes on from; else one is fitted to its training split.
 
     Raises:
         RunError: on all ranks, if the run was begun with another corpus.
@@ -58,13 +64,13 @@ def own_corpus(
             unknown.append(now)
         return index
 
-    front_end = on_first_rank(world, lambda: known_front_end(run, config))
-    corpus = load_corpus(world, config, front_end, agreed)
+    known = on_first_rank(world, lambda: known_front_end(run, config))
+    corpus = load_corpus(world, config, known or front_end, agreed)
 
     def remember() -> None:
         for identity in unknown:
             corpus_file.save(stage.corpus, identity)
-        if front_end is None:
+        if known is None:
             model_card.save(run.model_card, card_of(corpus))
 
     return corpus, remember

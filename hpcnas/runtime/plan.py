@@ -20,6 +20,7 @@ from hpcnas.core.trial import Cost, Proposal, Trial
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.losses import Objective
+from hpcnas.nn.model import Model
 from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.runtime.models import Library, labels_alone
 from hpcnas.store.run_dir import Stage
@@ -47,6 +48,8 @@ class Plan:
     """Whose predictions are stored with the weights; the first is the validation split."""
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
     """What a trial's training minimises."""
+    ready: Callable[[Trial, Model], None] = lambda trial, model: None
+    """Called on every rank of a group with a trial's model before anything is inherited or trained."""
     begin: Callable[[], None] = lambda: None
     """Called on rank 0 when no other program can be writing the stage, before any of it is read or written."""
     refresh: Callable[[Archive], None] = lambda archive: None

@@ -19,7 +19,7 @@ from hpcnas.core.budget import Budget
 from hpcnas.core.errors import ArchitectureError, TrialError
 from hpcnas.core.inheritance import InheritanceRule
 from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict
-from hpcnas.core.trial import Cost, Result, Trial, TrialState, unscored
+from hpcnas.core.trial import Cost, Donor, Proposal, Result, Trial, TrialState, unscored
 from hpcnas.core.tuning import OF_AUGMENTATION
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.averaging import Average
@@ -71,6 +71,7 @@ class TrialRunner:
         merit: what trials are ranked by, likewise; None: the score.
         splits: whose predictions are stored with the weights; the first is the validation split.
         objective: what a trial's training minimises.
+        ready: called with a trial's model before anything is inherited or trained.
     """
 
     number: int
@@ -86,6 +87,7 @@ class TrialRunner:
     splits: Sequence[str] = ("validation",)
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
     merit: Callable[[np.ndarray, np.ndarray], float] | None = None
+    ready: Callable[[Trial, Model], None] = lambda trial, model: None
     _lacked_memory: bool = False
     """Whether that is why the last trial failed."""
 
@@ -117,6 +119,7 @@ class TrialRunner:
                 self._forget_checkpoint(trial)
                 return unscored(trial, TrialState.INFEASIBLE, attempt.cost, objection)
             trainer = trainer.with_settings(trainer.config.for_size(attempt.cost.params), trainer.augmentation)
+            self.ready(trial, model)
             verdict, loss = self._train(attempt, trainer, model)
             if verdict is Verdict.SUSPEND:
                 return None
@@ -190,11 +193,10 @@ class TrialRunner:
         """What an epoch has come to."""
         so_far = attempt.so_far
         score = float(_finite("score", self.metric(logits, labels), epoch))
-        merit = [float(_finite("merit", self.merit(logits, labels), epoch))] if self.merit else []
         attempt.so_far = replace(
             so_far,
             curve=(*so_far.curve, score),
-            merits=(*so_far.merits, *merit),
+            merits=(*so_far.merits, float(_finite("merit", self.merit(logits, labels), epoch))) if self.merit else (),
             seconds=time.monotonic() - attempt.start,
         )
 
@@ -275,13 +277,21 @@ class TrialRunner:
     def _inherit(self, model: Model, assignment: Assignment) -> int:
         """Give the model its donors' arrays; returns how many parameters started from them."""
         inherited = 0
-        if self.channel.is_leader and assignment.donors:
+        if self.channel.is_leader and (donors := self._donors(assignment)):
             shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-            donors = [(d, weights.load_arrays(self.stage.weights(d.trial.id))) for d in assignment.donors]
             merged = self.inheritance.merge(assignment.trial, shapes, donors)
             inherited = model.inherit(merged, self.inheritance.near_identity)
         self.trainer.group.share(model)
         return inherited
+
+    def _donors(self, assignment: Assignment) -> list[tuple[Donor, dict[str, np.ndarray]]]:
+        """Whom the trial inherits from, with their arrays: earlier trials, or a model of another run."""
+        donors = [(d, weights.load_arrays(self.stage.weights(d.trial.id))) for d in assignment.donors]
+        if (number := assignment.trial.proposal.donor) is not None:
+            path = self.stage.donor(number)
+            origin = Proposal(weights.load_architecture(path), None, assignment.trial.proposal.mutation)
+            donors.append((Donor(Trial(number, origin, seed=0)), weights.load_arrays(path)))
+        return donors
 
     def _logits_of_mates(self, trial: Trial) -> np.ndarray:
         """(M, N, K) validation logits of the trial's team."""

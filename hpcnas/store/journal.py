@@ -112,6 +112,7 @@ def encode(event: Trial | Result) -> dict[str, Any]:
             "event": "trial", "id": event.id, "architecture": str(p.architecture), "parent": p.parent, "mutation": p.mutation,
             "settings": dict(p.settings), "team": p.team, "seed": event.seed, "attempt": event.attempt,
             **({"given": True} if p.given else {}), **({"role": p.role} if p.role else {}),
+            **({"donor": p.donor} if p.donor is not None else {}),
         }  # fmt: skip
     return {"event": "result", **vars(event), "state": event.state.value, "cost": vars(event.cost)}
 
@@ -124,7 +125,7 @@ def decode(fields: dict[str, Any]) -> Trial | Result:
         parent, mutation, given = f.pop("parent"), f.pop("mutation"), f.pop("given", False)
         role = f.pop("role", mutation if mutation in ROLES else "")  # which early lines say there
         tower = Architecture.parse(f.pop("architecture"))
-        proposal = Proposal(tower, parent, mutation, settings, team, given, role=role)
+        proposal = Proposal(tower, parent, mutation, settings, team, given, role=role, donor=f.pop("donor", None))
         return Trial(proposal=proposal, **f)
     for name in ("curve", "merits"):
         values = f.get(name, ())

@@ -35,7 +35,7 @@ class Stage:
     @property
     def folders(self) -> list[Path]:
         """Where files of this stage are written."""
-        return [self.root, self.root / "checkpoints", *self.root.glob("weights/*")]
+        return [self.root, self.root / "checkpoints", self.root / "donors", *self.root.glob("weights/*")]
 
     @property
     def settings(self) -> Path:
@@ -58,6 +58,15 @@ class Stage:
 
     def weights(self, trial: int) -> Path:
         return self.root / self.weights_name.format(folder=trial // 1000, trial=trial)
+
+    @property
+    def origins(self) -> Path:
+        """Which models of another run the stage began with."""
+        return self.root / "donors" / "origins.toml"
+
+    def donor(self, number: int) -> Path:
+        """Weights of one of them."""
+        return self.root / "donors" / f"{number}.h5"
 
     def all_weights(self) -> dict[int, Path]:
         """Files that there are, by their trial."""

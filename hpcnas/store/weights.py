@@ -29,6 +29,8 @@ def save(path: Path, trial: Trial, arrays: Mapping[str, np.ndarray], logits: Map
         file.attrs["format"] = FORMAT
         file.attrs["trial"] = trial.id
         file.attrs["architecture"] = str(trial.architecture)
+        for group in ("arrays", "logits"):
+            file.create_group(group)
         for name, array in arrays.items():
             file[f"arrays/{name}"] = array
         for split, array in logits.items():

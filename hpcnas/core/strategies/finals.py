@@ -119,7 +119,7 @@ class Finals:
         if steps_away(refused) > FARTHEST:  # nothing near the leaders is new or keeps the limits
             return self._once_more(archive, origin)
         tower, step = fine_steps(archive.trials[origin].architecture, space, rng, steps_away(refused))
-        return Proposal(tower, None, f"{step} of {origin}", archive.trials[origin].proposal.settings)
+        return Proposal(tower, None, f"{step} of {origin}", archive.trials[origin].proposal.settings, fills=True)
 
     @staticmethod
     def _once_more(archive: Archive, trial: int) -> Proposal:
@@ -134,7 +134,15 @@ def finalists(archive: Archive, most: int) -> list[Trial]:
     Inherited weights make those trials the best that come from the longest line, so that of a line no more than its share of
     ``LINES`` is taken while there are others.
     """
-    ranked = [archive.trials[result.trial] for result in archive.ranking]
+    ranked = archive.best(None)
+    found = of_several_lines(archive, [trial for trial in ranked if not trial.proposal.is_suggestion], most)
+    chosen = {trial.id for trial in found}
+    return [trial for trial in ranked if trial.proposal.is_suggestion or trial.id in chosen]
+
+
+def of_several_lines(archive: Archive, ranked: Sequence[Trial], most: int) -> list[Trial]:
+    """So many of ``ranked``, the first of them, but of a line of descent no more than its share of ``LINES`` while there are
+    others."""
     lines: dict[int, int] = {}
     """Of each trial the first of its line; parents are older than their children."""
     for trial in archive.trials.values():
@@ -143,8 +151,7 @@ def finalists(archive: Archive, most: int) -> list[Trial]:
     of_line = Counter[int]()
     within: list[Trial] = []
     beyond: list[Trial] = []
-    for trial in (trial for trial in ranked if not trial.proposal.is_suggestion):
+    for trial in ranked:
         of_line[lines[trial.id]] += 1
         (within if of_line[lines[trial.id]] <= math.ceil(most / LINES) else beyond).append(trial)
-    chosen = {trial.id for trial in [*within, *beyond][:most]}
-    return [trial for trial in ranked if trial.proposal.is_suggestion or trial.id in chosen]
+    return [*within, *beyond][:most]

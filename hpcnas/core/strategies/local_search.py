@@ -53,7 +53,8 @@ class LocalSearch:
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         suggested = _suggested(archive)
         is_for_graft = archive.next_id < len(suggested) + self.grafts and refused < PATIENCE
-        if is_for_graft and (graft := _graft(suggested, space, rng)):
+        # The run that a warm search goes on from has its grafts behind it, and none would start from its weights.
+        if is_for_graft and not any(trial.proposal.is_warm for trial in suggested) and (graft := _graft(suggested, space, rng)):
             return graft
         if len(archive.ranking) < self.initial:
             return Proposal(random_tower(space, int(rng.integers(1, self.initial_depth + 1)), rng), None, "start")
@@ -76,5 +77,5 @@ def _graft(suggested: list[Trial], space: SearchSpace, rng: np.random.Generator)
     for _ in range(PAIRS if suggested else 0):
         front, tail = (suggested[rng.integers(len(suggested))] for _ in range(2))
         if (tower := grafted(front.architecture, tail.architecture, space, rng)) is not None:
-            return Proposal(tower, None, f"graft of {tail.id} on {front.id}")
+            return Proposal(tower, None, f"graft of {tail.id} on {front.id}", fills=True)
     return None

@@ -1,0 +1,111 @@
+"""How much a model's accuracy differs between conditions, and between groups of recordings: the worst beside the mean.
+
+Shape letters: ``N`` recordings, ``C`` conditions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from hpcnas.core.significance import mcnemar, mean_interval, share_interval
+
+LEAST = 30
+"""Recordings of a group whose accuracy is a figure: with fewer its interval is 30 points wide."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """An accuracy with its 95 % interval (Wilson's)."""
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    count: int
+    """Recordings."""
+
+
+@dataclass(frozen=True)
+class UnderCondition:
+    """What a condition costs, on the same recordings."""
+
+    share: Share
+    change: float
+    """Against the recordings as they are, in [-1, 1]."""
+    p: float
+    """McNemar's, of being as often right there."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A model under conditions."""
+
+    clean: Share
+    rows: Sequence[UnderCondition]
+    mean: Share
+    """Over all conditions; the interval is Student's, over recordings."""
+    untold: Sequence[str] = ()
+    """Why there are no more conditions."""
+
+    @property
+    def worst(self) -> UnderCondition:
+        return min(self.rows, key=lambda row: row.share.value)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A model on groups of recordings, by one thing in which they differ."""
+
+    by: str
+    rows: Sequence[Share]
+    """Of groups with ``LEAST`` recordings and more, the worst first."""
+    few: int
+    """Groups with fewer, of which nothing is told."""
+    unknown: int
+    """Recordings of which it is not known in which group they are."""
+
+    @property
+    def mean(self) -> float:
+        """Of the groups, each counting alike."""
+        return float(np.mean([row.value for row in self.rows]))
+
+    @property
+    def worst(self) -> Share:
+        """With an interval that knows that it is the worst of so many (Bonferroni)."""
+        first = self.rows[0]
+        z = NormalDist().inv_cdf(1 - 0.025 / len(self.rows))
+        return Share(first.name, first.value, share_interval(first.value, first.count, z), first.count)
+
+
+def share_of(name: str, is_right_N: np.ndarray) -> Share:
+    """The share that is right."""
+    value = float(is_right_N.mean())
+    return Share(name, value, share_interval(value, len(is_right_N)), len(is_right_N))
+
+
+def under_conditions(clean_N: np.ndarray, rights: Mapping[str, np.ndarray], untold: Sequence[str] = ()) -> Robustness:
+    """Of recordings that are right as they are (``clean_N``), and under each condition; at least one."""
+    clean = share_of("as recorded", clean_N)
+    rows = []
+    for name, is_right in rights.items():
+        share = share_of(name, is_right)
+        rows.append(UnderCondition(share, share.value - clean.value, mcnemar(is_right, clean_N)))
+    each_N = np.mean([*rights.values()], axis=0)
+    mean = Share(f"mean of {len(rows)} conditions", float(each_N.mean()), mean_interval(each_N), len(each_N))
+    return Robustness(clean, rows, mean, untold)
+
+
+def by_group(by: str, is_right_N: np.ndarray, groups_N: Sequence[str]) -> Grouping | None:
+    """Groups by name, empty for recordings of none that is known; None if all that are known are of one, or none is known."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(groups_N):
+        rows[name].append(row)
+    unknown = len(rows.pop("", []))
+    if len(rows) < 2:
+        return None
+    told = [share_of(name, is_right_N[of]) for name, of in rows.items() if len(of) >= LEAST]
+    return Grouping(by, sorted(told, key=lambda share: (share.value, share.name)), len(rows) - len(told), unknown)

@@ -1,0 +1,53 @@
+"""In which groups recordings are: by speaker, by length, and by columns of a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hpcnas.core.errors import ConfigError
+from hpcnas.data import manifest
+from hpcnas.data.corpus import DataConfig, Example
+from hpcnas.data.splitting import source_of
+
+UP_TO_S = (3.0, 10.0, 30.0)
+"""Durations that tests of language recognisers tell apart (NIST LRE)."""
+SPEAKER, DURATION = "speaker", "duration"
+
+
+def groups(config: DataConfig, split: str, examples: Sequence[Example]) -> Mapping[str, Sequence[str]]:
+    """For each thing that groups differ in, the group of every example; empty where it is not known.
+
+    Raises:
+        ConfigError: for ``data.groups`` that no manifest has.
+    """
+    source = source_of(config)
+    found: dict[str, Sequence[str]] = {SPEAKER: [source(example.path) or "" for example in examples]}
+    if any(example.length_s for example in examples):
+        found[DURATION] = [_duration(example) for example in examples]
+    if not config.groups:
+        return found
+    if config.name != "manifest":
+        raise ConfigError(
+            f'data.groups = {list(config.groups)}: are columns of a manifest, and data.name = "{config.name}" has none'
+        )
+    by_place = manifest.fields_of(config, split)
+    for column in config.groups:
+        if not any(column in fields for fields in by_place.values()):
+            known = sorted({name for fields in by_place.values() for name in fields})
+            raise ConfigError(f'data.groups names "{column}": the manifest for {split} has {", ".join(known)}')
+        found[column] = [_text(by_place.get((example.path, example.start_s), {}).get(column)) for example in examples]
+    return found
+
+
+def _duration(example: Example) -> str:
+    length_s = example.spoken_s or example.length_s
+    below = 0.0
+    for most in UP_TO_S:
+        if length_s <= most + 1e-3:
+            return f"{below:g} to {most:g} s"
+        below = most
+    return f"over {below:g} s"
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
