@@ -76,7 +76,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class RunDir:
-    """A run's directory; the README shows what lies where."""
+    """A run's directory; docs/archive.md shows what lies where."""
 
     root: Path
 
