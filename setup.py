@@ -53,6 +53,7 @@ setup(
             "tflite-micro>=0.dev20251001; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "torch>=2.5,<3",
         ],
+        "executorch": ["executorch>=1.4.1,<1.5", "torch>=2.13,<3"],
         "tensorboard": ["tensorboard>=2.15,<3"],
         "micro": ["pymicro-features>=2,<3"],
         "rooms": ["pyroomacoustics>=0.8,<1"],

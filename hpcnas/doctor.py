@@ -45,6 +45,7 @@ class Use(Enum):
     SLURM = "jobs under Slurm"
     EXPORT = "export to ONNX"
     LITERT = "export to LiteRT"
+    EXECUTORCH = "export to ExecuTorch"
     SPEECH = "built-in speech"
     MICRO = "a device's features"
     ROOMS = "simulated rooms"
@@ -359,6 +360,7 @@ def of_extras() -> Iterator[Finding]:
             Use.LITERT,
             "pip install -c constraints.txt 'litert-torch>=0.10,<0.11' 'ai-edge-quantizer>=0.10,<0.11'",
         ),
+        (("executorch",), "executorch", Use.EXECUTORCH, "pip install -c constraints.txt 'executorch>=1.4.1,<1.5'"),
         (("espeakng_loader",), "espeakng-loader", Use.SPEECH, "pip install 'espeakng-loader>=0.2.4,<1'"),
         (("pymicro_features",), "pymicro-features", Use.MICRO, "pip install 'pymicro-features>=2,<3'"),
         (("pyroomacoustics",), "pyroomacoustics", Use.ROOMS, "pip install 'pyroomacoustics>=0.8,<1'"),

@@ -1,7 +1,7 @@
 """A model that leaves hpcnas: for onnxruntime, phones, microcontrollers, torch alone, or as one file for evaluate and detect.
 
     python -m hpcnas.export RUN [--model ensemble|best|"member N"|student|TRIAL]
-                            [--format onnx|litert|torchscript|pt2|state_dict] [--out FILE]
+                            [--format onnx|litert|executorch|torchscript|pt2|state_dict] [--out FILE]
                             [--fixed | --stream [--step FRAMES]] [--int8]
                             [--data FOLDER | --no-corpus]
 
@@ -26,7 +26,7 @@ from hpcnas.core.errors import DataError, ExportError
 from hpcnas.deploy import microcontroller
 from hpcnas.deploy.check import TOLERANCE
 from hpcnas.deploy.speech import Material, Noise, Speech
-from hpcnas.deploy.write import FORMATS, INT8, Exported, Form, Graph, write_model
+from hpcnas.deploy.write import FORMATS, INT8, Exported, Form, Graph, ensure_packages, write_model
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.together import SoloWorld
 from hpcnas.store.run_dir import RunDir
@@ -66,6 +66,8 @@ def export(arguments: argparse.Namespace) -> Iterator[str]:
         raise ExportError("--format state_dict: is no graph, and has neither --fixed nor --stream; it can do both")
     if arguments.int8 and arguments.no_corpus:
         raise ExportError("--int8 --no-corpus: the ranges of 8-bit integers are found in the training split; see --data")
+    if arguments.format != "state_dict":
+        ensure_packages(arguments.format)
     classifier = opened(arguments.run, arguments.model)
     material = Noise(classifier) if arguments.no_corpus else speech(classifier, arguments.data)
     form = Form(arguments.fixed, arguments.step if arguments.stream else None)

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from example_scripts import as_exported, assert_hears_alike, example
 
+from hpcnas import export
 from hpcnas.classifier import Classifier, opened
 from hpcnas.core.errors import ExportError
 from hpcnas.data import audio
@@ -23,8 +24,16 @@ from hpcnas.deploy.files import session
 from hpcnas.export import main
 
 ROOT = Path(__file__).parent.parent
-RUNTIMES = {"run_onnx.py": "onnxruntime", "stream_onnx.py": "onnxruntime", "run_litert.py": "ai_edge_litert"}
+RUNTIMES = {
+    "run_onnx.py": {"onnxruntime"},
+    "stream_onnx.py": {"onnxruntime"},
+    "run_litert.py": {"ai_edge_litert"},
+    "run_executorch.py": {"executorch", "torch"},
+}
 LITERT_IS_HERE = importlib.util.find_spec("litert_torch") is not None
+EXECUTORCH_IS_HERE = importlib.util.find_spec("executorch") is not None
+WORDS = {"litert": LITERT_IS_HERE, ".tflite": LITERT_IS_HERE, "executorch": EXECUTORCH_IS_HERE}
+"""Of documented commands that take packages which need not be here."""
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 ONE_PROCESS = """
@@ -75,7 +84,7 @@ def documented(folder) -> str:
     """What the commands of docs/deploy.md and docs/tracking.md print, all run in order; their files lie in ``folder``."""
     lines = "".join([*blocks("deploy.md", "sh"), *blocks("tracking.md", "sh")]).splitlines()
     assert len(lines) >= 16
-    return commands(folder, [line for line in lines if LITERT_IS_HERE or not ("litert" in line or ".tflite" in line)])
+    return commands(folder, [line for line in lines if all(here for word, here in WORDS.items() if word in line)])
 
 
 def test_the_documented_commands_run_and_tell_what_was_measured(documented):
@@ -114,6 +123,22 @@ def test_litert_s_example_gives_the_classifier_s_answer(recording, documented, f
     np.testing.assert_allclose(ours, [theirs[name] for name in about["class_names"]], atol=1e-4)
 
 
+@pytest.mark.skipif(not EXECUTORCH_IS_HERE, reason="no ExecuTorch here: pip install 'hpcnas[executorch]'")
+def test_executorch_s_commands_tell_what_was_measured_and_nothing_else(documented, folder, finished_run):
+    words = documented.split("$ python ")
+    exported = "".join(one for one in words if "--format executorch" in one).splitlines()
+    told = r"-m hpcnas|\S+\.pte: \d+ kB|  largest difference of a logit|  test accuracy|  [\d.]+ ms for one"
+    assert len(exported) == 10 and all(re.match(told, line) for line in exported), exported
+    heard = [one for one in words if one.startswith("examples/run_executorch.py")]
+    assert len(heard) == 2 and re.search(r"recording\.wav\t(low|mid|high|\w+)\t[01]\.\d{4}", heard[0]) and " s\t" in heard[1]
+    graph, run = example("run_executorch").Graph(str(folder / "kws.pte")), example("run_executorch")
+    for recording in ("recording.wav", "long.wav", "corpus/mid/s11_nohash_0.wav"):
+        samples = audio.read(folder / recording)
+        ours = run.posteriors(graph, graph.described, samples)
+        theirs = as_exported(Classifier.open(finished_run, "best"), graph.described).predict(samples).posteriors
+        np.testing.assert_allclose(ours, [theirs[name] for name in graph.described["class_names"]], atol=1e-4)
+
+
 @pytest.mark.parametrize("number", range(len(blocks("library.md", "python"))))
 def test_the_documented_pieces_of_the_library_work(number, documented, folder, monkeypatch):
     monkeypatch.chdir(folder)
@@ -129,7 +154,7 @@ def test_examples_do_without_hpcnas(path):
         for alias in node.names
     }
     assert imported - set(sys.stdlib_module_names) <= {
-        "numpy", RUNTIMES[path.name], "kaldi_native_fbank", "pymicro_features", "soundfile",
+        "numpy", "kaldi_native_fbank", "pymicro_features", "soundfile", *RUNTIMES[path.name],
     }  # fmt: skip
 
 
@@ -183,10 +208,10 @@ def test_the_metadata_has_the_figures_that_evaluate_gives(documented, folder):
 
 def test_importing_hpcnas_loads_no_torch_and_starts_no_mpi():
     program = (
-        "LITERT = 'litert_torch', 'ai_edge_litert', 'ai_edge_quantizer', 'tflite_micro', 'flatbuffers', 'jax'\n"
+        "EXTRAS = 'litert_torch', 'ai_edge_litert', 'ai_edge_quantizer', 'tflite_micro', 'flatbuffers', 'jax', 'executorch'\n"
         "import sys, hpcnas; from hpcnas import Run; assert not {'torch', 'mpi4py'} & set(sys.modules)\n"
         "from hpcnas import Classifier, audio; import hpcnas.export\n"
-        "assert 'torch' in sys.modules and not {'mpi4py', 'horovod', 'onnx', 'onnxruntime', *LITERT} & set(sys.modules)\n"
+        "assert 'torch' in sys.modules and not {'mpi4py', 'horovod', 'onnx', 'onnxruntime', *EXTRAS} & set(sys.modules)\n"
         "assert set(hpcnas.__all__) == set(dir(hpcnas))\n"
         "hpcnas.nothing"
     )
@@ -200,6 +225,7 @@ def test_importing_hpcnas_loads_no_torch_and_starts_no_mpi():
         (["--model", "99"], 'has no model "99"'),
         (["--int8", "--format", "torchscript"], "--int8: not with --format torchscript; onnx and litert have it"),
         (["--int8", "--format", "pt2"], "--int8: not with --format pt2"),
+        (["--int8", "--format", "executorch"], "--int8: not with --format executorch; onnx and litert have it"),
         (["--format", "litert", "--step", "3"], "frames of a step of --stream"),
         (["--format", "litert", "--int8", "--no-corpus"], "see --data"),
         (["--int8", "--no-corpus"], "see --data"),
@@ -228,6 +254,20 @@ def test_without_the_packages_the_way_to_get_them_is_told(monkeypatch, folder):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ExportError, match=r"pip install 'hpcnas\[export\]'"):
         session(folder / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("format", "package"), [("onnx", "onnxruntime"), ("litert", "litert_torch"), ("executorch", "executorch")]
+)
+def test_a_missing_package_is_told_before_anything_is_done(format, package, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(export, "opened", lambda *of: pytest.fail("the model was read"))
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path / "run"), "--format", format, "--out", str(tmp_path / "new" / "model")])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and not list(tmp_path.iterdir())
+    extra = "export" if format == "onnx" else format
+    assert f"--format {format} needs {package}, which is not installed: pip install 'hpcnas[{extra}]'" in line
 
 
 def test_a_model_file_says_where_it_came_from(documented, folder, finished_run):

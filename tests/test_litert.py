@@ -45,13 +45,17 @@ LAST = {"band_fold": 0.5, "band_mean": 0.6, "statistics_pool": 3, "attention_poo
 FRONT_ENDS = [("log_mel", "corpus", 1), ("log_mel", "utterance", 0), ("mfcc", "running", 0), ("pcen", "corpus", 0)]
 
 
-def towers(kinds: list[str], form: str, together: int = 5) -> list[str]:
-    """Of the blocks those that tflite-micro runs, several in a tower, since a conversion takes seconds."""
-    fit = [kind for kind in kinds if (kind, form) not in UNFIT]
-    number = -(-len(fit) // together)
-    mixed = [sorted(fit[n::number], key=lambda kind: LAST.get(kind, PLACES[BLOCK_TYPES[kind].layout])) for n in range(number)]
+def towers(kinds: list[str], form: str) -> list[str]:
+    """Of the blocks those that tflite-micro runs."""
+    return mixed([kind for kind in kinds if (kind, form) not in UNFIT])
+
+
+def mixed(kinds: list[str], together: int = 5) -> list[str]:
+    """Several blocks in a tower, since a conversion takes seconds."""
+    number = -(-len(kinds) // together)
+    parts = [sorted(kinds[n::number], key=lambda kind: LAST.get(kind, PLACES[BLOCK_TYPES[kind].layout])) for n in range(number)]
     rng = np.random.default_rng(0)
-    return ["/".join(str(BLOCK_TYPES[kind].sample(rng)) for kind in tower) for tower in mixed]
+    return ["/".join(str(BLOCK_TYPES[kind].sample(rng)) for kind in part) for part in parts]
 
 
 class Few(Heard):

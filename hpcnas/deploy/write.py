@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from hpcnas import config as configuration
 from hpcnas.classifier import Classifier
-from hpcnas.deploy import check, files, flatbuffer, litert, microcontroller
+from hpcnas.core.errors import ExportError
+from hpcnas.deploy import check, executorch, files, flatbuffer, litert, microcontroller
 from hpcnas.deploy.description import KEY, description
 from hpcnas.deploy.files import Run
 from hpcnas.deploy.graphs import Step, Windows
@@ -38,18 +40,37 @@ class Format(NamedTuple):
     fixed: bool
     """Whether windows are single ones of one length, whatever is asked for."""
     int8: Int8 | None = None
+    packages: tuple[str, ...] = ()
+    """Modules that it takes."""
+    extra: str = ""
+    """Of hpcnas, that brings them."""
 
 
 FORMATS = {
-    "onnx": Format(".onnx", files.save_onnx, files.onnx_run, False, Int8(files.save_onnx_int8, files.describe_onnx)),
+    "onnx": Format(
+        ".onnx", files.save_onnx, files.onnx_run, False, Int8(files.save_onnx_int8, files.describe_onnx),
+        ("onnx", "onnxruntime"), "export",
+    ),
     "litert": Format(
-        ".tflite", litert.save_litert, litert.litert_run, True, Int8(litert.save_litert_int8, litert.describe_litert_int8)
+        ".tflite", litert.save_litert, litert.litert_run, True, Int8(litert.save_litert_int8, litert.describe_litert_int8),
+        ("litert_torch", "ai_edge_quantizer"), "litert",
+    ),
+    "executorch": Format(
+        ".pte", executorch.save_executorch, executorch.executorch_run, True, packages=("executorch",), extra="executorch"
     ),
     "torchscript": Format(".pt", files.save_torchscript, files.torchscript_run, False),
     "pt2": Format(".pt2", files.save_pt2, files.pt2_run, True),
-}
+}  # fmt: skip
 INT8 = [name for name, format in FORMATS.items() if format.int8]
 """Formats that have 8-bit integers."""
+
+
+def ensure_packages(format: str) -> None:
+    """Raise ExportError, with the way out, if a package is not installed that one of ``FORMATS`` takes; none is loaded."""
+    of = FORMATS[format]
+    for name in of.packages:
+        if importlib.util.find_spec(name) is None:
+            raise ExportError(f"--format {format} needs {name}, which is not installed: pip install 'hpcnas[{of.extra}]'")
 
 
 @dataclass(frozen=True)

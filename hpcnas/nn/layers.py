@@ -7,6 +7,7 @@ frame; ``stream(module, x, state)`` gives for the next frames what the whole seq
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -144,27 +145,28 @@ class Pool(_Windowed):
         frames = size if isinstance(size, int) else size[1]
         super().__init__(frames, frames, causal)
         self.fill = float("-inf") if kind == "max" else 0.0
-        self._size = size
-        self._pool = getattr(functional, f"{kind}_pool{1 if isinstance(size, int) else 2}d")
+        pool = getattr(functional, f"{kind}_pool{1 if isinstance(size, int) else 2}d")
+        # With its stride: ExecuTorch's partitioner takes it for told.
+        self._pool = partial(pool, kernel_size=size, stride=size, ceil_mode=True)
 
     def valid(self, x: Tensor) -> Tensor:
-        return self._pool(x[..., : x.shape[-1] // self.window * self.window], self._size, ceil_mode=True)
+        return self._pool(x[..., : x.shape[-1] // self.window * self.window])
 
     def forward(self, x: Tensor) -> Tensor:
         if self.causal:
             return super().forward(x)
         if self.mask is None:
-            return self._pool(x, self._size, ceil_mode=True)
+            return self._pool(x)
         return self._over_real_frames(x, self.mask)
 
     def _over_real_frames(self, x: Tensor, mask: Mask) -> Tensor:
         real, x = mask.real(x), self.real(x)
         if self.fill:
             lowest = torch.finfo(x.dtype).min  # and not minus infinity, which times zero is no number
-            return mask.zeroed(self._pool(torch.where(real, x, lowest), self._size, ceil_mode=True))
+            return mask.zeroed(self._pool(torch.where(real, x, lowest)))
         shares = functional.avg_pool1d(real.flatten(1, -2).to(x.dtype), self.window, ceil_mode=True)
         shares = shares.clamp(min=1 / self.window).view(len(x), *[1] * (x.dim() - 2), -1)
-        return self._pool(x, self._size, ceil_mode=True) / shares
+        return self._pool(x) / shares
 
 
 class Recurrent(nn.Module):
