@@ -26,7 +26,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["hpcnas", "hpcnas.*"]),
-    package_data={"hpcnas": ["*.html", "py.typed"]},
+    package_data={"hpcnas": ["*/*.html", "py.typed"]},
     install_requires=[
         "h5py>=3.8,<4",
         "jinja2>=3.1,<4",

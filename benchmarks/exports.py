@@ -16,16 +16,16 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from hpcnas.classifier import Classifier
 from hpcnas.core.archive import Archive
 from hpcnas.core.units import thousands
 from hpcnas.deploy.microcontroller import Unfit
 from hpcnas.deploy.write import Form, Graph
 from hpcnas.export import speech
-from hpcnas.footprint import footprints
+from hpcnas.judging.footprint import footprints
 from hpcnas.store import ensemble_file
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier
 
 COLUMNS = (
     *("run", "model", "parameters", "torch accuracy", "exported", "largest difference", "torch ms", "exported ms", "kB"),

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hpcnas.classifier import Classifier
 from hpcnas.data import audio
 from hpcnas.data.features import frames_of, log_mel
 from hpcnas.runtime.features import indexed
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier
 
 
 class Recordings:

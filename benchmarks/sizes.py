@@ -25,18 +25,18 @@ import torch
 from mpi4py import MPI
 
 from hpcnas import config as configuration
-from hpcnas.classifier import Classifier
 from hpcnas.core import metrics
 from hpcnas.core.archive import Archive
 from hpcnas.core.significance import bootstrap_interval, mcnemar
 from hpcnas.core.trial import Cost
 from hpcnas.core.units import thousands
-from hpcnas.evaluation import figures_of
+from hpcnas.judging.evaluation import figures_of
 from hpcnas.nn.corpus import Corpus
 from hpcnas.runtime.features import load_corpus
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier
 from hpcnas.zoo import ZOO
 
 BASELINES = {65_000: "TC-ResNet8", 30_000: "BC-ResNet-2-t2", 10_000: "BC-ResNet-1-t2"}

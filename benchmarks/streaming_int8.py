@@ -19,7 +19,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from hpcnas.classifier import Classifier
 from hpcnas.core import metrics
 from hpcnas.core.spotting import Detection, Smoother, Spoken, Spotter, SpottingConfig
 from hpcnas.data import audio, features
@@ -30,6 +29,7 @@ from hpcnas.detect import heard
 from hpcnas.export import speech
 from hpcnas.runtime.features import indexed
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier
 
 QUIET = 1e-3
 """Of full scale, the noise between recordings."""

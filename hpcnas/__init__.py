@@ -10,8 +10,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Run": "hpcnas.library",
-    "Classifier": "hpcnas.classifier",
+    "Run": "hpcnas.use.library",
+    "Classifier": "hpcnas.use.classifier",
     "audio": "hpcnas.data",
 }
 __all__ = ["Classifier", "Run", "__version__", "audio"]

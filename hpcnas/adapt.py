@@ -21,7 +21,6 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcnas import config as configuration
-from hpcnas.classifier import Classifier, opened
 from hpcnas.config import Config
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ConfigError, RunError
@@ -50,6 +49,7 @@ from hpcnas.store.journal import replay
 from hpcnas.store.model_file import StoredModel
 from hpcnas.store.origins_file import Origin, Origins
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier, opened
 
 logger = logging.getLogger(__name__)
 

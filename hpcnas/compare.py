@@ -22,12 +22,13 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcnas import config as configuration
-from hpcnas import standings
 from hpcnas.config import Config
 from hpcnas.core.archive import Archive
 from hpcnas.core.contest import schedule, stand
 from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.core.strategies import Lineup
+from hpcnas.judging import standings
+from hpcnas.judging.standings import Outcome, Row
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.cost import CostTable, core_latency_ms
 from hpcnas.nn.folding import folded
@@ -42,11 +43,10 @@ from hpcnas.runtime.plan import final_plan
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.together import on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
-from hpcnas.standings import Outcome, Row
+from hpcnas.showing.terminal import console
 from hpcnas.store.files import replacing
 from hpcnas.store.journal import archive_of
 from hpcnas.store.run_dir import RunDir
-from hpcnas.terminal import console
 
 logger = logging.getLogger(__name__)
 

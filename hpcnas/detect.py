@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcnas import config as configuration
-from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.spotting import Threshold
 from hpcnas.data import audio
-from hpcnas.hearing import hear, keywords_of
 from hpcnas.runtime.threads import set_alone
-from hpcnas.terminal import finite, outer_edge, plain
+from hpcnas.showing.terminal import finite, outer_edge, plain
+from hpcnas.use.classifier import MODEL_NAMES, Classifier, opened
+from hpcnas.use.hearing import hear, keywords_of
 
 UNCHOSEN = 0.5
 """Threshold where nobody chose one."""

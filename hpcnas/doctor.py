@@ -31,7 +31,7 @@ from rich.text import Text
 from hpcnas.core.threads import Cpus, decide
 from hpcnas.data.cache import cache_folder
 from hpcnas.runtime.cpus import of_process
-from hpcnas.terminal import console, outer_edge
+from hpcnas.showing.terminal import console, outer_edge
 
 
 class Use(Enum):

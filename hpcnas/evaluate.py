@@ -27,8 +27,6 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from hpcnas import config as configuration
-from hpcnas import pictures, spread
-from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.core.false_alarms import hours_needed
@@ -39,20 +37,23 @@ from hpcnas.data import DATASETS
 from hpcnas.data.conditions import Conditions
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
-from hpcnas.evaluation import ClassRow, Evaluation, Figure, calibrated, figures_of, with_thresholds
-from hpcnas.field import FalseAlarms
+from hpcnas.judging import spread
+from hpcnas.judging.evaluation import ClassRow, Evaluation, Figure, calibrated, figures_of, with_thresholds
+from hpcnas.judging.field import FalseAlarms
+from hpcnas.judging.robustness import Asked, alone, conditions_of, groupings, robustness
+from hpcnas.judging.versus import ensure_comparable, fitted, hearing_of, opponent
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
-from hpcnas.robustness import Asked, alone, conditions_of, groupings, robustness
 from hpcnas.runtime.features import indexed, load_corpus
 from hpcnas.runtime.threads import set_alone
 from hpcnas.runtime.together import SoloWorld
+from hpcnas.showing import pictures
+from hpcnas.showing.terminal import console, outer_edge, plain
 from hpcnas.store import model_card
 from hpcnas.store.files import replacing
 from hpcnas.store.run_dir import RunDir
-from hpcnas.terminal import console, outer_edge, plain
-from hpcnas.versus import ensure_comparable, fitted, hearing_of, opponent
+from hpcnas.use.classifier import MODEL_NAMES, Classifier, opened
 
 CLASS_COLUMNS = ("examples", "recall", "precision", "EER", "ROC area", "misses at 1/h", "threshold")
 CLASS_FORMS = ("{:.1%}", "{:.1%}", "{:.1%}", "{:.4f}", "{:.1%}", "{:.3f}")
@@ -323,7 +324,7 @@ def class_cells(row: ClassRow) -> list[str]:
 
 def write_page(path: Path, title: str, classifier: Classifier, evaluation: Evaluation) -> None:
     """One self-contained HTML page."""
-    template = (Path(__file__).parent / "evaluation.html").read_text(encoding="utf-8")
+    template = (Path(__file__).parent / "judging" / "evaluation.html").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template)
     field = evaluation.field
     rows = [(row.name, class_cells(row)) for row in evaluation.classes]

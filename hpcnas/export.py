@@ -21,7 +21,6 @@ from tempfile import TemporaryFile
 import torch
 
 from hpcnas import config as configuration
-from hpcnas.classifier import MODEL_NAMES, Classifier, opened
 from hpcnas.core.errors import DataError, ExportError
 from hpcnas.deploy import microcontroller
 from hpcnas.deploy.check import TOLERANCE
@@ -29,8 +28,9 @@ from hpcnas.deploy.speech import Material, Noise, Speech
 from hpcnas.deploy.write import FORMATS, INT8, Exported, Form, Graph, ensure_packages, write_model
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.together import SoloWorld
+from hpcnas.showing.terminal import outer_edge
 from hpcnas.store.run_dir import RunDir
-from hpcnas.terminal import outer_edge
+from hpcnas.use.classifier import MODEL_NAMES, Classifier, opened
 
 SUFFIXES = {name: format.suffix for name, format in FORMATS.items()} | {"state_dict": ".h5"}
 

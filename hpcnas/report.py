@@ -13,7 +13,6 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from hpcnas import pictures
 from hpcnas.analysis import circumstances, comparison, gallery, summary
 from hpcnas.analysis.comparison import AXES
 from hpcnas.analysis.effects import brought_in
@@ -36,9 +35,10 @@ from hpcnas.core.errors import HpcnasError, RunError
 from hpcnas.core.pareto import pareto_front
 from hpcnas.core.targets import Footprint
 from hpcnas.core.units import thousands
-from hpcnas.footprint import footprints
+from hpcnas.judging.footprint import footprints
+from hpcnas.showing import pictures
+from hpcnas.showing.terminal import console, outer_edge
 from hpcnas.store.files import replacing
-from hpcnas.terminal import console, outer_edge
 
 LABELS = {
     "progress": "score of every trial and the best so far, over time and over training steps",
@@ -90,7 +90,7 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
         differs = circumstances.difference([run, *others])
     headlines = cards(summary.summarise(run), rows)
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
+        (Path(__file__).parent / "showing" / "report.html").read_text(encoding="utf-8")
     )
     text = page.render(
         title=f"Search {run.name}",

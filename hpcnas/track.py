@@ -21,11 +21,11 @@ from typing import Any, Protocol
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ExportError
 from hpcnas.core.trial import Result, Trial
+from hpcnas.showing.terminal import outer_edge, plain, seconds
 from hpcnas.store import toml_file
 from hpcnas.store.journal import Record
 from hpcnas.store.journal_reader import Tail, last
 from hpcnas.store.run_dir import RunDir
-from hpcnas.terminal import outer_edge, plain, seconds
 
 BEST = 20
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"

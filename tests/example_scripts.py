@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hpcnas.classifier import Classifier
 from hpcnas.core.thresholds import Thresholds
+from hpcnas.use.classifier import Classifier
 
 
 def example(name: str) -> ModuleType:

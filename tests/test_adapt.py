@@ -10,7 +10,6 @@ import soundfile
 import torch
 from helpers import files
 
-from hpcnas.classifier import Classifier
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data.corpus import DataConfig
@@ -21,6 +20,7 @@ from hpcnas.nn.model import Surroundings, build_model
 from hpcnas.store import ensemble_file
 from hpcnas.store.journal import archive_of
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier
 
 
 def split(labels: list[int]) -> Split:

@@ -12,14 +12,14 @@ import pytest
 import soundfile
 import torch
 
-from hpcnas.classifier import Classifier
 from hpcnas.core.errors import RunError
 from hpcnas.core.spotting import SpottingConfig
 from hpcnas.data import audio, features
 from hpcnas.data.features import FilterBank, LogMelStream, log_mel
-from hpcnas.hearing import hear, heard
 from hpcnas.store import model_card
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier
+from hpcnas.use.hearing import hear, heard
 
 
 def test_log_mel_comes_out_the_same_piece_by_piece():

@@ -13,19 +13,19 @@ import pytest
 import torch
 from helpers import completed, made_run, write
 
-from hpcnas import standings
-from hpcnas.classifier import Classifier
 from hpcnas.compare import arrange, begin, prepare
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.contest import Contestant, schedule, stand
 from hpcnas.core.errors import ConfigError, HpcnasError, RunError
 from hpcnas.core.significance import percentile_interval, resampled_means
 from hpcnas.core.trial import Result, Trial
+from hpcnas.judging import standings
+from hpcnas.judging.standings import Outcome, Row
 from hpcnas.runtime.contestants import named, searched
 from hpcnas.runtime.roles import Roles
-from hpcnas.standings import Outcome, Row
 from hpcnas.store.journal import Journal, archive_of, replay
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier
 from hpcnas.zoo import ZOO
 
 LABELS = np.random.default_rng(0).integers(4, size=300)

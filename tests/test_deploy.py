@@ -13,7 +13,6 @@ import torch
 from example_scripts import example
 
 from hpcnas import config as configuration
-from hpcnas.classifier import Classifier, Mixture, opened
 from hpcnas.core.errors import ExportError, RunError
 from hpcnas.core.space import spell
 from hpcnas.core.thresholds import Thresholds
@@ -31,6 +30,7 @@ from hpcnas.store import model_card
 from hpcnas.store.ensemble_file import Member
 from hpcnas.store.model_card import ModelCard
 from hpcnas.store.model_file import StoredModel
+from hpcnas.use.classifier import Classifier, Mixture, opened
 
 CLASSES = ("yes", "no", "other")
 CAUSAL = [kind for kind in BLOCKS if BLOCK_TYPES[kind].causal]

@@ -12,15 +12,15 @@ import pytest
 import torch
 
 from hpcnas import evaluate
-from hpcnas.classifier import Classifier
 from hpcnas.core import false_alarms
 from hpcnas.core.false_alarms import Alarms, Heard
 from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
-from hpcnas.evaluation import figures_of, in_the_field
+from hpcnas.judging.evaluation import figures_of, in_the_field
+from hpcnas.judging.versus import fitted
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.store import model_file
 from hpcnas.store.run_dir import RunDir
-from hpcnas.versus import fitted
+from hpcnas.use.classifier import Classifier
 
 
 def values(capsys, *arguments: object) -> dict:

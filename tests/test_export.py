@@ -16,12 +16,12 @@ import soundfile
 from example_scripts import as_exported, assert_hears_alike, example
 
 from hpcnas import export
-from hpcnas.classifier import Classifier, opened
 from hpcnas.core.errors import ExportError
 from hpcnas.data import audio
 from hpcnas.deploy import microcontroller
 from hpcnas.deploy.files import session
 from hpcnas.export import main
+from hpcnas.use.classifier import Classifier, opened
 
 ROOT = Path(__file__).parent.parent
 RUNTIMES = {

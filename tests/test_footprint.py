@@ -13,7 +13,7 @@ from hpcnas.analysis.models import models
 from hpcnas.analysis.trials import Run
 from hpcnas.core.space import spell
 from hpcnas.data import features
-from hpcnas.footprint import footprints
+from hpcnas.judging.footprint import footprints
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.cost import CostTable
 

@@ -13,7 +13,7 @@ from matplotlib.font_manager import fontManager
 from test_report import NEEDS_BROWSER, browse
 from test_tools import tool
 
-from hpcnas import lettering, pictures
+from hpcnas.showing import lettering, pictures
 
 NAMES = {
     "Chinese": "中文普通话",

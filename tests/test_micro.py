@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from pymicro_features import MicroFrontend
 
 from hpcnas import config as configuration
-from hpcnas.classifier import Classifier, opened
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.spotting import SpottingConfig
 from hpcnas.data import audio, features
@@ -28,10 +27,11 @@ from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
 from hpcnas.data.features import FilterBank, log_mel
 from hpcnas.data.micro import MicroBank, as_integers
 from hpcnas.deploy.files import session
-from hpcnas.hearing import heard
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.together import SoloWorld
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier, opened
+from hpcnas.use.hearing import heard
 
 MICRO = ["--set", "features.kind=micro"]
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,6 @@ import soundfile
 
 from hpcnas import config as configuration
 from hpcnas import evaluate
-from hpcnas.classifier import Classifier
 from hpcnas.core.errors import DataError
 from hpcnas.data import negatives, synthetic_negatives
 from hpcnas.data.audio import RATE
@@ -24,7 +23,8 @@ from hpcnas.data.cache import LEFT_FOR_S
 from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
 from hpcnas.data.negatives import Negative
 from hpcnas.data.speech_maker import made_once
-from hpcnas.field import alarms_in
+from hpcnas.judging.field import alarms_in
+from hpcnas.use.classifier import Classifier
 
 EMPTY = CorpusIndex(("yes",), {"train": (), "validation": (), "test": ()}, ())
 
@@ -125,7 +125,7 @@ def classifier(request, causal_run) -> Classifier:
 
 
 def test_false_alarms_are_those_of_detect_and_hours_those_of_the_audio(classifier, home):
-    from hpcnas.hearing import heard
+    from hpcnas.use.hearing import heard
 
     recordings = [Negative(path) for path in sorted(home.rglob("*.wav"))[:6]]
     alarms = alarms_in(classifier, recordings, "fail")

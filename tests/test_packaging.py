@@ -52,7 +52,7 @@ def wheel(archive, tmp_path_factory) -> Path:
 def test_the_wheel_has_the_whole_package_its_data_and_its_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "hpcnas").rglob("*.py")}
-    data = {str(path.relative_to(ROOT)) for path in (ROOT / "hpcnas").glob("*.html")}
+    data = {str(path.relative_to(ROOT)) for path in (ROOT / "hpcnas").rglob("*.html")}
     assert data and modules | data | {"hpcnas/py.typed"} <= names
     assert [name for name in names if name.endswith("LICENSE")] and not [name for name in names if name.startswith("tests")]
 

@@ -12,13 +12,13 @@ import pytest
 import soundfile
 
 from hpcnas import evaluate
-from hpcnas.classifier import Classifier
 from hpcnas.core import worst
 from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data import groups, surroundings
 from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
-from hpcnas.robustness import Asked, conditions_of
+from hpcnas.judging.robustness import Asked, conditions_of
 from hpcnas.runtime.features import indexed
+from hpcnas.use.classifier import Classifier
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,13 @@ from helpers import made_run
 from test_tools import ARGUMENTS as OF_TOOLS
 from test_tools import TOOLS, tool
 
-from hpcnas import doctor, pictures, terminal
+from hpcnas import doctor
 from hpcnas.core.errors import RunError
 from hpcnas.data.audio import RATE
 from hpcnas.runtime import launch
 from hpcnas.runtime.together import on_every_rank, on_first_rank
-from hpcnas.terminal import outer_edge
+from hpcnas.showing import pictures, terminal
+from hpcnas.showing.terminal import outer_edge
 
 CLASSES = ("[red]日本", "a[/b]c", ":cat:no")
 """Markup that is right, with another script, markup that is wrong, and the name of an emoji."""

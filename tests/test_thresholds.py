@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcnas import detect, evaluate
-from hpcnas.classifier import Classifier
 from hpcnas.core.false_alarms import Alarms, Heard
 from hpcnas.core.spotting import Spotter, SpottingConfig
 from hpcnas.core.thresholds import Thresholds, chosen
 from hpcnas.data.audio import RATE
-from hpcnas.evaluation import calibrated, refused
+from hpcnas.judging.evaluation import calibrated, refused
 from hpcnas.store import model_card, model_file, weights
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier
 
 
 def many(keywords):

@@ -21,7 +21,7 @@ from hpcnas.analysis import command
 from hpcnas.analysis.effects import EFFECT, KEYS, LEAST, brought_in, in_tower
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
-from hpcnas.terminal import outer_edge
+from hpcnas.showing.terminal import outer_edge
 
 
 @outer_edge()

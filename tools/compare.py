@@ -24,7 +24,7 @@ from hpcnas.analysis import circumstances, command, comparison
 from hpcnas.analysis.comparison import AXES, STANDING
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
-from hpcnas.terminal import outer_edge
+from hpcnas.showing.terminal import outer_edge
 
 
 @outer_edge()

@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-from hpcnas import pictures
 from hpcnas.analysis import command
 from hpcnas.analysis.lineage import STEP, chosen, descent, drawn
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
-from hpcnas.terminal import outer_edge
+from hpcnas.showing import pictures
+from hpcnas.showing.terminal import outer_edge
 
 
 @outer_edge()

@@ -20,7 +20,7 @@ from hpcnas.analysis import command
 from hpcnas.analysis.merging import merge
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
-from hpcnas.terminal import outer_edge
+from hpcnas.showing.terminal import outer_edge
 
 
 @outer_edge()

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from hpcnas import pictures
 from hpcnas.analysis import command, comparison, gallery
 from hpcnas.analysis.models import models
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
 from hpcnas.core.archive import Archive
-from hpcnas.terminal import outer_edge
+from hpcnas.showing import pictures
+from hpcnas.showing.terminal import outer_edge
 
 FORMATS = ("pdf", "png", "svg")
 

@@ -19,7 +19,7 @@ from hpcnas.analysis import command
 from hpcnas.analysis.printing import Listing, size
 from hpcnas.analysis.pruning import plan, prune
 from hpcnas.analysis.trials import Run
-from hpcnas.terminal import outer_edge
+from hpcnas.showing.terminal import outer_edge
 
 
 @outer_edge()

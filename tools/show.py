@@ -26,8 +26,8 @@ from hpcnas.core.trial import Trial
 from hpcnas.data.features import frames_of
 from hpcnas.nn.cost import parts
 from hpcnas.nn.model import build_model
+from hpcnas.showing.terminal import outer_edge
 from hpcnas.store import archive_file, model_card, running_file
-from hpcnas.terminal import outer_edge
 
 OF_RESULT = (
     "state",

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from hpcnas.analysis import command, summary
 from hpcnas.analysis.trials import Run
-from hpcnas.terminal import outer_edge
+from hpcnas.showing.terminal import outer_edge
 
 
 @outer_edge()

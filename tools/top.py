@@ -19,8 +19,8 @@ from hpcnas.analysis import command, ranked
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.trials import Run
 from hpcnas.analysis.where import column_of
+from hpcnas.showing.terminal import outer_edge
 from hpcnas.store.archive_file import COLUMNS
-from hpcnas.terminal import outer_edge
 
 SHOWN = "id,score,loss,params,macs,depth,inherited,parent,mutation,state,architecture"
 

@@ -20,7 +20,7 @@ from hpcnas.analysis import command
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.soundness import Finding, repair, verify
 from hpcnas.analysis.trials import Run
-from hpcnas.terminal import outer_edge
+from hpcnas.showing.terminal import outer_edge
 
 
 @outer_edge()

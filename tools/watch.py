@@ -27,7 +27,7 @@ from hpcnas.analysis.live import Now, Watcher
 from hpcnas.analysis.printing import Listing, duration, show, table_of
 from hpcnas.analysis.trials import Run
 from hpcnas.core.units import thousands
-from hpcnas.terminal import console, outer_edge, seconds
+from hpcnas.showing.terminal import console, outer_edge, seconds
 
 RESULTS = 8
 """Newest results that are shown."""

@@ -7,7 +7,6 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from hpcnas import pictures
 from hpcnas.analysis import comparison
 from hpcnas.analysis.comparison import AXES, Course
 from hpcnas.analysis.effects import Effect, brought_in, in_tower
@@ -17,6 +16,7 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
 from hpcnas.core.targets import Footprint
 from hpcnas.core.trial import Result
+from hpcnas.showing import pictures
 from hpcnas.store.journal import Record
 
 Pictures = Mapping[str, Callable[[], Figure]]

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from hpcnas.core.units import thousands
-from hpcnas.terminal import can_show, console, plain
+from hpcnas.showing.terminal import can_show, console, plain
 
 STYLES = ("table", "json", "csv")
 BARS = "▁▂▃▄▅▆▇█"

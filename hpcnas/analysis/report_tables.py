@@ -14,7 +14,7 @@ from hpcnas.core.archive import Archive
 from hpcnas.core.targets import Footprint
 from hpcnas.core.trial import Result, TrialState
 from hpcnas.core.units import thousands
-from hpcnas.pictures import as_text
+from hpcnas.showing.pictures import as_text
 
 BEST = 10
 

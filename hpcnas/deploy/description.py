@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from hpcnas import __version__
-from hpcnas.classifier import Classifier
 from hpcnas.data import DATASETS, audio
 from hpcnas.deploy.graphs import Step, Windows
+from hpcnas.use.classifier import Classifier
 
 FORMAT = 1
 KEY = "hpcnas"

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from hpcnas.classifier import Classifier
 from hpcnas.core.errors import ExportError
 from hpcnas.nn.front_end import FrontEnd
+from hpcnas.use.classifier import Classifier
 
 LONGEST_STEP = 1000
 """Frames of a step, at most."""

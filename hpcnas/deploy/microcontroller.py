@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 import hpcnas
-from hpcnas.classifier import Classifier
 from hpcnas.core.errors import ExportError
 from hpcnas.core.targets import TARGETS
 from hpcnas.deploy import check, flatbuffer
 from hpcnas.deploy.files import Run
 from hpcnas.deploy.graphs import Step, Windows
 from hpcnas.store.files import replacing
+from hpcnas.use.classifier import Classifier
 
 MOST = 500
 """Windows or steps of a trial."""

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpcnas.classifier import Classifier
 from hpcnas.core import metrics
 from hpcnas.core.errors import ExportError
 from hpcnas.data import audio, features
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
+from hpcnas.use.classifier import Classifier
 
 FIGURES = {
     "accuracy": metrics.accuracy,

@@ -13,7 +13,6 @@ import numpy as np
 from torch import Tensor
 
 from hpcnas import config as configuration
-from hpcnas.classifier import Classifier
 from hpcnas.core.errors import ExportError
 from hpcnas.deploy import check, executorch, files, flatbuffer, litert, microcontroller
 from hpcnas.deploy.description import KEY, description
@@ -22,6 +21,7 @@ from hpcnas.deploy.graphs import Step, Windows
 from hpcnas.deploy.speech import Material
 from hpcnas.store import model_file
 from hpcnas.store.files import replacing
+from hpcnas.use.classifier import Classifier
 
 
 class Int8(NamedTuple):

@@ -22,8 +22,8 @@ from hpcnas.core.errors import HpcnasError, LaunchError
 from hpcnas.nn.group import GroupLost
 from hpcnas.runtime.channel import meet
 from hpcnas.runtime.groups import is_fault_tolerant, look_for_losses
+from hpcnas.showing.terminal import EXIT_INTERRUPTED, complain, flush, make_printable, told
 from hpcnas.store.run_dir import RunDir
-from hpcnas.terminal import EXIT_INTERRUPTED, complain, flush, make_printable, told
 
 EXIT_SUSPENDED = 75
 """EX_TEMPFAIL: the job was asked to end before the run was complete; the same command with --resume goes on."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hpcnas.classifier import Classifier, opened
 from hpcnas.config import Config
 from hpcnas.core.errors import DataError
 from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
 from hpcnas.store.run_dir import RunDir
+from hpcnas.use.classifier import Classifier, opened
 
 
 def opponent(path: Path, text: str) -> Classifier:

@@ -18,7 +18,7 @@ from hpcnas.core.detection import DetCurve
 from hpcnas.core.false_alarms import LEAST_ALARMS, Heard
 from hpcnas.core.pareto import pareto_front
 from hpcnas.core.units import thousands
-from hpcnas.lettering import SvgCanvas, with_installed_fonts
+from hpcnas.showing.lettering import SvgCanvas, with_installed_fonts
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#56B4E9", "#CC79A7", "#000000")

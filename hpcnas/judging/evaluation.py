@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 
-from hpcnas.classifier import Classifier
 from hpcnas.core import calibration, detection, metrics, thresholds
 from hpcnas.core.calibration import expected_calibration_error, temperature
 from hpcnas.core.detection import DetCurve
@@ -17,9 +16,10 @@ from hpcnas.core.significance import bootstrap_interval, share_interval
 from hpcnas.core.thresholds import Thresholds
 from hpcnas.core.worst import Grouping, Robustness
 from hpcnas.data.speech_commands import UNKNOWN
-from hpcnas.field import Field
-from hpcnas.hearing import keywords_of
+from hpcnas.judging.field import Field
 from hpcnas.nn.corpus import Corpus, Split
+from hpcnas.use.classifier import Classifier
+from hpcnas.use.hearing import keywords_of
 
 RATES = (0.1, 0.5, 1.0, 10.0)
 """False alarms an hour at which misses are told."""

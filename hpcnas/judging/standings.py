@@ -12,11 +12,11 @@ import jinja2
 from rich.console import Console
 from rich.table import Column, Table
 
-from hpcnas import pictures
 from hpcnas.core.contest import Standing
 from hpcnas.core.units import thousands
+from hpcnas.showing import pictures
+from hpcnas.showing.terminal import plain
 from hpcnas.store.files import replacing
-from hpcnas.terminal import plain
 from hpcnas.zoo import ZOO
 
 COLUMNS = ("parameters", "MACs", "ms", "test accuracy", "95 %", "EER", "behind the best", "95 %", "p")

@@ -10,11 +10,11 @@ from itertools import islice
 
 import numpy as np
 
-from hpcnas.classifier import Classifier
 from hpcnas.core.spotting import Detection, Smoother, Spotter, SpottingConfig, Threshold
 from hpcnas.data import audio
 from hpcnas.data.features import frames_of
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+from hpcnas.use.classifier import Classifier
 
 Judged = Iterator[tuple[np.ndarray, np.ndarray]]
 """Middles of windows in seconds (S,), and their logits (S, K), batch by batch."""

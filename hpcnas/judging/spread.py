@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from hpcnas.core.worst import LEAST, Grouping, Robustness, Share, UnderCondition
-from hpcnas.terminal import plain
+from hpcnas.showing.terminal import plain
 
 CONDITION_COLUMNS = ("condition", "accuracy", "95 % interval", "points", "p")
 GROUPING_COLUMNS = ("groups by", "groups", "mean", "worst", "recordings", "accuracy", "95 % interval")

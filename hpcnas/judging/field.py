@@ -11,7 +11,6 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from hpcnas.classifier import Classifier
 from hpcnas.core import false_alarms
 from hpcnas.core.errors import DataError
 from hpcnas.core.false_alarms import Alarms, Heard
@@ -20,9 +19,10 @@ from hpcnas.data import audio, negatives, problems
 from hpcnas.data.corpus import CorpusIndex, DataConfig
 from hpcnas.data.negatives import Negative
 from hpcnas.data.problems import Problem
-from hpcnas.hearing import hear, hear_frames, keywords_of
 from hpcnas.nn.corpus import Split
 from hpcnas.runtime import threads
+from hpcnas.use.classifier import Classifier
+from hpcnas.use.hearing import hear, hear_frames, keywords_of
 
 
 @dataclass(frozen=True, eq=False)

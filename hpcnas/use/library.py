@@ -13,8 +13,8 @@ from hpcnas.store.run_dir import RunDir
 if TYPE_CHECKING:
     from torch import nn
 
-    from hpcnas.classifier import Classifier
     from hpcnas.config import Config
+    from hpcnas.use.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Run:
         Raises:
             RunError: if the run has no such model, or no weights of it any more.
         """
-        from hpcnas.classifier import Classifier
+        from hpcnas.use.classifier import Classifier
 
         return Classifier.open(self.dir, str(name))
 

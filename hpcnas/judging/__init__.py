@@ -1,0 +1,1 @@
+"""How good finished models are: figures with intervals, under conditions, in audio that goes on, beside others, on a device."""

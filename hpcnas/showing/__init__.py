@@ -1,0 +1,1 @@
+"""What programs print and draw: terminal, pictures, pages, names of any script."""

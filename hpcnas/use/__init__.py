@@ -1,0 +1,1 @@
+"""Runs and finished models from Python, as docs/library.md shows them."""
