@@ -15,6 +15,7 @@ from helpers import made_run
 from hpcnas import report
 from hpcnas.analysis.trials import Run
 from hpcnas.core.errors import RunError
+from hpcnas.showing import pictures
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NEEDS_BROWSER = pytest.mark.skipif(BROWSER is None, reason="no chromium on the PATH: apt-get install chromium")
@@ -114,3 +115,9 @@ def test_a_run_without_results_is_refused_with_a_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         report.main([str(run.dir.root)])
     assert end.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_axis_of_accuracies_ends_at_100_percent():
+    figure = pictures.ensemble_gain(["member 0", "ensemble of 2"], [0.97, 0.98], [(0.96, 0.98), (0.97, 0.99)])
+    ticks = figure.axes[0].get_xticks()
+    assert len(ticks) > 2 and max(ticks) <= 1.001

@@ -194,7 +194,9 @@ def ensemble_gain(names: Sequence[str], accuracies: Sequence[float], intervals: 
         axes.text(value + error + 0.004, row, f"{value:.1%}", va="center", fontsize=9)
     axes.set_yticks(rows, names)
     low, high = min(low for low, _ in intervals), max(high for _, high in intervals)
-    axes.set(xlim=(max(0, low - 0.05), min(1.08, high + 0.05)), xlabel="test accuracy, with 95 % interval")
+    limits = max(0, low - 0.05), min(1.08, high + 0.05)  # beyond 100 %: room for the last figure
+    axes.set(xlim=limits, xlabel="test accuracy, with 95 % interval")
+    axes.set_xticks([tick for tick in axes.get_xticks() if limits[0] <= tick < 1.001])
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.grid(axis="y", visible=False)
     return figure
