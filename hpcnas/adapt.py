@@ -164,7 +164,7 @@ def lineup_of(config: Config, source: Source) -> Lineup:
     settings = (("learning_rate", rate),) if config.adaptation.train == "all" else ()
     towers = [one.architecture for one in source.stored]
     adapted = tuple(Proposal(tower, None, "adapted", settings, donor=number) for number, tower in enumerate(towers))
-    return Lineup(adapted, tuple(Proposal(tower, None, "anew") for tower in towers if config.adaptation.control))
+    return Lineup(adapted, tuple(Proposal(tower, None, "anew", role="anew") for tower in towers if config.adaptation.control))
 
 
 def ready(config: Config, trial: Trial, model: Model) -> None:

@@ -8,7 +8,7 @@ from enum import Enum
 
 from hpcnas.core.architecture import Architecture
 
-ROLES = ("student", "control", "baseline")
+ROLES = ("student", "control", "baseline", "anew")
 """What a stage may have a trial for, if not as one of those that it chooses from."""
 WARM = "warm "
 """What the mutation of a tower of another run begins with; the model's stage and number there follow."""
