@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -31,6 +32,15 @@ def pytest_configure() -> None:
 MPIRUN = Path(__file__).parent.parent / "tools" / "mpirun.sh"
 
 TONES_HZ = {"low": 300, "mid": 900, "high": 2700, "other": 5000}
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """A program that a test runs in its own process sets up logging for good."""
+    yield
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    root.handlers = [handler for handler in root.handlers if type(handler).__module__.startswith("_pytest.")]
 
 
 @pytest.fixture(scope="session")
