@@ -19,12 +19,13 @@ from helpers import made_run
 from test_tools import ARGUMENTS as OF_TOOLS
 from test_tools import TOOLS, tool
 
+import hpcnas
 from hpcnas import doctor
 from hpcnas.core.errors import RunError
 from hpcnas.data.audio import RATE
 from hpcnas.runtime import launch
 from hpcnas.runtime.together import on_every_rank, on_first_rank
-from hpcnas.showing import pictures, terminal
+from hpcnas.showing import pictures
 from hpcnas.showing.terminal import outer_edge
 
 CLASSES = ("[red]日本", "a[/b]c", ":cat:no")
@@ -88,8 +89,9 @@ WITH_RANKS = ("search", "ensemble", "distil", "compare", "adapt")
 
 
 def test_every_program_is_in_the_table():
-    started = (Path(terminal.__file__).parent.glob("*.py"), lambda text: "argparse.ArgumentParser(" in text)
-    names = {path.stem for path in started[0] if started[1](path.read_text(encoding="utf-8"))}
+    programs = [path for path in Path(hpcnas.__file__).parent.glob("*.py") if path.stem not in ("__init__", "config")]
+    assert all("argparse.ArgumentParser(" in path.read_text(encoding="utf-8") for path in programs), "what is none has a folder"
+    names = {path.stem for path in programs}
     tools = {f"tools/{path.name}" for path in TOOLS.glob("*.py") if path.stem != "batch"}  # which needs no package
     assert names | tools == {*PROGRAMS, *WITH_RANKS}
 
