@@ -19,17 +19,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from hpcnas.core import metrics
 from hpcnas.core.spotting import Detection, Smoother, Spoken, Spotter, SpottingConfig
 from hpcnas.data import audio, features
 from hpcnas.data.speech_commands import SILENCE, UNKNOWN
 from hpcnas.deploy import check, litert
 from hpcnas.deploy.write import Form, Graph
-from hpcnas.detect import heard
 from hpcnas.export import speech
 from hpcnas.runtime.features import indexed
 from hpcnas.store.run_dir import RunDir
 from hpcnas.use.classifier import Classifier
+from hpcnas.use.hearing import heard, keywords_of
 
 QUIET = 1e-3
 """Of full scale, the noise between recordings."""
@@ -66,9 +65,8 @@ def heard_by_steps(graph: Graph, path: Path, samples: np.ndarray, threshold: flo
     behind, hop = frames * np.arange(1, len(logits) + 1), features.frames_of(config.hop_s, bank)
     counted = (behind >= classifier.window) & (behind // hop > (behind - frames) // hop)
     times_s = behind[counted] * bank.hop_ms / 1000 - classifier.config.data.window_s / 2
-    keywords = [number for number, name in enumerate(classifier.class_names) if name not in (UNKNOWN, SILENCE)]
-    spotter = Spotter(keywords, config, threshold)
-    scores = Smoother(config).push(np.exp(metrics.log_posteriors(logits[counted])))
+    spotter = Spotter(keywords_of(classifier), config, threshold)
+    scores = Smoother(config).push(classifier.posteriors(logits[counted]))
     return [*spotter.push(scores, times_s), *spotter.finish()]
 
 
