@@ -39,13 +39,24 @@ def home(tmp_path_factory, tones) -> Path:
     keywords(home / "corpus", tones)
     (home / "new-corpus").symlink_to("corpus")
     languages(home / "speech", tones)
-    for name in ("home", "librispeech", "radio"):
+    (home / "new-words").symlink_to(tones)
+    (home / "new.toml").write_text('[data]\nname = "speech_commands"\npath = "corpus"\nkeywords = ["yes", "table"]\n')
+    (home / "reverbdb").mkdir()
+    for number in range(12):
+        decay = np.random.default_rng(number).standard_normal(4000) * np.exp(-np.arange(4000) / 600)
+        decay[0] = 8.0  # the direct sound
+        soundfile.write(home / "reverbdb" / f"{number}.wav", 0.1 * decay, audio.RATE)
+    for name in ("home", "librispeech", "radio", "musan"):
         (home / name).mkdir()
         for number in range(12):
             soundfile.write(home / name / f"{number}.wav", np.roll(noise, 997 * number), audio.RATE)
     (home / "radio.jsonl").write_text("\n".join(f'{{"audio_filepath": "radio/{n}.wav", "text": "rain"}}' for n in range(12)))
     for split, speakers in (("train", range(8)), ("dev", (8, 9)), ("test", (10, 11))):
-        lines = [f'{{"audio_filepath": "{tones}/{w}/s{n:02d}_nohash_0.wav", "label": "{w}"}}' for w in WORDS for n in speakers]
+        lines = [
+            f'{{"audio_filepath": "{tones}/{w}/s{n:02d}_nohash_0.wav", "label": "{w}", "accent": "a{n % 2}", "gender": "f"}}'
+            for w in WORDS
+            for n in speakers
+        ]
         (home / f"{split}.jsonl").write_text("\n".join(lines))
     return home
 

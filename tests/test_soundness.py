@@ -96,6 +96,7 @@ FAULTS: dict[Callable, tuple[Callable[[Run], None], str]] = {
         "differs from the journal",
     ),
     soundness.ensemble: (other_logits, "its test logits are not the mean of its members'"),
+    soundness.donors: (lambda run: written(run.dir.search.origins, b"["), "cannot be read"),
     soundness.unfinished: (lambda run: written(run.dir.root / ".a.part", b""), "was left by a kill"),
 }
 
