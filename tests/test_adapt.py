@@ -45,6 +45,8 @@ def test_few_recordings_are_taken_several_times_an_epoch_and_many_once():
 def test_more_shots_than_there_are_is_refused():
     with pytest.raises(DataError, match=r'adaptation.shots = 2: only 1 recordings of "b" are for training'):
         few(split([0, 0, 1]), ("a", "b"), AdaptationConfig(shots=2), 4, 0)
+    drawn = few(split([0, 0, 1]), ("a", "_silence_"), AdaptationConfig(shots=2, steps=1, epochs=1), 3, 0)
+    assert np.bincount(drawn.labels).tolist() == [2, 1], "what is drawn to go with the others may be fewer"
 
 
 @pytest.mark.parametrize(("settings", "message"), [({"train": "tail"}, "adaptation.train"), ({"rate": 0.0}, "adaptation.rate")])

@@ -42,15 +42,16 @@ class AdaptationConfig:
 
 def few(train: Split, class_names: Sequence[str], config: AdaptationConfig, batch: int, seed: int) -> Split:
     """What is learnt from: ``config.shots`` recordings of each class, all of them so often that ``config.epochs`` epochs in
-    batches of ``batch`` are ``config.steps`` steps at least.
+    batches of ``batch`` are ``config.steps`` steps at least. Of ``_unknown_`` and ``_silence_``, which are drawn to go with the
+    others, there may be fewer.
 
     Raises:
-        DataError: if there are fewer of a class.
+        DataError: if there are fewer of another class.
     """
     kept = []
     for label, name in enumerate(class_names):
         rows = np.flatnonzero(train.labels == label)
-        if len(rows) < config.shots:
+        if len(rows) < config.shots and not name.startswith("_"):
             raise DataError(f'adaptation.shots = {config.shots}: only {len(rows)} recordings of "{name}" are for training')
         kept.append(np.random.default_rng([seed, label]).permutation(rows)[: config.shots or None])
     rows = np.sort(np.concatenate(kept))
