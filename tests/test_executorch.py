@@ -48,7 +48,7 @@ def test_every_block_and_head_on_windows(tower, head, tmp_path):
 
 @needs_executorch
 def test_every_recurrence_on_windows(tmp_path):
-    agrees(classifier("/".join(f"{kind}:units=8" for kind in RECURRENT), data__window_s=0.06), tmp_path)
+    agrees(classifier("/".join(f"{kind}:units=8" for kind in RECURRENT), data__window_s=0.1), tmp_path)
 
 
 @needs_executorch
