@@ -31,32 +31,31 @@ def shrunk(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture
     """The tower, or the widest scaled one that ``fits``, with what that leaves used up; None if not even the narrowest does."""
     if fits(tower):
         return tower
-    fitting: Architecture | None = None
-    low, high = 1, OCTAVES * STEPS_PER_OCTAVE + 1
-    while low < high:  # by bisection: costs fall with the width but for a shortcut that comes or goes
-        middle = (low + high) // 2
-        candidate = scaled(tower, space, 2 ** (-middle / STEPS_PER_OCTAVE))
-        if fits(candidate):
-            fitting, high = candidate, middle
-        else:
-            low = middle + 1
-    return None if fitting is None else _filled(fitting, tower, space, fits)
+    steps = range(-1, -OCTAVES * STEPS_PER_OCTAVE - 1, -1)
+    place = _widest(tower, space, fits, steps)
+    return None if place == len(steps) else _filled(_stepped(tower, space, steps[place]), tower, space, fits)
 
 
 def widened(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture], bool]) -> Architecture | None:
     """The tower, which may be over a limit, scaled to the greatest width that ``fits``, with what that leaves used up."""
     if not fits(tower):
         return shrunk(tower, space, fits)
-    widest, steps = tower, OCTAVES_UP * STEPS_PER_OCTAVE
-    low, high = 1, steps + 1
-    while low < high:
-        middle = (low + high) // 2
-        candidate = scaled(tower, space, 2 ** (middle / STEPS_PER_OCTAVE))
-        if fits(candidate):
-            widest, low = candidate, middle + 1
-        else:
-            high = middle
-    return widest if low > steps else _filled(widest, scaled(tower, space, 2 ** (low / STEPS_PER_OCTAVE)), space, fits)
+    steps = range(OCTAVES_UP * STEPS_PER_OCTAVE, -1, -1)
+    place = _widest(tower, space, fits, steps[:-1])
+    found = _stepped(tower, space, steps[place])
+    return found if place == 0 else _filled(found, _stepped(tower, space, steps[place - 1]), space, fits)
+
+
+def _stepped(tower: Architecture, space: SearchSpace, step: int) -> Architecture:
+    return scaled(tower, space, 2 ** (step / STEPS_PER_OCTAVE))
+
+
+def _widest(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture], bool], steps: range) -> int:
+    """The place of the first of ``steps``, which go down, at which the tower fits; their number if it does at none.
+
+    By bisection: costs fall with the width but for a shortcut that comes or goes.
+    """
+    return bisect_left(steps, True, key=lambda step: fits(_stepped(tower, space, step)))
 
 
 def _filled(
