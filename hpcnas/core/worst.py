@@ -81,7 +81,7 @@ class Grouping:
         return Share(first.name, first.value, share_interval(first.value, first.count, z), first.count)
 
 
-def share_of(name: str, is_right_N: np.ndarray) -> Share:
+def accuracy_of(name: str, is_right_N: np.ndarray) -> Share:
     """The share that is right."""
     value = float(is_right_N.mean())
     return Share(name, value, share_interval(value, len(is_right_N)), len(is_right_N))
@@ -89,10 +89,10 @@ def share_of(name: str, is_right_N: np.ndarray) -> Share:
 
 def under_conditions(clean_N: np.ndarray, rights: Mapping[str, np.ndarray], untold: Sequence[str] = ()) -> Robustness:
     """Of recordings that are right as they are (``clean_N``), and under each condition; at least one."""
-    clean = share_of("as recorded", clean_N)
+    clean = accuracy_of("as recorded", clean_N)
     rows = []
     for name, is_right in rights.items():
-        share = share_of(name, is_right)
+        share = accuracy_of(name, is_right)
         rows.append(UnderCondition(share, share.value - clean.value, mcnemar(is_right, clean_N)))
     each_N = np.mean([*rights.values()], axis=0)
     mean = Share(f"mean of {len(rows)} conditions", float(each_N.mean()), mean_interval(each_N), len(each_N))
@@ -107,5 +107,5 @@ def by_group(by: str, is_right_N: np.ndarray, groups_N: Sequence[str]) -> Groupi
     unknown = len(rows.pop("", []))
     if len(rows) < 2:
         return None
-    told = [share_of(name, is_right_N[of]) for name, of in rows.items() if len(of) >= LEAST]
+    told = [accuracy_of(name, is_right_N[of]) for name, of in rows.items() if len(of) >= LEAST]
     return Grouping(by, sorted(told, key=lambda share: (share.value, share.name)), len(rows) - len(told), unknown)
