@@ -32,17 +32,20 @@ from hpcnas.data.target import data_of
 from hpcnas.nn.adaptation import PARTS, few
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.front_end import FrontEnd
+from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.model import Model
+from hpcnas.nn.training import Trainer
 from hpcnas.runtime import engines
 from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.launch import run_program, set_up_logging
+from hpcnas.runtime.models import stored_logits
 from hpcnas.runtime.own_corpus import add_accept_new_data
 from hpcnas.runtime.plan import FINAL_SPLITS, final_plan
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.together import on_every_rank, on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
-from hpcnas.store import ensemble_file, origins_file, toml_file, weights
+from hpcnas.store import ensemble_file, origins_file, toml_file
 from hpcnas.store.ensemble_file import EnsembleFile, Member
 from hpcnas.store.files import replacing
 from hpcnas.store.journal import replay
@@ -105,7 +108,7 @@ def adapt(world: MPI.Intracomm, argv: Sequence[str]) -> int:
         inheritance=Parent(),
         ready=lambda trial, model: ready(config, trial, model),
         begin=lambda: begin(run, config, source, corpus, lineup, roles, remember),
-        conclude=lambda archive: conclude(run, corpus, source, lineup, archive),
+        conclude=lambda archive: conclude(run, config, corpus, source, lineup, archive),
         job_end=end,
     )
     return conduct(world, config, replace(corpus, train=train), plan)
@@ -211,7 +214,7 @@ def begin(
     remember()
 
 
-def conclude(run: RunDir, corpus: Corpus, source: Source, lineup: Lineup, archive: Archive) -> None:
+def conclude(run: RunDir, config: Config, corpus: Corpus, source: Source, lineup: Lineup, archive: Archive) -> None:
     """Store the adapted model, and say what it is worth beside one that was trained from scratch."""
     adapted = lineup.ensemble(archive)
     if not adapted:
@@ -219,19 +222,22 @@ def conclude(run: RunDir, corpus: Corpus, source: Source, lineup: Lineup, archiv
     total = sum(source.shares[trial.id] for trial in adapted)
     members = [Member("ensemble", trial.id, source.shares[trial.id] / total) for trial in adapted]
     labels = {split: getattr(corpus, split).labels for split in FINAL_SPLITS}
-    logits = {split: _mean(run, members, split) for split in FINAL_SPLITS}
+    around = config.space.surroundings(corpus.bands, len(corpus.class_names))
+    trainer = Trainer(corpus, SoloGroup(), config.training)
+
+    def mean(of: Sequence[Member]) -> dict[str, np.ndarray]:
+        """(N, K) weighted logits per split."""
+        stored = [stored_logits(run.ensemble.weights(one.trial), FINAL_SPLITS, around, trainer) for one in of]
+        return {s: np.asarray(sum(one.weight * logits[s] for one, logits in zip(of, stored))) for s in FINAL_SPLITS}
+
+    logits = mean(members)
     ensemble_file.save(run.ensemble_file, EnsembleFile(members, logits, labels, corpus.class_names))
     is_right = logits["test"].argmax(1) == labels["test"]
     logger.info("adapted: %s, stored in %s", _told(is_right), run.ensemble_file)
     beside = [Member("ensemble", one.id + len(source.stored), source.shares[one.id] / total) for one in adapted]
     if all(one.trial in archive.results and archive.results[one.trial].state.has_score for one in beside):
-        anew = _mean(run, beside, "test").argmax(1) == labels["test"]
+        anew = mean(beside)["test"].argmax(1) == labels["test"]
         logger.info("trained anew: %s; as often right: p = %.4f (McNemar's exact test)", _told(anew), mcnemar(is_right, anew))
-
-
-def _mean(run: RunDir, members: Sequence[Member], split: str) -> np.ndarray:
-    """(N, K) weighted logits."""
-    return np.asarray(sum(one.weight * weights.load_logits(run.ensemble.weights(one.trial), split) for one in members))
 
 
 def _told(is_right_N: np.ndarray) -> str:
