@@ -61,7 +61,7 @@ def job(tmp_path, monkeypatch):
     run.mkdir()
 
     def job(status: int, marker: bool, results: int = 0, is_cancelled: bool = False) -> tuple[int, str]:
-        def supervise(command):
+        def supervise(command, environment):
             with open(run / "journal.jsonl", "a") as journal:
                 journal.write('{"event": "result"}\n' * results)
             if marker:
@@ -106,7 +106,7 @@ def test_what_would_not_go_better_is_not_tried_again(job, status):
 
 def test_a_launcher_that_is_unknown_is_refused(capsys):
     with pytest.raises(SystemExit) as end:
-        batch.launcher({"HPCNAS_LAUNCHER": "mpiexec"})
+        batch.on_all_ranks(["true"], {"HPCNAS_LAUNCHER": "mpiexec"})
     assert end.value.code == 2
     assert capsys.readouterr().err == "batch.py: HPCNAS_LAUNCHER = 'mpiexec': unknown; known: mpirun, srun\n"
 
@@ -146,8 +146,18 @@ def test_a_full_disk_behind_the_output_of_a_job_does_not_change_its_end(monkeypa
     ],
 )
 def test_srun_is_told_the_cpus_of_a_task_which_it_does_not_inherit(environment, told):
-    command = batch.launcher({"HPCNAS_LAUNCHER": "srun", "SLURM_NTASKS": "8", **environment})
+    command = batch.on_all_ranks(["true"], {"HPCNAS_LAUNCHER": "srun", "SLURM_NTASKS": "8", **environment})
     assert [part for part in command if part.startswith("--cpus-per-task")] == ([told] if told else [])
+
+
+def test_srun_starts_the_ranks_of_every_part_of_a_heterogeneous_job(capsys):
+    parts = {"SLURM_HET_SIZE": "2", "SLURM_NTASKS": "1", "SLURM_CPUS_PER_TASK_HET_GROUP_1": "4"}
+    first, second = " ".join(batch.on_all_ranks(["true"], parts)).split(" : ")
+    assert "--het-group=0" in first and "--cpus-per-task" not in first and first.endswith(" true")
+    assert "--het-group=1 --cpus-per-task=4" in second and second.endswith(" true")
+    with pytest.raises(SystemExit) as end:
+        batch.on_all_ranks(["true"], {**parts, "HPCNAS_LAUNCHER": "mpirun"})
+    assert end.value.code == 2 and "heterogeneous job alone; use srun" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -196,18 +206,24 @@ def threads_are_of_slurm(output: str) -> bool:
     return re.search(r"threads a rank: \d \(SLURM_CPUS_PER_TASK=2", output) is not None
 
 
-def test_srun_starts_the_ranks_where_mpirun_does_not(slurm, tiny_once, tmp_path):
+NODES = ["--ntasks=4", "--nodes=2", "--ntasks-per-node=2", "--cpus-per-task=2"]
+"""Two ranks a node: of more than there are cores, Open MPI finds no place for the third."""
+PARTS = ["--ntasks=1", "--cpus-per-task=2", ":", "--ntasks=2", "--cpus-per-task=2"]
+
+
+@pytest.mark.parametrize(("shape", "ranks"), [(NODES, 4), (PARTS, 3)], ids=["nodes", "parts of a heterogeneous job"])
+def test_srun_starts_the_ranks_where_mpirun_does_not(slurm, tiny_once, tmp_path, shape, ranks):
+    """Also in a job that was submitted without its user's environment, and with spaces in its name and its run's."""
     if not has_pmix():
         pytest.skip("this Slurm has no PMIx; tests/slurm_lab.sh install brings it on Debian")
-    run, script = tmp_path / "run", tmp_path / "job"
+    run, script = tmp_path / "my run", tmp_path / "my job"
     command = [sys.executable, str(ROOT / "tools" / "batch.py"), "hpcnas.search", "--run", str(run), *tiny_once]
     script.write_text(f"#!/bin/sh\nHPCNAS_LAUNCHER=srun exec {shlex.join(command)} --set search.max_trials=4\n")
-    # Two ranks a node: of more than there are cores, Open MPI finds no place for the third.
-    limits = ["--ntasks=4", "--nodes=2", "--ntasks-per-node=2", "--cpus-per-task=2", "--time=5", f"--output={tmp_path}/out"]
+    limits = ["--export=NONE", "--job-name=my search", "--time=5", f"--output={tmp_path}/out", *shape]
     subprocess.run(["sbatch", "--wait", *limits, str(script)], check=True, cwd=ROOT, timeout=300, env=undirected())
     output = (tmp_path / "out").read_text()
-    assert "srun --mpi=pmix --cpus-per-task=2" in output and threads_are_of_slurm(output), output
-    assert "4 rank(s)" in output and "group(s) on 2 node(s)" in output, output
+    assert "--mpi=pmix" in output and "--cpus-per-task=2" in output and threads_are_of_slurm(output), output
+    assert f"{ranks} rank(s)" in output and "group(s) on 2 node(s)" in output, output
     assert len([r for r in replay(run / "journal.jsonl") if isinstance(r.event, Result)]) == 4, output
 
 

@@ -8,7 +8,8 @@ Starts the ranks by mpirun or srun, passes the batch system's warning on to them
 (an mpirun that lost a node may end with 0) what comes next: done, requeued, or given up, which is when the input is at fault or
 three jobs in a row have brought nothing new. Needs no package: it starts before the environment is known to be sound.
 
-HPCNAS_LAUNCHER   mpirun or srun; without it mpirun if that is Open MPI 5, which survives lost ranks, else srun under Slurm
+HPCNAS_LAUNCHER   mpirun or srun; without it mpirun if that is Open MPI 5, which survives lost ranks, else srun under Slurm;
+                  always srun in a heterogeneous job, of which mpirun sees the first part alone
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ MARKERS = {
     "hpcnas.adapt": "ensemble/complete",
 }
 """Which file in the run directory says that a program is done."""
+PMIX_OF_THE_MPI = ("-u", "PMIX_GDS_MODULE", "-u", "PMIX_SECURITY_MODE", "PMIX_MCA_gds=hash")
+"""For ``env``. Slurm's PMIx and the MPI's are seldom of one age: shared memory of the one means nothing to the other, and ways
+to prove who it is that the other lacks make it complain on every rank."""
 _RESULT = re.compile(rb'"event": ?"result"')
 
 
@@ -52,7 +56,8 @@ def main() -> int:
     given = parser.parse_args()
     run = run_directory(given.program, given.arguments)
     before = progress(run)
-    status, is_cancelled = supervise([*launcher(os.environ), sys.executable, "-m", given.program, *given.arguments])
+    command = [sys.executable, "-m", given.program, *given.arguments]
+    status, is_cancelled = supervise(on_all_ranks(command, os.environ), environment_of_ranks(os.environ))
     if (run / MARKERS[given.program]).exists():
         say(f"{given.program} is complete")
         if given.then:
@@ -85,25 +90,38 @@ def run_directory(program: str, arguments: Sequence[str]) -> Path:
     return Path(arguments[0])
 
 
-def launcher(environment: Mapping[str, str]) -> list[str]:
-    """The command line that starts the ranks of this job; ends the program for a launcher that it does not know."""
-    ranks = environment.get("SLURM_NTASKS") or environment.get("PBS_NP") or environment.get("LSB_DJOB_NUMPROC")
-    choice = environment.get("HPCNAS_LAUNCHER") or ("mpirun" if has_open_mpi_5() or not shutil.which("srun") else "srun")
+def on_all_ranks(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The command line that starts the command on the ranks of this job; ends the program for a launcher that cannot."""
+    parts = int(environment.get("SLURM_HET_SIZE") or 1)
+    by_srun = parts > 1 or (not has_open_mpi_5() and shutil.which("srun") is not None)
+    choice = environment.get("HPCNAS_LAUNCHER") or ("srun" if by_srun else "mpirun")
     if choice not in ("mpirun", "srun"):
         refuse(f"HPCNAS_LAUNCHER = {choice!r}: unknown; known: mpirun, srun")
-    if choice == "srun":
+    if choice == "mpirun":
+        if parts > 1:
+            refuse("HPCNAS_LAUNCHER = 'mpirun': starts ranks on the first part of a heterogeneous job alone; use srun")
+        ranks = environment.get("SLURM_NTASKS") or environment.get("PBS_NP") or environment.get("LSB_DJOB_NUMPROC")
+        return [str(Path(__file__).with_name("mpirun.sh")), *(["-np", ranks] if ranks else []), *command]
+    line = ["srun"]
+    for part in range(parts):
+        group = f"_HET_GROUP_{part}" if parts > 1 else ""
         # Since Slurm 22.05 srun does not inherit --cpus-per-task. A rank that fails must not leave the others waiting.
-        cpus = environment.get("SRUN_CPUS_PER_TASK") or environment.get("SLURM_CPUS_PER_TASK")
-        return [
-            "srun",
+        cpus = environment.get("SRUN_CPUS_PER_TASK") or environment.get(f"SLURM_CPUS_PER_TASK{group}")
+        line += [
+            *([":"] if part else []),
             f"--mpi={environment.get('HPCNAS_SRUN_MPI', 'pmix')}",
+            *([f"--het-group={part}"] if group else []),
             *([f"--cpus-per-task={cpus}"] if cpus else []),
             "--kill-on-bad-exit=1",
-            # Slurm's PMIx and the MPI's are seldom of one age, and then shared memory of the one means nothing to the other.
-            # Waiting for a mate: as in mpirun.sh.
-            *("env", "-u", "PMIX_GDS_MODULE", "PMIX_MCA_gds=hash", "OMPI_MCA_mpi_yield_when_idle=1"),
+            *("env", *PMIX_OF_THE_MPI, "OMPI_MCA_mpi_yield_when_idle=1"),  # waiting for a mate: as in mpirun.sh
+            *command,
         ]
-    return [str(Path(__file__).with_name("mpirun.sh")), *(["-np", ranks] if ranks else [])]
+    return line
+
+
+def environment_of_ranks(environment: Mapping[str, str]) -> dict[str, str]:
+    """This job's; of one submitted with ``--export=NONE`` too, whose ranks srun would start with no ``PATH``."""
+    return {key: value for key, value in environment.items() if key != "SLURM_EXPORT_ENV"}
 
 
 def has_open_mpi_5() -> bool:
@@ -114,11 +132,11 @@ def has_open_mpi_5() -> bool:
     return version is not None and int(version[1]) >= 5
 
 
-def supervise(command: Sequence[str]) -> tuple[int, bool]:
+def supervise(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, bool]:
     """Run the command, passing on the signals by which a batch system announces the end; its exit status, and whether the end
     was asked for."""
     say(" ".join(command))
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env=environment)
     heard = []
 
     def warn(number: int, frame: object) -> None:
