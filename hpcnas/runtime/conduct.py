@@ -56,6 +56,7 @@ def set_up(
     on_every_rank(world, check_mpi)
     set_threads(world)
     memory.limit_kernels()
+    memory.keep_what_is_freed()
     return own_corpus(world, config, run, stage, accept_new_data, front_end)
 
 

@@ -8,12 +8,26 @@ import os
 import torch
 
 _CAPACITY = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+_MALLOPT = {-1: 2**31 - 1, -3: 2**30}
+"""Of glibc, bytes: what is free at the end of the heap before it is returned (``M_TRIM_THRESHOLD``), and from which size on an
+array is a mapping of its own (``M_MMAP_THRESHOLD``)."""
 
 
 def limit_kernels() -> None:
     """Let oneDNN keep the kernels of one or two models: by itself it keeps 1,024, made for one shape each, of layers that no
     other trial has. To be called before the first layer runs; who has set the variable knows better."""
     os.environ.setdefault(_CAPACITY, "256")
+
+
+def keep_what_is_freed() -> None:
+    """Let the C library keep the arrays of a step for the next one. By itself it returns those of megabytes to the system, and
+    a model of planes spends a third of a step, and half of an evaluation, on having them back page by page. ``give_back``
+    returns them between trials. Of glibc; who has set its variables knows better."""
+    is_told = any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"))
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None and not is_told:
+        for parameter, value in _MALLOPT.items():
+            mallopt(parameter, value)
 
 
 def give_back(of_gpu: bool = False) -> None:
