@@ -77,7 +77,7 @@ def staged(
         if verdict is Verdict.CONTINUE:
             busy[group] = order, merits
             continue
-        state = TrialState.COMPLETED if verdict is None else TrialState.PAUSED
+        state = {None: TrialState.COMPLETED, Verdict.STOP: TrialState.STOPPED}.get(verdict, TrialState.PAUSED)
         ready[group] = Result(trial, state, merits[-1], -merits[-1], COST, len(merits), 0, 0, 1.0, group, merits, merits=merits)
     raise AssertionError("the stage does not end")
 
@@ -140,8 +140,8 @@ def test_challengers_join_the_race_and_may_win_it(entrants, groups, seed, challe
     assert finals.winner(archive) == race.challengers[-1]
     assert {t.architecture for t in finals.ensemble(archive)} == {archive.trials[race.challengers[-1]].architecture}
     if race.rungs:
-        first = race.rungs[0]
-        assert all(archive.results[i].epochs >= first for i in race.challengers), "none is judged before the meeting"
+        judged = {archive.results[i].epochs for i in race.challengers if archive.results[i].epochs < race.rungs[0]}
+        assert judged <= {race.look}, "none is given up elsewhere before the meeting"
 
 
 def test_challengers_come_from_those_who_lead_at_the_meeting_and_are_new():
@@ -153,7 +153,19 @@ def test_challengers_come_from_those_who_lead_at_the_meeting_and_are_new():
     assert all(trial.proposal.fills for trial in challengers), "each uses what the limits allow"
     towers = [trial.architecture for trial in challengers]
     assert len({*towers, *(p.architecture for p in finals.entrants)}) == 8 + 6
-    assert [archive.results[trial.id].epochs for trial in challengers] == [finals.race.rungs[0]] * 6
+
+
+@given(st.integers(1, 5), st.integers(0, 99))
+def test_challengers_that_are_behind_most_are_given_up_half_way_to_the_meeting(groups, seed):
+    finals = finals_of(8, challengers=6)
+    last = finals.race.challengers[-1]
+    qualities = {trial: 4.6 if trial == last else 0.5 for trial in finals.race.challengers}  # entrants have 1 to 8
+    coordinator = staged(finals, lambda trial: qualities.get(trial.id, float(units(trial))), groups, seed)
+    results = [coordinator.archive.results[trial] for trial in finals.race.challengers]
+    look, meeting = finals.race.look, finals.race.rungs[0]
+    assert coordinator.finished and (look, meeting) == (2, 4)
+    assert [(one.state, one.epochs) for one in results[:-1]] == [(TrialState.STOPPED, look)] * 5
+    assert results[-1].epochs == meeting, "only four entrants are better"
 
 
 def test_where_nothing_near_the_leaders_keeps_the_limits_a_leader_is_trained_once_more():

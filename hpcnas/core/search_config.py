@@ -22,7 +22,7 @@ class SearchConfig:
     rank_by: str = "loss"
     """What decides which trials are varied, go on and come to the finals: ``loss``, the cross entropy on the validation split,
     which tells models apart of which a few hundred recordings are right or wrong alike; or ``objective``."""
-    max_trials: int = 48
+    max_trials: int = 36
     """Trials in all, failed ones included."""
     suggestions: tuple[str, ...] = ()
     """Architectures that are tried first, whether the space has them or not, such as ``"gru:units=64/dense:units=64"``."""
