@@ -7,11 +7,12 @@ from helpers import SPACE, completed, trial
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.budget import Budget
-from hpcnas.core.coordinator import MAX_ATTEMPTS, Coordinator
+from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.errors import ArchitectureError, ConfigError
 from hpcnas.core.inheritance import Parent
 from hpcnas.core.messages import Ahead, Assignment, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.search_config import SearchConfig
+from hpcnas.core.second_tries import MAX_ATTEMPTS
 from hpcnas.core.stopping import Asha, Median
 from hpcnas.core.strategies import Incremental, RandomSearch
 from hpcnas.core.strategies.replay import Replay

@@ -8,9 +8,9 @@ import pytest
 from simulated import Cluster, Fails
 
 from hpcnas.core.blame import Strangers
-from hpcnas.core.coordinator import MAX_ATTEMPTS
 from hpcnas.core.messages import Fault
 from hpcnas.core.roster import FIRST_REST_S
+from hpcnas.core.second_tries import MAX_ATTEMPTS
 from hpcnas.core.trial import Trial, TrialState
 
 

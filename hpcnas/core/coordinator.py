@@ -13,39 +13,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-import numpy as np
-
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.blame import Blame, Failure
 from hpcnas.core.budget import Budget
 from hpcnas.core.combiners import Average, Combiner
+from hpcnas.core.handed_out import HandedOut
 from hpcnas.core.ideas import Ideas
 from hpcnas.core.inheritance import InheritanceRule, NoInheritance
 from hpcnas.core.kept_weights import KeptWeights
 from hpcnas.core.messages import Ahead, Assignment, Fault, Progress, Ready, Stop, Verdict, Wait
 from hpcnas.core.search_config import SearchConfig
+from hpcnas.core.second_tries import MAX_ATTEMPTS, SecondTries, given_back
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.stopping import NeverStop, StoppingRule
 from hpcnas.core.strategies import Strategy
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState, unscored
 from hpcnas.core.tuning import NoTuner, Tuner
 
-MAX_ATTEMPTS = 3
-"""A trial that was handed out so often without a result is given up as failed; what a sick rank failed at does not count."""
-MEMORY_ATTEMPTS = 2
-"""One that ran out of memory so often is given up too."""
 RECENT = 50
 """How long a trial takes is judged by so many latest ones."""
-
-
-@dataclass
-class _Running:
-    """A trial that a group has, and when it last moved on."""
-
-    assignment: Assignment
-    group: int
-    since: float
 
 
 @dataclass
@@ -89,17 +76,14 @@ class Coordinator:
     """Set from outside when the job must end: every later answer is SUSPEND or Stop."""
 
     def __post_init__(self) -> None:
-        self._again = deque(self.archive.running)
-        self._before = {trial.id: trial.attempt for trial in self._again}
-        """Attempts of earlier jobs at trials that have no result yet."""
-        self._running: dict[int, _Running] = {}
+        self._again = SecondTries(self.archive.running, self.blame)
+        self._running = HandedOut()
         there = {result.trial for result in self.archive.ranking if self.stored(result.trial)}
         self._weights = KeptWeights(self.archive, self.stopping, self.combiner, self.config.keep_weights, self.discard, there)
         self._ideas = Ideas(
-            self.strategy, self.space, self.measure, self.budget, self.tuner, self.combiner, self.starts, self.archive
-        )
-        self._groups: dict[int, list[int]] = {}
-        """Trials that each group has: the one that it trains and, chosen ahead, the one that it will."""
+            self.strategy, self.space, self.config, self.seed, self.measure, self.budget, self.tuner, self.combiner,
+            self.starts, self.archive,
+        )  # fmt: skip
         self._left: list[Assignment] = []
         """Suspended in this job; a later one goes on with them."""
         self._began: set[int] = set()
@@ -107,13 +91,16 @@ class Coordinator:
         self._durations: deque[float] = deque(maxlen=RECENT)
         for result in self.archive.results.values():
             self.tuner.tell(self.archive.trials[result.trial], result)
-        self.ended = ""
-        """Why no more trials are begun; empty while the search goes on."""
+
+    @property
+    def ended(self) -> str:
+        """Why no more new trials are begun; empty while the search goes on."""
+        return self._ideas.ended
 
     @property
     def finished(self) -> bool:
         """Whether the search is over for good: nothing running and nothing left to begin."""
-        return bool(self.ended) and not (self.suspended or self._left or self._running or self._again)
+        return bool(self.ended) and not (self.suspended or self._left or self._running or self._again.waiting)
 
     @property
     def running(self) -> int:
@@ -128,13 +115,10 @@ class Coordinator:
             return reply if isinstance(reply := self._next(message.group), Assignment) else None
         if message.result is not None and message.out_of_memory:
             ranks = self.blame.crew.ranks(message.group)
-            self._fail(self._release(message.result.trial), Failure(ranks, message.result.error, Fault.MEMORY))
+            self._fail(self._running.release(message.result.trial), Failure(ranks, message.result.error, Fault.MEMORY))
         elif message.result is not None:
             self._take(message.result)
-        if chosen := self._groups.get(message.group):
-            self._running[chosen[0]].since = self.elapsed()
-            return None
-        return self._next(message.group)
+        return None if self._running.goes_on(message.group, self.elapsed()) else self._next(message.group)
 
     def lose(self, group: int, why: str, fault: Fault = Fault.MATES, ranks: frozenset[int] | None = None) -> list[Trial]:
         """A group is no more; the trials that it had, which are returned, are given out again, unless the one that it trained
@@ -143,26 +127,16 @@ class Coordinator:
         Args:
             ranks: of the group, those that may be to blame.
         """
-        assignments = [self._running.pop(trial).assignment for trial in self._groups.pop(group, ())]
+        assignments = self._running.lose(group)
         if assignments:
             self._fail(assignments[0], Failure(frozenset((group,)) if ranks is None else ranks, why, fault))
-        self._again.extend(chosen.trial for chosen in assignments[1:] if not chosen.paused)
+        self._again.waiting.extend(chosen.trial for chosen in assignments[1:] if not chosen.paused)
         return [assignment.trial for assignment in assignments]
 
     def _fail(self, assignment: Assignment, failure: Failure) -> None:
         """A group came to no result with a trial: another one may have it, unless it is the trial's fault."""
-        id_ = assignment.trial.id
-        self.blame.note(id_, failure)
-        if (times := self.blame.out_of_memory(id_)) >= MEMORY_ATTEMPTS:
-            self._give_up(assignment, f"out of memory, tried {times} times: {failure.why}")
-        elif self._attempts(id_) >= MAX_ATTEMPTS:
-            self._give_up(assignment, self._broken(id_))
-        elif not assignment.paused:
-            self._again.append(assignment.trial)
-
-    def _attempts(self, trial: int) -> int:
-        """How often it was begun in vain, through no fault of others."""
-        return self._before.get(trial, 0) + self.blame.attempts(trial)
+        if error := self._again.failed(assignment, failure):
+            self._give_up(assignment, error)
 
     def _give_up(self, assignment: Assignment, error: str) -> None:
         """The trial has had its chances."""
@@ -175,26 +149,19 @@ class Coordinator:
         self._add(refusal or unscored(trial, TrialState.FAILED, self.measure(trial.architecture), error))
 
     def _judge(self, progress: Progress) -> Verdict:
-        running = self._running[progress.trial]
-        took, running.since = self.elapsed() - running.since, self.elapsed()
+        took = self._running.moves_on(progress.trial, self.elapsed())
         self.progress(progress)
         if not self.suspended and took <= self.time_left():
             return self.stopping.judge(self.archive, progress)
         # Another epoch would not come to its end in this job.
-        self._release(progress.trial)
-        self._left.append(running.assignment)
+        assignment = self._running.release(progress.trial)
+        self._left.append(assignment)
         if progress.trial not in self.archive.results:
-            self._add(given_back(running.assignment.trial))
+            self._add(given_back(assignment.trial))
         return Verdict.SUSPEND
 
-    def _release(self, trial: int) -> Assignment:
-        """Its group has it no more."""
-        running = self._running.pop(trial)
-        self._groups[running.group].remove(trial)
-        return running.assignment
-
     def _take(self, result: Result) -> None:
-        self._release(result.trial)
+        self._running.release(result.trial)
         self.blame.forget(result.trial)
         before = self.archive.results.get(result.trial)
         self._add(result)
@@ -202,8 +169,7 @@ class Coordinator:
             self._durations.append(result.seconds - (before.seconds if before else 0.0))
             self._weights.there.add(result.trial)
             if self._weights.may_have_piled_up:
-                assignments = [*self._left, *(running.assignment for running in self._running.values())]
-                self._weights.sweep(assignments, self._again)
+                self._weights.sweep([*self._left, *self._running], self._again.waiting)
 
     def _next(self, group: int) -> Assignment | Wait | Stop:
         if self.suspended:
@@ -220,10 +186,9 @@ class Coordinator:
                 or (self._go_on(group, at_last=True) if self.blame.has_suspect(group) else None)
             )
             if assignment is None:
-                return Stop(self.ended) if self.ended and not (self._running or self._again) else Wait()
+                return Stop(self.ended) if self.ended and not (self._running or self._again.waiting) else Wait()
         self._began.add(group)
-        self._groups.setdefault(group, []).append(assignment.trial.id)
-        self._running[assignment.trial.id] = _Running(assignment, group, self.elapsed())
+        self._running.give(assignment, group, self.elapsed())
         return assignment
 
     def _go_on(self, group: int, at_last: bool = False) -> Assignment | None:
@@ -247,44 +212,20 @@ class Coordinator:
 
     def _begin_again(self, group: int, at_last: bool = False) -> Trial | None:
         """A trial that was cut off and suits the group, under its id and seed, unless it was cut off too often."""
-        place = 0
-        while place < len(self._again):
-            trial = self._again[place]
-            if not self.blame.suits(trial.id, group, at_last):
-                place += 1
-                continue
-            del self._again[place]
-            if (attempts := self._attempts(trial.id)) < MAX_ATTEMPTS:
-                trial = replace(trial, attempt=attempts + 1)
+        while (trial := self._again.take(group, at_last)) is not None:
+            if trial.attempt <= MAX_ATTEMPTS:
                 self._add(trial)
                 return trial
-            self._give_up(Assignment(trial), self._broken(trial.id))
+            self._give_up(Assignment(trial), self._again.last_words(trial.id))
         return None
 
-    def _broken(self, trial: int) -> str:
-        last = self.blame.last_words(trial)
-        return f"cut off {MAX_ATTEMPTS} times" + (f", the last time: {last}" if last else "")
-
     def _begin(self) -> Trial | None:
-        """The next new trial; None if it is not known yet or, with a reason in ``ended``, if the search is over."""
-        while not self.ended:
-            id_ = self.archive.next_id
-            entropy = np.random.SeedSequence([self.seed, id_])
-            if id_ >= self.config.max_trials:
-                self.ended = f"all {self.config.max_trials} trials begun"
-            elif 0 < self.config.max_steps <= self.archive.steps:
-                self.ended = f"{self.archive.steps} training steps done, of {self.config.max_steps}"
-            elif 0 < self.config.time_limit <= self.elapsed():
-                self.ended = f"time limit of {self.config.time_limit:g} s reached"
-            elif (proposal := self._ideas.next(id_, entropy, self._weights.there)) is None:
-                self.ended = self._ideas.ended
-                return None
-            else:
-                trial = Trial(id_, proposal, seed=int(entropy.generate_state(1)[0]))
-                self._add(trial)
-                if (refusal := self._ideas.refusal(trial)) is None:
-                    return trial
-                self._add(refusal)
+        """The next new trial; None if it is not known yet or, with a reason in ``ended``, if there are no more."""
+        while (trial := self._ideas.next(self.elapsed(), self._weights.there)) is not None:
+            self._add(trial)
+            if (refusal := self._ideas.refusal(trial)) is None:
+                return trial
+            self._add(refusal)
         return None
 
     def _add(self, event: Trial | Result) -> None:
@@ -292,8 +233,3 @@ class Coordinator:
         self.archive.add(event)
         if isinstance(event, Result):
             self.tuner.tell(self.archive.trials[event.trial], event)
-
-
-def given_back(trial: Trial) -> Trial:
-    """The trial as it was before it was handed out: that it was cut off by the job's end is no failed attempt."""
-    return replace(trial, attempt=trial.attempt - 1)

@@ -1,4 +1,5 @@
-"""What is tried next: what a search was given to begin with, then what its strategy proposes, new and within the budget."""
+"""What is tried next: what a search was given to begin with, then what its strategy proposes, new and within the budget; and
+when there is nothing more to try."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from hpcnas.core.budget import Budget
 from hpcnas.core.combiners import Combiner
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.fitting import shrunk, widened
+from hpcnas.core.search_config import SearchConfig
 from hpcnas.core.space import SearchSpace
 from hpcnas.core.strategies import Strategy
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState, unscored
@@ -24,10 +26,12 @@ MAX_PROPOSALS = 500
 
 @dataclass
 class Ideas:
-    """Proposals for one trial after the other; the arguments are the coordinator's."""
+    """One new trial after the other; the arguments are the coordinator's."""
 
     strategy: Strategy
     space: SearchSpace
+    config: SearchConfig
+    seed: int
     measure: Callable[[Architecture], Cost]
     budget: Budget
     tuner: Tuner
@@ -37,15 +41,32 @@ class Ideas:
     ended: str = ""
     """Why there are no more; empty while there may be."""
 
-    def next(self, id_: int, entropy: np.random.SeedSequence, there: Collection[int]) -> Proposal | None:
-        """For trial ``id_``; None if it is not known yet or, with a reason in ``ended``, if there are no more.
+    def next(self, elapsed_s: float, there: Collection[int]) -> Trial | None:
+        """The next new trial; None if it is not known yet or, with a reason in ``ended``, if there are no more.
 
         Args:
-            entropy: of the trial; all chance comes from it.
+            elapsed_s: what the search has taken so far.
             there: trials whose weights are on disk, of which a team may be.
         """
+        id_ = self.archive.next_id
+        self.ended = self.ended or self._reached(id_, elapsed_s)
+        if self.ended:
+            return None
+        entropy = np.random.SeedSequence([self.seed, id_])  # all chance of the trial comes from it
         proposal = self._fitted(self.starts[id_]) if id_ < len(self.starts) else self._proposal(entropy)
-        return None if proposal is None else self._completed(proposal, id_, there)
+        if proposal is None:
+            return None
+        return Trial(id_, self._completed(proposal, id_, there), seed=int(entropy.generate_state(1)[0]))
+
+    def _reached(self, id_: int, elapsed_s: float) -> str:
+        """The limit of the search that keeps trial ``id_`` from beginning, in words; empty if none does."""
+        if id_ >= self.config.max_trials:
+            return f"all {self.config.max_trials} trials begun"
+        if 0 < self.config.max_steps <= self.archive.steps:
+            return f"{self.archive.steps} training steps done, of {self.config.max_steps}"
+        if 0 < self.config.time_limit <= elapsed_s:
+            return f"time limit of {self.config.time_limit:g} s reached"
+        return ""
 
     def _completed(self, proposal: Proposal, id_: int, there: Collection[int]) -> Proposal:
         """With the settings and the team that the strategy has left to others."""
