@@ -23,7 +23,7 @@ class Block:
     """One layer group of a tower: a kind from the block table and its settings, sorted by name.
 
     ``str(block)``, such as ``svdf:filters=64,memory=16``, is its only spelling: configuration, journal, messages, logs and
-    archive all use it. A search has few blocks and many towers, so that each block is spelled and parsed once.
+    archive all use it. A search has few blocks and many towers, so each block is spelled and parsed once only.
     """
 
     kind: str
@@ -63,7 +63,7 @@ class Block:
 
     @property
     def repeated(self) -> Block:
-        """What stands behind this block where it is repeated: the same, but a stride is taken once."""
+        """The block that follows this one in a stage of repetitions: the same without its stride, which is taken once."""
         if ("stride", 1) in self.settings or not any(name == "stride" for name, _ in self.settings):
             return self
         return self.changed("stride", 1)
@@ -75,8 +75,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Stage:
-    """A block and its repetitions, as towers of many blocks are made: ``bcres*4:channels=16,dilation=2,stride=2`` is four
-    blocks, of which the first has the stride and the others have 1."""
+    """A block and its repetitions. ``bcres*4:channels=16,dilation=2,stride=2`` stands for four blocks: the first has the
+    stride, the others have stride 1."""
 
     block: Block
     count: int = 1

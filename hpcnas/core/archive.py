@@ -13,8 +13,8 @@ from hpcnas.core.trial import Result, Trial, TrialState
 class Archive:
     """All trials and results of a run; the same events in the same order make the same archive.
 
-    Knows what is running, so that nothing is tried twice, not even at the same time. Made for 100,000 trials: what is asked for
-    at every message is kept in order instead of being sought.
+    It also knows what is running, so that no architecture is tried twice, not even at the same time. It is made for 100,000
+    trials: it keeps the lists that every message asks for in order, so that nothing is searched for.
     """
 
     def __init__(self, events: Iterable[Trial | Result] = ()) -> None:
@@ -40,7 +40,7 @@ class Archive:
             entries.sort()
 
     def add(self, event: Trial | Result) -> None:
-        """Take in a trial handed out (again, if it has no result yet) or a result."""
+        """Add a result, or a trial that is handed out; a trial without a result may be handed out again."""
         before = self._note(event)
         if before is not None and before.state.has_score:
             place = bisect_left(self._keys, rank_key(before))
@@ -94,11 +94,11 @@ class Archive:
         return self._next_id
 
     def seen(self, architecture: Architecture) -> bool:
-        """Whether it was tried or is running."""
+        """Whether the architecture was tried or is running."""
         return architecture in self._seen
 
     def best(self, k: int | None = 1) -> list[Trial]:
-        """The ``k`` best trials, fewer while fewer have a score; all that have one for None."""
+        """The ``k`` best trials, or fewer while fewer have a score; None: all with a score."""
         return [self.trials[result.trial] for result in self._ranking[:k]]
 
     def latest(self, k: int) -> list[Result]:
@@ -106,14 +106,15 @@ class Archive:
         return list(islice((result for result in reversed(self.results.values()) if result.state.has_score), k))
 
     def after(self, epoch: int) -> Sequence[tuple[float, int]]:
-        """Of all scored trials that have come so far: minus the merit after ``epoch`` epochs, and the trial; best first."""
+        """All scored trials that have reached ``epoch`` epochs, best first: each minus its merit at that epoch, and its
+        number."""
         if epoch not in self._after:
             reached = (result for result in self._ranking if len(result.ranked) >= epoch)
             self._after[epoch] = sorted((-result.ranked[epoch - 1], result.trial) for result in reached)
         return self._after[epoch]
 
     def paused(self) -> dict[int, list[tuple[float, int]]]:
-        """Paused trials by the number of their epochs: minus the merit, and the trial; best first."""
+        """Paused trials by their number of epochs, best first: each minus its merit, and its number."""
         return self._paused
 
     def lineage(self, id_: int) -> list[Trial]:

@@ -1,8 +1,8 @@
-"""Where tensors that live at different times lie in one stretch of memory.
+"""Placing tensors in one stretch of memory, where those that do not live at the same time may share a place.
 
-Arithmetic as in tflite-micro's ``GreedyMemoryPlanner`` (David et al., TensorFlow Lite Micro, MLSys 2021, arXiv:2010.08678,
-section 4.4.2): the largest tensors first, of equal ones the later first, each at the lowest gap among those that live at the
-same time.
+The algorithm is that of tflite-micro's ``GreedyMemoryPlanner`` (David et al., TensorFlow Lite Micro, MLSys 2021,
+arXiv:2010.08678, section 4.4.2). It places the largest tensors first, of equal ones the later first. Each goes into the lowest
+gap between the tensors that live at the same time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 ALIGNMENT = 16
-"""Bytes that the start of every tensor is a multiple of."""
+"""The start of every tensor is a multiple of so many bytes."""
 
 
 class Buffer(NamedTuple):
@@ -24,7 +24,7 @@ class Buffer(NamedTuple):
 
 
 def planned(buffers: Iterable[Buffer]) -> int:
-    """Bytes from the lowest to the highest that any of the buffers has.
+    """Bytes that all buffers together need.
 
     Args:
         buffers: in the order of their tensors' numbers.

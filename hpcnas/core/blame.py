@@ -1,9 +1,9 @@
-"""Who is to blame where a group came to no result with a trial: the trial, or a rank of the group.
+"""Who is to blame if a group came to no result with a trial: the trial, or a rank of the group.
 
-A trial that breaks whatever trains it must not break all ranks in turn, and a rank on which everything fails must not fail all
-trials in turn. So a trial that was lost goes to ranks that have not failed at it, and to none that is doubtful itself, which
-gets new trials meanwhile: as long as there are others, every attempt at a trial is another rank's. What a rank had failed at
-does not count against a trial once it was left out; if others fail at it too, that speaks for the rank.
+A trial that breaks whatever trains it must not break all ranks in turn. A rank on which everything fails must not fail all
+trials in turn. A lost trial therefore goes to ranks that have not failed at it and are not in doubt themselves; doubtful ranks
+get new trials meanwhile. As long as there are other ranks, each attempt at a trial is made by another one. Once a rank is left
+out, its failures no longer count against trials. If others fail at the same trial, that clears the rank.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hpcnas.core.messages import Fault
 
 
 class Crew(Protocol):
-    """What there is to know about groups; a ``Roster``, where ranks may be lost."""
+    """What blame must know about groups. If ranks may be lost, a ``Roster`` knows it."""
 
     left_out: set[int]
     """Sick ranks."""
@@ -34,7 +34,7 @@ class Crew(Protocol):
 
 
 class Strangers:
-    """Groups of which nothing is known but their numbers."""
+    """Stands in if nothing is known about groups but their numbers."""
 
     left_out: set[int] = set()
     is_empty = False
@@ -54,16 +54,16 @@ class Strangers:
 
 @dataclass(frozen=True)
 class Failure:
-    """A group that had a trial came to no result."""
+    """One time that a group came to no result with a trial."""
 
     ranks: frozenset[int]
-    """Who may be to blame beside the trial: the rank that raised, or all of the group where nobody knows."""
+    """Who may be to blame beside the trial: the rank that raised, or all of the group if nobody knows which."""
     why: str
     fault: Fault
 
 
 class Blame:
-    """Failures of this job, by trials that have no result since."""
+    """The failures of this job, kept for each trial until it has a result."""
 
     def __init__(self) -> None:
         self.crew: Crew = Strangers()
@@ -78,7 +78,8 @@ class Blame:
         earlier.append(failure)
 
     def attempts(self, trial: int) -> int:
-        """How often it has cost somebody his group who is not known to be sick, as far as one can tell where nobody is left."""
+        """How often the trial has broken a group through no known fault of a sick rank; if no rank is left, every failure
+        counts."""
         failures = [failure for failure in self._failures.get(trial, ()) if failure.fault is not Fault.MEMORY]
         if self.crew.is_empty:
             return len(failures)
@@ -103,7 +104,11 @@ class Blame:
         self._forgive(trial, self._culprits(self._failures.pop(trial, ())))
 
     def suits(self, trial: int, group: int, at_last: bool) -> bool:
-        """Whether the group is one for the trial. ``at_last``, when there is nothing else to do for it: or else nobody is."""
+        """Whether the group may have the trial.
+
+        Args:
+            at_last: the group has nothing else to do; it may have the trial also if no better group exists.
+        """
         failures = self._failures.get(trial)
         if not failures:
             return True
@@ -113,7 +118,7 @@ class Blame:
         return at_last and not self.crew.has_others(tried)
 
     def has_suspect(self, group: int) -> bool:
-        """Whether there may be trials that the group is not given, and another one would be."""
+        """Whether some trials may be withheld from the group that another group would be given."""
         if not self._failures:
             return False
         ranks = self.crew.ranks(group)

@@ -30,7 +30,7 @@ class Budget:
     max_arena_kb: float = 0.0
     max_device_ms: float = 0.0
     max_latency_ms: float = 0.0
-    """Of one example, on the device that trains; known only to the group that is about to train."""
+    """Of one example on the device that trains. Only the group that is about to train can measure it."""
 
     def __post_init__(self) -> None:
         for name in LIMITS:
@@ -38,7 +38,7 @@ class Budget:
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be positive, or 0 for no limit")
 
     def objection(self, cost: Cost) -> str:
-        """The first limit that ``cost`` is over, in words; empty if it is within all of them."""
+        """The first limit that ``cost`` exceeds, in words; empty if it keeps all of them."""
         for limit, most, figure in self._limits:
             if getattr(cost, figure) > most:
                 return f"{figure} = {getattr(cost, figure):.10g}, over {limit} = {most:.10g}"

@@ -1,4 +1,4 @@
-"""Whether probabilities are what they say: a temperature that makes them so, and how far they are from it."""
+"""Calibration: whether probabilities match how often they are right, and a temperature that makes them match."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COLDEST, HOTTEST = 0.05, 20.0
 
 
 def temperature(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
-    """By which logits are divided so that their cross entropy is lowest (Guo et al., ICML 2017, arXiv:1706.04599)."""
+    """The divisor of logits that makes their cross entropy lowest (Guo et al., ICML 2017, arXiv:1706.04599)."""
     inside = (np.sqrt(5) - 1) / 2
     low, high = np.log(COLDEST), np.log(HOTTEST)
     while high - low > 1e-4:  # golden section: the cross entropy has one minimum
@@ -23,13 +23,13 @@ def temperature(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
 
 
 def none_below(posteriors_NK: np.ndarray, labels_N: np.ndarray, refused: float = 0.05) -> float:
-    """The probability that all but a share ``refused`` of the right answers reach; 0 if none is right."""
+    """The probability that all right answers reach but a share ``refused`` of them; 0 if no answer is right."""
     best = posteriors_NK.max(1)[posteriors_NK.argmax(1) == labels_N]
     return float(np.quantile(best, refused, method="lower")) if len(best) else 0.0
 
 
 def expected_calibration_error(logits_NK: np.ndarray, labels_N: np.ndarray, bins: int = 15) -> float:
-    """Mean difference of confidence and accuracy over equal bins of confidence, each by its examples (Naeini et al., AAAI 2015,
+    """Mean difference of confidence and accuracy over equal bins of confidence, weighted by examples (Naeini et al., AAAI 2015,
     doi:10.1609/aaai.v29i1.9602), in [0, 1]."""
     posteriors = np.exp(log_posteriors(logits_NK))
     confidence, is_right = posteriors.max(1), posteriors.argmax(1) == labels_N

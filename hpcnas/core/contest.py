@@ -1,4 +1,4 @@
-"""Models against each other, each trained several times: who is how good, how surely, and how far behind the best."""
+"""Models that are compared, each trained several times: how good each is, with intervals, and how far behind the best."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpcnas.core.trial import Proposal
 
 @dataclass(frozen=True)
 class Contestant:
-    """What the trainings of one model came to: S of them, N test examples, K classes."""
+    """Results of the S trainings of one model; N test examples, K classes."""
 
     name: str
     losses: tuple[float, ...]
@@ -44,7 +44,8 @@ class Standing:
     behind_interval: tuple[float, float]
     """95 %, over trainings and examples, which the two have in common."""
     p: float
-    """McNemar's, of being as often right as the best, trainings pooled pair by pair; NaN for the best itself."""
+    """McNemar's test against the best model: that both are equally often right, trainings pooled pair by pair; NaN for the
+    best."""
 
     @property
     def is_best(self) -> bool:
@@ -54,8 +55,8 @@ class Standing:
 def stand(contestants: Sequence[Contestant], labels_N: np.ndarray) -> list[Standing]:
     """All models, highest accuracy first.
 
-    The best, which the others are compared with, is the one with the lowest mean validation loss: one chosen by test accuracy
-    would be partly the luckiest there.
+    The others are compared with the best, the model with the lowest mean validation loss. A model chosen by test accuracy would
+    partly be the luckiest one there.
     """
     right = [one.logits_SNK.argmax(2) == labels_N for one in contestants]
     draws = resampled_means(right)
@@ -84,8 +85,9 @@ def stand(contestants: Sequence[Contestant], labels_N: np.ndarray) -> list[Stand
 def schedule(
     begun: Iterable[Proposal], towers: Mapping[str, Architecture], times: int, work: Mapping[str, int]
 ) -> tuple[Proposal, ...]:
-    """Every model so many times, as proposals whose mutation is the model's name: those that were begun, in their order, then
-    those that are missing, a round of all models after another.
+    """Proposals that train every model so many times; the mutation of each is its model's name.
+
+    Trainings that were begun come first, in their order. The missing ones follow in rounds of all models.
 
     Args:
         work: of one training of each model, in any unit; within a round the largest comes first, so that groups end together.

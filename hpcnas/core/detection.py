@@ -12,8 +12,8 @@ from hpcnas.core.errors import MetricError
 
 @dataclass(frozen=True)
 class DetCurve:
-    """Errors at every threshold, thresholds ascending: what is at or above one is accepted. The last threshold accepts
-    nothing."""
+    """Errors at every threshold, thresholds ascending. Scores at or above a threshold are accepted; the last one accepts
+    none."""
 
     thresholds: np.ndarray
     misses: np.ndarray

@@ -16,13 +16,14 @@ class Seat:
 
     rank: int
     gpus: tuple[str, ...] = ()
-    """What tells them from others of the node, in the order in which this rank counts them. Not their numbers: where the batch
-    system shows each rank one GPU, every one of them is number 0."""
+    """Identifiers of the GPUs, in the order in which this rank counts them. Numbers would not do: if the batch system shows
+    each rank one GPU, every one of them is number 0."""
 
 
 def placed(seats: Sequence[Seat]) -> list[int | None]:
-    """The number of each rank's GPU among those that it sees, by the order of ``seats``: the one with fewest ranks so far; None
-    for a rank that sees none. Ranks that all see the same are dealt out in turn."""
+    """The number of each rank's GPU among those that it sees, in the order of ``seats``; None for a rank that sees none.
+
+    Each rank takes the GPU with the fewest ranks so far, so ranks that see the same GPUs take them in turn."""
     ranks_on: Counter[str] = Counter()
     numbers: list[int | None] = []
     for seat in seats:
@@ -34,7 +35,7 @@ def placed(seats: Sequence[Seat]) -> list[int | None]:
 
 
 def complaints(seats: Sequence[Seat], host: str) -> list[str]:
-    """What is wrong with the GPUs of one node, for ranks that are to train as groups: some have to share one, or have none."""
+    """What is wrong with the GPUs of one node: which training ranks have to share one, and which have none."""
     numbers = placed(seats)
     ranks_on: dict[str, list[int]] = defaultdict(list)
     for seat, number in zip(seats, numbers):

@@ -25,13 +25,13 @@ class RunError(HpcnasError, RuntimeError):
 
 
 class OutcomeError(HpcnasError, RuntimeError):
-    """A search that came to its end, but of whose trials most failed: whoever goes on with it should look first."""
+    """A search that is over, but most of whose trials failed. A person should look before it goes on."""
 
     status = 3
 
 
 class ExportError(HpcnasError, RuntimeError):
-    """A model that cannot be exported in the form asked for, or whose export says something else."""
+    """A model that cannot be exported in the form asked for, or whose export computes something else."""
 
 
 class LaunchError(HpcnasError, RuntimeError):

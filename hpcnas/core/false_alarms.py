@@ -1,8 +1,8 @@
-"""Misses against false alarms an hour, and how sure they are.
+"""Misses at a rate of false alarms an hour, with intervals.
 
-False alarms are rare, so the hours without keywords decide what can be told: at a rate at which fewer than ``LEAST_ALARMS`` of
-them are to be expected, one more or less decides, and there is no figure. Shape letters: ``N`` spoken keywords, ``A`` false
-alarms, ``R`` rates.
+False alarms are rare, so the hours of audio without keywords limit what can be measured. If fewer than ``LEAST_ALARMS`` are
+expected at a rate, one alarm more or less changes the result, and no figure is given. Shape letters: ``N`` spoken keywords,
+``A`` false alarms, ``R`` rates.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hpcnas.core.errors import MetricError
 from hpcnas.core.significance import percentile_interval, poisson_interval, share_interval
 
 LEAST_ALARMS = 3.0
-"""That must be expected at a rate for its misses to be a figure."""
+"""So many false alarms must be expected at a rate before misses are given for it."""
 LOWEST = 0.01
-"""Scores below this are nobody's threshold: alarms of long audio are not kept below it, nor are hits."""
+"""No threshold lies below this score, so alarms and hits below it are not kept."""
 RESAMPLES = 400
 
 
@@ -75,7 +75,7 @@ class Estimate:
 
 
 def supports(hours: float, rate: float) -> bool:
-    """Whether so much audio without keywords is enough to tell the misses at ``rate`` false alarms an hour."""
+    """Whether so many hours without keywords are enough to measure misses at ``rate`` false alarms an hour."""
     return hours * rate >= LEAST_ALARMS - 1e-6  # hours are sums of many recordings
 
 
@@ -123,9 +123,11 @@ class Heard:
         return Estimate(value, float(low[0]), float(high[0]))
 
     def band(self, rates_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(R,) ends of the 95 % intervals of the misses at these rates: of bootstrap over spoken keywords and false alarms, or
-        Wilson's, whichever is wider (Wilson's does not know that the threshold is uncertain too, bootstrap nothing of misses
-        that did not happen)."""
+        """(R,) ends of the 95 % intervals of the misses at these rates.
+
+        Each is the wider one of two intervals. The bootstrap over spoken keywords and false alarms knows nothing of misses that
+        did not happen. Wilson's does not know that the threshold is uncertain too.
+        """
         self._ensure_both()
         rng, scores = np.random.default_rng(0), self.alarms.scores
         draws = np.array(
@@ -142,8 +144,10 @@ class Heard:
         return tuple(np.array(ends).T)
 
     def alarms_at(self, misses: float) -> Estimate | None:
-        """False alarms an hour at the highest threshold with at most so many misses, a share; None if none is low enough. The
-        interval is exact for a Poisson process (Garwood, 1936, doi:10.1093/biomet/28.3-4.437)."""
+        """False alarms an hour at the highest threshold with at most this share of misses; None if every threshold misses more.
+
+        The interval is exact for a Poisson process (Garwood, 1936, doi:10.1093/biomet/28.3-4.437).
+        """
         self._ensure_both()
         threshold = np.sort(self.hits)[int(np.floor(misses * len(self.hits) + 1e-9))]
         return self._an_hour(self.alarms.scores >= threshold) if np.isfinite(threshold) else None

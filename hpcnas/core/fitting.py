@@ -1,8 +1,8 @@
 """Scaling a tower in width until it keeps the limits, instead of refusing it.
 
-All widths change together, as in the width multiplier of MobileNets (Howard et al., 2017, arXiv:1704.04861), each to a value
-that the space allows: under a small limit nearly every step from a good tower leads over it, and a narrower tower of the same
-shape is what an engineer would try.
+All widths change together, as by the width multiplier of MobileNets (Howard et al., 2017, arXiv:1704.04861). Each becomes a
+value that the space allows. Under a small limit nearly every step from a good tower exceeds it, and an engineer would then try
+a narrower tower of the same shape.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ OCTAVES_UP = 2
 
 
 def scaled(tower: Architecture, space: SearchSpace, factor: float) -> Architecture:
-    """The same with all widths times ``factor``, rounded down to the space's values; at least the least of them."""
+    """The tower with all widths times ``factor``, each rounded down to one of the space's values, or the least of them."""
     return tower if factor == 1 else Architecture.of(_scaled(stage, space, factor) for stage in tower.stages)
 
 
 def shrunk(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture], bool]) -> Architecture | None:
-    """The tower, or the widest scaled one that ``fits``, with what that leaves used up; None if not even the narrowest does."""
+    """The tower if it ``fits``, else the widest scaled one that does, with single stages wider again; None if none does."""
     if fits(tower):
         return tower
     steps = range(-1, -OCTAVES * STEPS_PER_OCTAVE - 1, -1)
@@ -37,7 +37,8 @@ def shrunk(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture
 
 
 def widened(tower: Architecture, space: SearchSpace, fits: Callable[[Architecture], bool]) -> Architecture | None:
-    """The tower, which may be over a limit, scaled to the greatest width that ``fits``, with what that leaves used up."""
+    """The tower scaled to the greatest width that ``fits``, with single stages wider still; the tower itself may exceed a
+    limit."""
     if not fits(tower):
         return shrunk(tower, space, fits)
     steps = range(OCTAVES_UP * STEPS_PER_OCTAVE, -1, -1)

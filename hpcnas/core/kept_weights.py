@@ -1,4 +1,4 @@
-"""Whose weights stay on disk: those that somebody may start from."""
+"""Which trials' weights stay on disk: those that another training may start from."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class KeptWeights:
 
     @property
     def may_have_piled_up(self) -> bool:
-        """Whether there are so many that a sweep, which takes its time, may be worth it."""
+        """Whether so many have piled up that a sweep, which takes time, may be worth it."""
         return len(self.there) >= self._sweep_at
 
     def sweep(self, assignments: Sequence[Assignment], again: Iterable[Trial]) -> None:

@@ -24,8 +24,9 @@ class Ready:
 
 @dataclass(frozen=True)
 class Ahead:
-    """Leader to coordinator: the trial is about to end, and only its last validation and its weights are to come. Answered by
-    the next ``Assignment`` or not at all; if it is, so is the ``Ready`` that follows."""
+    """Leader to coordinator: only the last validation and the weights of the trial are left to do.
+
+    Answered by the next ``Assignment``, or by nothing. If it is answered, the ``Ready`` that follows is not."""
 
     group: int
 
@@ -63,7 +64,7 @@ class Assignment:
     trial: Trial
     donors: tuple[Donor, ...] = ()
     paused: Result | None = None
-    """What came of the trial so far: it goes on from its own weights, not from donors'."""
+    """Result of the trial so far. It goes on from its own weights, not from those of donors."""
 
 
 class Verdict(Enum):
@@ -87,13 +88,13 @@ class Stop:
 
 @dataclass(frozen=True)
 class Wait:
-    """The coordinator's word that what comes next depends on a trial that is still running. Rank 0 keeps the leader's question
-    and puts it again when something has changed; the leader never hears of it."""
+    """The coordinator's answer if the next trial depends on one that is still running. Rank 0 keeps the leader's question and
+    asks it again when something has changed. The leader never hears of it."""
 
 
 @dataclass(frozen=True)
 class Alive:
-    """Leader to rank 0 now and then while its group works: it has not stopped. No answer."""
+    """Leader to rank 0, now and then while its group works: the group is alive. Not answered."""
 
     group: int
 
@@ -108,7 +109,7 @@ class Form:
 
 
 class Fault(Enum):
-    """What a rank that leaves its group thinks of it."""
+    """Why a rank left its group, as far as the rank knows."""
 
     MATES = "mates"
     """No fault of its own: a mate is gone, or has left."""
@@ -122,7 +123,7 @@ class Fault(Enum):
 
 @dataclass(frozen=True)
 class Free:
-    """Any rank to rank 0: my group is no more; answered by ``Form`` or ``Leave`` when there is something to do."""
+    """Any rank to rank 0: my group has ended; answered by ``Form`` or ``Leave`` when there is something to do."""
 
     group: int
     why: str

@@ -86,8 +86,9 @@ def roc_area(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
 def cavg(logits_NK: np.ndarray, labels_N: np.ndarray, p_target: float = 0.5) -> float:
     """Average detection cost of a language recogniser, in [0, 1]: NIST LRE 2015 plan, section 4 (closed set, unit costs).
 
-    For every pair of target and other language the costs of misses and false alarms at the threshold that is optimal for
-    calibrated scores, averaged over the others and then over the targets. Languages that do not occur are left out.
+    Every pair of a target and another language has costs of misses and of false alarms, at the threshold that is optimal for
+    calibrated scores. They are averaged over the other languages, then over the targets. Languages that do not occur are left
+    out.
 
     Args:
         p_target: prior of the target. LRE 2007 to 2015 use 0.5; LRE 2017 and 2022 the mean of the costs at 0.5 and 0.1.
@@ -112,9 +113,11 @@ def cavg(logits_NK: np.ndarray, labels_N: np.ndarray, p_target: float = 0.5) -> 
 
 
 def cllr(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
-    """Cost of the log likelihood ratios of each class to the mean of the others, in bits: 0 for sure and right ones, 1 for none
-    at all, more for sure and wrong ones (Brümmer & du Preez, 2006, doi:10.1016/j.csl.2005.08.001). As in ``cavg``, the others
-    count alike.
+    """Cost of the log likelihood ratios of each class to the mean of the others, in bits (Brümmer & du Preez, 2006,
+    doi:10.1016/j.csl.2005.08.001).
+
+    It is 0 for ratios that are certain and right, 1 for ratios that say nothing, and more for certain and wrong ones. The other
+    classes count alike, as in ``cavg``.
 
     Raises:
         MetricError: if fewer than two classes occur.

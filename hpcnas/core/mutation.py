@@ -46,8 +46,9 @@ def random_tower(space: SearchSpace, depth: int, rng: np.random.Generator) -> Ar
 
 
 def grafted(front: Architecture, tail: Architecture, space: SearchSpace, rng: np.random.Generator) -> Architecture | None:
-    """First stages of ``front``, over planes, a block that folds their bands, last stages of ``tail``, over frames alone; how
-    many stages, and repetitions of each, is drawn. None where one has no such stages, or the tower would be too deep."""
+    """The first stages of ``front``, which work on planes; a block that folds the bands; the last stages of ``tail``, which
+    work on frames alone. The number of stages and of their repetitions is drawn. None if one tower has no such stages, or if
+    the result would be too deep."""
     planes = list(takewhile(lambda stage: _layout(stage, space) == "plane", front.stages))
     sequences = list(takewhile(lambda stage: _layout(stage, space) == "sequence", reversed(tail.stages)))[::-1]
     if not (planes and sequences):
@@ -122,8 +123,9 @@ def exchange(architecture: Architecture, space: SearchSpace, rng: np.random.Gene
 
 
 def rescale(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
-    """All widths up or down by a quarter of an octave to one; None where no width changes. Wider than the limits means as wide
-    as they allow, since what a search proposes is made to fit."""
+    """All widths up or down by between a quarter of an octave and one octave; None if no width changes.
+
+    A tower that becomes too wide ends up as wide as the limits allow, since proposals are fitted to the limits."""
     factor = 2.0 ** (rng.choice((-1, 1)) * rng.integers(1, 5) / 4)
     tower = scaled(architecture, space, factor)
     return None if tower == architecture else (tower, f"widths x {factor:.2g}")
@@ -177,7 +179,7 @@ def fine_step(architecture: Architecture, space: SearchSpace, rng: np.random.Gen
 def fine_steps(
     architecture: Architecture, space: SearchSpace, rng: np.random.Generator, at_least: int, further: float = 0.0
 ) -> tuple[Architecture, str]:
-    """So many of them one after another, and after each of the last another one with the chance ``further``."""
+    """So many fine steps one after another; another one follows with probability ``further``, and so on."""
     names: list[str] = []
     while len(names) < at_least or rng.random() < further:
         architecture, name = fine_step(architecture, space, rng)
@@ -186,7 +188,7 @@ def fine_steps(
 
 
 def steps_away(refused: int) -> int:
-    """How far a proposal goes after so many that were known already: one step, and one more after every twenty."""
+    """How many steps a proposal takes: one, and one more for every twenty refused proposals before it."""
     return 1 + refused // 20
 
 

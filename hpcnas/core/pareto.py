@@ -10,7 +10,11 @@ from hpcnas.core.trial import Result
 
 
 def pareto_front(results: Sequence[Result], cost: str = "params") -> list[Result]:
-    """Results that no other one beats in score at the same or less of a field of ``Cost``, smallest first."""
+    """The Pareto front, smallest first: no other result has a higher score at the same or lower cost.
+
+    Args:
+        cost: the field of ``Cost`` that counts.
+    """
     front: list[Result] = []
     for result in sorted(results, key=lambda r: (getattr(r.cost, cost), -r.score, r.trial)):
         if not front or result.score > front[-1].score:
@@ -24,7 +28,7 @@ def objectives(result: Result) -> tuple[float, float, float]:
 
 
 def ranks(points: np.ndarray) -> np.ndarray:
-    """(N,) number of the front that each of (N, D) points is on: 0 if nothing dominates it, 1 without those, and so on."""
+    """(N,) front of each of (N, D) points: 0 if nothing dominates the point, 1 if only points of front 0 do, and so on."""
     no_worse = (points[:, None] <= points[None]).all(-1)
     dominates = np.asarray(no_worse & (points[:, None] < points[None]).any(-1))
     rank = np.full(len(points), -1)

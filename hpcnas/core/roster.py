@@ -1,7 +1,8 @@
-"""Which worker is where: free, in a group, on its way out of one, left out or lost; and who trains together next.
+"""Where each worker is (free, in a group, leaving one, left out, or lost), and which workers train together next.
 
-A rank that fails again and again is sick: its device is poisoned, a library of its node is broken. It fails within a moment, is
-free again at once, and would use up all the search's trials; so it is left out. Of a group's ranks the first to be at fault is.
+A rank that fails again and again is sick: its device is poisoned, or a library of its node is broken. It fails within a moment
+and is free again at once, so it would use up all trials of the search. Such a rank is left out. If a group fails, its first
+rank to be at fault is the one that counts as sick.
 
 Pure: told of everything, talks to nobody. Rank 0 coordinates and is not in here.
 """
@@ -18,12 +19,12 @@ from hpcnas.core.errors import ConfigError
 from hpcnas.core.messages import Fault, Form
 
 FORMING_S = 120.0
-"""A new group is given at least so long until it asks for work: thousands of ranks may be starting at the same time."""
+"""A new group has at least so long before it must ask for work, since thousands of ranks may start at the same time."""
 ENGINES = ("auto", "horovod", "ddp")
 PATIENCE = {Fault.ERROR: 2, Fault.STORAGE: 3}
-"""A rank whose so manieth failure is of that kind, without a result in between, is left out."""
+"""So many failures without a result in between leave a rank out, if the last one is of that kind."""
 FIRST_REST_S, LONGEST_REST_S = 2.0, 64.0
-"""A rank that lacks memory or storage gets no work for a while, twice as long each time: what it lacks may come back."""
+"""A rank that lacks memory or storage rests, twice as long each time, since what it lacks may come back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,9 @@ class ClusterConfig:
     needs an MPI that is fault tolerant (Open MPI 5 under ``mpirun --with-ft ulfm``). ``abort``: the job ends, to be resumed.
     ``auto``: the first where the MPI can do it, else the second."""
     hang_limit_s: float = 600.0
-    """Seconds without a sign of life after which a group counts as hung; well above the slowest step."""
+    """A group without a sign of life for so many seconds counts as hung. Set it well above the slowest step."""
     warning_s: float = 60.0
-    """So many seconds before the job's end training has stopped; see ``--time-limit``."""
+    """Training stops so many seconds before the job's end; see ``--time-limit``."""
     scratch: str = ""
     """Folder on each node's own disk, such as ``$TMPDIR``, to which features are copied before training; empty: they are mapped
     from where they are cached."""
@@ -57,8 +58,8 @@ class ClusterConfig:
 class Roster:
     """Workers and their groups.
 
-    Groups are consecutive ranks of one node wherever that leaves nobody over. At the start ranks that do not fill a group are
-    spares; once a rank was lost, what is left over forms a smaller group rather than wait.
+    A group consists of consecutive ranks of one node, unless that would leave ranks over. At the start ranks that fill no group
+    are spares. Once a rank is lost, ranks that are left over form a smaller group instead of waiting.
 
     Args:
         nodes: name of every rank's node, by rank; those without a group are free.
@@ -137,7 +138,7 @@ class Roster:
             yield self._grouped(over[full:])
 
     def group_of(self, rank: int) -> int | None:
-        """Number of the rank's group; None if that is no more, and whatever the rank still says of it is out of date."""
+        """Number of the rank's group; None if the group has ended: what the rank still says of it is then out of date."""
         return self._number_of.get(rank)
 
     def hear(self, group: int) -> None:
@@ -155,8 +156,8 @@ class Roster:
             self._number_of.pop(rank)
 
     def free(self, rank: int, fault: Fault = Fault.ERROR) -> Form | None:
-        """The rank has left its group; returns the group if it falls apart by that. It is left out if it was its fault, and has
-        been so too often."""
+        """The rank has left its group; returns the group if it falls apart by that. If the rank was at fault too often, it is
+        left out."""
         broken = self._dissolve(rank)
         is_to_blame = self._comes_out(rank, fault is not Fault.MATES)
         if rank not in self.lost:
@@ -185,7 +186,7 @@ class Roster:
                     self._riddles.pop(rank, None)
 
     def forgive(self, ranks: Iterable[int]) -> None:
-        """The last failure of each was not its own fault; one that was left out for it trains again."""
+        """The last failure of each rank was not its own fault; a rank that was left out because of it trains again."""
         for rank in ranks:
             faults = self._faults.get(rank, [])
             del faults[-1:]
@@ -194,7 +195,7 @@ class Roster:
                 self._free.add(rank)
 
     def stop_waiting(self) -> None:
-        """There is no more work: nobody need recover."""
+        """There is no more work, so no rank needs to rest."""
         self._recovering.clear()
 
     def ranks(self, group: int) -> frozenset[int]:
@@ -205,7 +206,7 @@ class Roster:
         return bool(self._faults) and any(_counted(self._faults.get(rank, ())) for rank in self.groups[group].ranks)
 
     def has_others(self, ranks: frozenset[int]) -> bool:
-        """Whether there is a group without any of these ranks, and beyond doubt."""
+        """Whether there is a group that has none of these ranks and is not doubtful."""
         return any(ranks.isdisjoint(group.ranks) and not self.is_doubtful(number) for number, group in self.groups.items())
 
     def hung(self) -> list[Form]:

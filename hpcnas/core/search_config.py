@@ -20,15 +20,15 @@ class SearchConfig:
     """What the score is, on the validation split: ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``roc_area``,
     ``cross_entropy`` (negative), or one minus ``eer``, ``cavg``, ``pairwise_eer`` or ``misses``."""
     rank_by: str = "loss"
-    """What decides which trials are varied, go on and come to the finals: ``loss``, the cross entropy on the validation split,
-    which tells models apart of which a few hundred recordings are right or wrong alike; or ``objective``."""
+    """What trials are ranked by when they are varied, go on, or come to the finals: ``objective``, or ``loss``, the cross
+    entropy on the validation split. On a few hundred recordings the loss tells models apart that have the same accuracy."""
     max_trials: int = 36
     """Trials in all, failed ones included."""
     suggestions: tuple[str, ...] = ()
     """Architectures that are tried first, whether the space has them or not, such as ``"gru:units=64/dense:units=64"``."""
     zoo: tuple[str, ...] = ("fitting",)
-    """Models drawn by hand that are tried next: ``fitting`` means all of the zoo that are within the limits, and one of each
-    other paper that can be made narrower until it is; else their names, such as ``TENet6``, or ``all``. Empty: none."""
+    """Models drawn by hand that are tried next: names such as ``TENet6``, ``all``, or ``fitting``. ``fitting`` means all
+    models of the zoo that keep the limits and, of each other paper, one that can be narrowed until it does. Empty: none."""
     max_steps: int = 0
     """Optimiser steps of all finished trials together, after which no trial is begun; 0: no limit."""
     time_limit: float = 0.0
@@ -36,8 +36,8 @@ class SearchConfig:
     group_size: int = 1
     """MPI ranks that train one model together."""
     keep_weights: int = 50
-    """Weights of so many best trials, and of as many latest ones, stay on disk, and those of as many that the stopping rule may
-    let go on from each rung, beside those that it does; donors of running trials always do."""
+    """The weights of so many best trials and of as many latest ones stay on disk. So do those of the trials that the stopping
+    rule lets go on from each rung, and of as many more there. Donors of running trials are always kept."""
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:

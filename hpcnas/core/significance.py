@@ -22,8 +22,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile interval of ``metric(logits, labels)`` over resamples of the examples (Efron & Tibshirani, 1993, chapter 13).
 
-    Examples are resampled one by one: where several are of one speaker, the interval is too narrow. Resamples for which the
-    metric is undefined, since they happen to have one class only, are left out.
+    Examples are resampled one by one, so the interval is too narrow if several are of one speaker. Resamples that happen to
+    have one class only, for which the metric is undefined, are left out.
 
     Raises:
         MetricError: if it is undefined for all of them.
@@ -71,11 +71,11 @@ def poisson_interval(count: int, level: float = 0.95) -> tuple[float, float]:
 
 
 def resampled_means(matrices: Sequence[np.ndarray], resamples: int = 1000, seed: int = 0) -> list[np.ndarray]:
-    """For each (S, N) matrix, one row a training and one column an example, its mean in every resample: trainings and examples
-    are drawn anew, each by themselves (Owen, 2007, the pigeonhole bootstrap, doi:10.1214/07-AOAS122).
+    """The mean of each (S, N) matrix in every resample; a row is a training, a column an example.
 
-    All matrices have the same examples, which are drawn for all of them together, so that differences of what is returned are
-    paired; the trainings of each are its own.
+    Trainings and examples are drawn anew, independently of each other (Owen, 2007, the pigeonhole bootstrap,
+    doi:10.1214/07-AOAS122). All matrices have the same examples, and these are drawn once for all matrices, so that differences
+    of the returned means are paired. Trainings are drawn for each matrix on its own.
     """
     rng = np.random.default_rng(seed)
     n = matrices[0].shape[1]
@@ -133,7 +133,7 @@ def mean_interval(values_N: np.ndarray, level: float = 0.95) -> tuple[float, flo
 
 
 def difference_interval(values_N: np.ndarray, others_M: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
-    """How much larger the mean of ``values`` is than that of ``others``, and an interval of it by Welch, 1947
+    """The mean of ``values`` minus that of ``others``, with its interval by Welch, 1947
     (doi:10.1093/biomet/34.1-2.28); NaN for fewer than two values on a side."""
     n, m = len(values_N), len(others_M)
     if min(n, m) < 2:
@@ -147,8 +147,9 @@ def difference_interval(values_N: np.ndarray, others_M: np.ndarray, level: float
 
 
 def permutation_test(values_N: np.ndarray, others_M: np.ndarray, resamples: int = 20_000, seed: int = 0) -> float:
-    """Two-sided p-value that both come from one distribution, by the difference of their means (Fisher, 1935): over all
-    divisions into groups of these sizes where there are at most ``resamples``, else over so many random ones."""
+    """Two-sided p-value that both come from one distribution, by the difference of their means (Fisher, 1935).
+
+    It runs over all divisions into groups of these sizes, or over ``resamples`` random ones if there are more."""
     n, pooled = len(values_N), np.concatenate([values_N, others_M]).astype(float)
     seen = abs(np.mean(values_N) - np.mean(others_M)) - 1e-12
     divisions: Sequence[list[int] | np.ndarray]

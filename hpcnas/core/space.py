@@ -19,7 +19,7 @@ _LADDER = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112,
 
 
 def widths(least: int, most: int) -> tuple[int, ...]:
-    """Choices of width, so near to each other that a limit of size can be met: a tower's parameters go with their square."""
+    """Choices of width. They are close together, since parameters grow with their square and a limit on size must be met."""
     return tuple(width for width in _LADDER if least <= width <= most)
 
 
@@ -102,7 +102,7 @@ class SearchSpace:
     fit: bool = False
     """Whether a tower over the limits is scaled in width until it keeps them, instead of being refused."""
     others: tuple[BlockType, ...] = ()
-    """Types of which no block is drawn, but which suggestions may have: how these can be varied."""
+    """Types that only suggestions may have. No such block is drawn; they are here so that suggestions can be varied."""
 
     def sample(self, rng: np.random.Generator) -> Block:
         """Random(|B|): one block.

@@ -1,4 +1,4 @@
-"""Keywords in long audio: scores over time to detections, and how many of them are wrong.
+"""Keywords in long audio: from scores over time to detections, and how many of these are wrong.
 
 Smoothing and refractory time after Alvarez & Park, ICASSP 2019 (arXiv:1812.02802), and Chen, Parada & Heigold, ICASSP 2014
 (doi:10.1109/ICASSP.2014.6854370). Shape letters: ``S`` scores over time, ``K`` classes.
@@ -27,7 +27,7 @@ class SpottingConfig:
     smoothing_s: float = 0.3
     """Posteriors are averaged over so long a stretch."""
     refractory_s: float = 0.75
-    """After a detection of a keyword there is no other one of it for so long."""
+    """A keyword is not detected again for so long after a detection."""
     tolerance_s: float = 0.5
     """A detection counts if it lies that near to where the keyword is."""
     false_alarms_per_hour: float = 1.0
@@ -84,10 +84,10 @@ def smoothed(posteriors_SK: np.ndarray, config: SpottingConfig) -> np.ndarray:
 
 
 class Spotter:
-    """``detections``, piece by piece, each told as soon as nothing that is still to come can change it or go before it.
+    """``detections``, piece by piece. A detection is given as soon as no later score can change it or come before it.
 
-    A peak is certain once all within the refractory time of it has been heard and nothing undecided there is higher; what is
-    near it is then dropped. So a few seconds are kept, unless a score rises on and on.
+    A peak is certain once everything within its refractory time has been heard and no undecided score there is higher. The
+    scores near it are then dropped. So a few seconds are kept in memory, unless a score keeps rising.
 
     Args:
         threshold: scores below it, or below that of their keyword, are left out. They could not keep a higher one from being
@@ -159,17 +159,17 @@ def _beaten(times_s: np.ndarray, scores: np.ndarray, apart_s: float) -> np.ndarr
 
 
 def detections(scores_SK: np.ndarray, times_s: np.ndarray, keywords: Sequence[int], config: SpottingConfig) -> list[Detection]:
-    """Peaks of each keyword's score, the highest first chosen, none nearer to another one than the refractory time; in order of
-    time, whatever their score; raises MetricError for scores that are not finite."""
+    """Peaks of each keyword's score, in order of time. Higher peaks are chosen first, and no two of a keyword are nearer than
+    the refractory time. Raises MetricError for scores that are not finite."""
     spotter = Spotter(keywords, config)
     return [*spotter.push(scores_SK, times_s), *spotter.finish()]
 
 
 def heard(found: Sequence[Detection], spoken: Sequence[Spoken], hours: float, config: SpottingConfig) -> Heard:
-    """What detections are worth where it is known what was spoken.
+    """Detections compared with what was spoken.
 
-    The best detection near a spoken keyword makes it a hit, further ones of the same keyword there are ignored; every other
-    detection is a false alarm.
+    The best detection near a spoken keyword makes it a hit. Further detections of the same keyword there are ignored. Every
+    other detection is a false alarm.
 
     Args:
         hours: length of the audio without the spoken keywords.

@@ -1,6 +1,6 @@
-"""What a model is to run on, and what of a space cannot run there.
+"""What a model is to run on, and which parts of a space cannot run there.
 
-Small and explicit: a block or head that is not in a target's table has been seen to run, converted to 8-bit integers.
+A target lists what cannot run. Every other block or head has been seen to run, converted to 8-bit integers.
 """
 
 from __future__ import annotations

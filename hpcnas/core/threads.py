@@ -1,8 +1,8 @@
 """How many threads a process computes with, from what the user, the batch system and the machine say.
 
-What the user says wins (``OMP_NUM_THREADS``), then what the batch system was asked for each rank (``--cpus-per-task``), as far
-as there is room; else a rank takes its share of the cores. A thread more than there are cores costs more than one too few:
-threads that wait for one that is not running spin.
+The user's word comes first (``OMP_NUM_THREADS``), then the number of CPUs that the batch system was asked for
+(``--cpus-per-task``), as far as there is room. Otherwise a rank takes its share of the cores. One thread too many costs more
+than one too few, since threads spin while they wait for one that has no core.
 
 Pure: ``runtime/cpus.py`` reads what there is to know.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 MOST_UNASKED = 8
-"""Threads of a process that has a whole machine to itself and was told nothing: models of this size keep no more busy, and the
+"""Threads of a process that has a whole machine to itself and was told nothing. Models of this size keep no more busy, and the
 machine may be a login node."""
 SAID_TO_ALL = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK", "SRUN_CPUS_PER_TASK", "PBS_JOBID", "NCPUS")
 """Variables that mean the same on every node of a job; an mpirun that starts ranks by ssh leaves them on the first."""
@@ -39,7 +39,7 @@ class Cpus:
 
     @property
     def is_confined(self) -> bool:
-        """To a part of the machine, by a batch system, a container or an MPI that binds."""
+        """Whether a batch system, a container or an MPI that binds confines the process to a part of the machine."""
         return len(self.allowed) < self.of_machine
 
     def cores(self, cpus: Iterable[int]) -> set[int]:
@@ -63,7 +63,7 @@ def decide(environment: Mapping[str, str], own: Cpus, beside: Sequence[Set[int]]
     """The threads of one process.
 
     Args:
-        beside: the CPUs of every other rank on the node that computes; a rank that only coordinates sleeps, and is none.
+        beside: the CPUs of every other rank on the node that computes; a rank that only coordinates sleeps and does not count.
         host: this node's name, by which LSF lists it.
     """
     said, not_heeded = _said(environment)

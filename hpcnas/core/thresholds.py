@@ -1,6 +1,6 @@
-"""A threshold for each keyword, so that all of them together give no more false alarms than wished and few keywords are missed.
+"""A threshold for each keyword. All together they give no more false alarms than allowed, and miss as few keywords as they can.
 
-What false alarms one keyword spends the others may not: they go where they save most misses.
+The false alarms are one budget for all keywords. It is spent where it saves the most misses.
 """
 
 from __future__ import annotations

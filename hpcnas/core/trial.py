@@ -9,9 +9,9 @@ from enum import Enum
 from hpcnas.core.architecture import Architecture
 
 ROLES = ("student", "control", "baseline", "anew")
-"""What a stage may have a trial for, if not as one of those that it chooses from."""
+"""Why a stage may have a trial that it does not choose from."""
 WARM = "warm "
-"""What the mutation of a tower of another run begins with; the model's stage and number there follow."""
+"""The mutation of a tower from another run begins with this; the model's stage and number in that run follow."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Proposal:
     team: tuple[int, ...] = ()
     """Earlier trials that it forms an ensemble with: its score is that of the mean of all their logits."""
     given: bool = field(default=False, compare=False)
-    """To be trained as it is, whatever the limits and though it was trained before, since it is not the strategy's own idea."""
+    """Whether it is trained as it is, even over a limit or a second time: it was given, and is not the strategy's own idea."""
     again: bool = field(default=False, compare=False)
-    """To be tried as it is though it was tried before, within the limits."""
+    """Whether it is trained as it is, within the limits, although it was tried before."""
     fills: bool = field(default=False, compare=False)
-    """To be made as wide as the limits allow, where towers are fitted to them."""
+    """Whether it is widened as far as the limits allow; only if towers are fitted to the limits."""
     donor: int | None = None
-    """Number of the weights, among those that the stage has from another run, that it starts from; None: of none of them."""
+    """Which of the weights that the stage has from another run it starts from; None: none of them."""
     role: str = ""
     """One of ``ROLES``, or empty."""
 
@@ -98,7 +98,7 @@ class TrialState(Enum):
     STOPPED = "stopped"
     """Ended early by the stopping rule; its score counts."""
     PAUSED = "paused"
-    """Stopped for now by the stopping rule, which may let it go on from its weights; its score counts."""
+    """Stopped for now; the stopping rule may let it go on from its weights. Its score counts."""
     INFEASIBLE = "infeasible"
     """No score, and nothing was trained: over a limit of the budget."""
     FAILED = "failed"
@@ -116,9 +116,9 @@ NOT_FINITE = "its score is not finite"
 class Result:
     """What came of a trial.
 
-    ``score`` is the search metric on the validation split, higher is better; ``loss`` the cross entropy there in nats.
-    Both are NaN for a trial without a score, whose ``error`` says why. A score that is not finite is none, wherever it comes
-    from: such a trial has failed, so that nothing ranks it and nobody inherits from it.
+    ``score`` is the search metric on the validation split, higher is better; ``loss`` the cross entropy there in nats. A trial
+    without a score has NaN for both, and its ``error`` says why. A trial whose score is not finite has failed, wherever the
+    score comes from: it is not ranked, and no trial inherits from it.
     """
 
     trial: int
