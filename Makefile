@@ -7,7 +7,10 @@ NP ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 # Appended to the search, such as ARGS="jobs/kws.toml --set search.max_trials=20".
 ARGS ?=
 
-.PHONY: setup setup-search setup-horovod search test test-fast lint clean
+# Tests run beside each other. Many wait for ranks, for other processes or for a clock, so there is one worker more than cores.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n + 1 : 8)))
+
+.PHONY: setup setup-search setup-horovod search test test-fast lint site clean
 
 search: setup-search
 	@tools/with_env.sh $(VENV) tools/mpirun.sh -np $(NP) python -m hpcnas.search $(ARGS) --run $(RUN) --resume
@@ -15,7 +18,7 @@ search: setup-search
 	@tools/with_env.sh $(VENV) python -m hpcnas.report $(RUN)
 
 test: setup-horovod
-	@tools/with_env.sh $(VENV) python -m pytest
+	@tools/with_env.sh $(VENV) python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # Pure logic and files: no MPI, no training.
 FAST = architecture archive budget combiners coordinator detection finals fitting layers metrics mutation pareto paper roster \
@@ -25,6 +28,13 @@ test-fast: setup
 
 lint: setup
 	@tools/with_env.sh $(VENV) sh -c 'ruff check . && ruff format --check . && mypy'
+
+# docs/ as a site in build/site. Nothing is fetched but, the first time, the generator.
+site: setup
+	@tools/with_env.sh $(VENV) sh -c 'python -c "import material, mkdocstrings" 2>/dev/null || \
+	python -m pip install -q --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[docs]"'
+	@NO_MKDOCS_2_WARNING=1 tools/with_env.sh $(VENV) mkdocs build --quiet --strict
+	@echo build/site/index.html
 
 # A search needs no Horovod unless it says so (cluster.engine = "horovod"), here or in its file.
 setup-search:

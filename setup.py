@@ -59,7 +59,17 @@ setup(
         "rooms": ["pyroomacoustics>=0.8,<1"],
         "mlflow": ["mlflow-skinny>=2.15,<4"],
         "speech": ["espeakng-loader>=0.2.4,<1"],
-        "test": ["hypothesis>=6.80,<7", "mypy>=2,<3", "pandas>=2,<4", "pytest>=7.4,<10", "ruff>=0.4,<1"],
+        "docs": ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2"],
+        "test": [
+            "hypothesis>=6.80,<7",
+            "ipykernel>=6.25,<8",
+            "mypy>=2,<3",
+            "nbclient>=0.10,<1",
+            "pandas>=2,<4",
+            "pytest>=7.4,<10",
+            "pytest-xdist>=3.7,<4",
+            "ruff>=0.4,<1",
+        ],
     },
     entry_points={
         "console_scripts": [

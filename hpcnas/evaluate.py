@@ -251,7 +251,8 @@ class Versus:
 
     Args:
         against: the second one, as the user calls it.
-        accuracy, against_accuracy: shares that each has right.
+        accuracy: share that the first has right, in [0, 1].
+        against_accuracy: share that the second has right.
         p: McNemar's, of being equally often right.
     """
 

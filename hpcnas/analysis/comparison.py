@@ -97,8 +97,11 @@ class Standing:
     """A group where all runs have come as far.
 
     Args:
-        mean, low, high: of the runs' best scores, with Student's 95 % interval.
-        worst, best: of the runs.
+        mean: of the runs' best scores.
+        low: lower end of the mean's 95 % interval, by Student's t.
+        high: its upper end.
+        worst: the lowest of the runs' best scores.
+        best: the highest.
         until: mean of what it took until the target score, over the runs that came to it.
         reached: how many did.
     """

@@ -23,7 +23,8 @@ class Split:
 
     Args:
         frames: (T, F) raw log-mel of all recordings, one after the other.
-        starts, lengths: (N,) where in it each recording lies; none is shorter than a window.
+        starts: (N,) the first frame of each recording.
+        lengths: (N,) frames of each recording; none is shorter than a window.
         spoken: (N,) frames of each before the silence that pads it, if it is padded.
         labels: (N,).
         copies: (N, C) where each copy of a recording lies, the first being the recording as it is; None: there are no others.

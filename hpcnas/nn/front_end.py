@@ -54,7 +54,8 @@ class FrontEnd:
     """The finished front end.
 
     Args:
-        mean, std: (F',) of the training split behind everything else.
+        mean: (F',) of the training split, behind everything else.
+        std: (F',) the same.
     """
 
     config: FrontEndConfig

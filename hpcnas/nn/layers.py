@@ -107,7 +107,9 @@ class Conv2d(_Windowed):
     """Convolution over bands and time, (B, C, F, T) to (B, C', ceil(F / s_f), ceil(T / s_t)), without bias.
 
     Args:
-        kernel, stride, dilation: pairs for bands and time.
+        kernel: a pair, for bands and time.
+        stride: likewise.
+        dilation: likewise.
         pad_bands: on both sides; else bands become fewer, (F - window) // s_f + 1.
     """
 

@@ -25,7 +25,6 @@ class Watch:
 
     Args:
         total: trials that the stage will have.
-        elapsed: seconds that the stage has taken.
         objective: name of the score.
     """
 

@@ -21,7 +21,8 @@ class ModelCard:
     """Contents of the file; all else is in the run's configuration.
 
     Args:
-        mean, std: (F,) of the training split, by which features are normalised.
+        mean: (F,) of the training split, which is subtracted from features.
+        std: (F,) of the training split, by which they are divided then.
         class_names: of the logits.
         thresholds: of models by name, as far as they were chosen; each with the digest of the weights that it holds for.
     """
