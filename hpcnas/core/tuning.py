@@ -1,5 +1,5 @@
-"""Training settings that are chosen beside the architectures: Mazzawi et al., Interspeech 2019, tune them "in parallel to the
-search"."""
+"""Training settings that are chosen together with the architectures: Mazzawi et al., Interspeech 2019, tune them "in parallel
+to the search"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Settings = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class TuningConfig:
-    """Which training settings are tuned, each between two values; an empty pair leaves one as configured."""
+    """Which training settings are tuned, each between two values. An empty pair leaves a setting as configured."""
 
     name: str = "none"
     """``none``, ``random``, or ``tpe``: tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011)."""
@@ -58,12 +58,12 @@ OF_AUGMENTATION = (
     "shift", "tempo", "warp", "volume_db", "noise_probability", "frequency_mask_width", "time_mask_width", "mixup",
 )  # fmt: skip
 LARGEST = {"volume_db": 30, "frequency_mask_width": 100, "time_mask_width": 1000}
-"""Upper ends of ranges that are no shares."""
+"""Upper limits of ranges whose values are not shares."""
 LOGARITHMIC = ("learning_rate", "weight_decay")
 
 
 class Tuner(Protocol):
-    """Asked once a trial, told of every result; on resume told of the earlier ones first."""
+    """Is asked once for each trial and told every result; a resumed search tells it the earlier results first."""
 
     def suggest(self, trial: int) -> Settings:
         """Settings for a new trial, sorted by name."""

@@ -1,4 +1,4 @@
-"""How much a model's accuracy differs between conditions, and between groups of recordings: the worst beside the mean.
+"""The accuracy of a model under conditions and on groups of recordings: the worst one beside the mean.
 
 Shape letters: ``N`` recordings, ``C`` conditions.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from hpcnas.core.significance import mcnemar, mean_interval, share_interval
 
 LEAST = 30
-"""Recordings of a group whose accuracy is a figure: with fewer its interval is 30 points wide."""
+"""A group needs so many recordings before its accuracy is given: with fewer its interval is 30 points wide."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class UnderCondition:
     change: float
     """Against the recordings as they are, in [-1, 1]."""
     p: float
-    """McNemar's, of being as often right there."""
+    """McNemar's test: that the model is equally often right under the condition."""
 
 
 @dataclass(frozen=True)
@@ -64,31 +64,31 @@ class Grouping:
     rows: Sequence[Share]
     """Of groups with ``LEAST`` recordings and more, the worst first."""
     few: int
-    """Groups with fewer, of which nothing is told."""
+    """Groups with fewer recordings, whose accuracy is not given."""
     unknown: int
-    """Recordings of which it is not known in which group they are."""
+    """Recordings whose group is not known."""
 
     @property
     def mean(self) -> float:
-        """Of the groups, each counting alike."""
+        """Mean over the groups, which all count alike."""
         return float(np.mean([row.value for row in self.rows]))
 
     @property
     def worst(self) -> Share:
-        """With an interval that knows that it is the worst of so many (Bonferroni)."""
+        """The worst group; its interval allows for the number of groups (Bonferroni)."""
         first = self.rows[0]
         z = NormalDist().inv_cdf(1 - 0.025 / len(self.rows))
         return Share(first.name, first.value, share_interval(first.value, first.count, z), first.count)
 
 
 def accuracy_of(name: str, is_right_N: np.ndarray) -> Share:
-    """The share that is right."""
+    """The share of right answers."""
     value = float(is_right_N.mean())
     return Share(name, value, share_interval(value, len(is_right_N)), len(is_right_N))
 
 
 def under_conditions(clean_N: np.ndarray, rights: Mapping[str, np.ndarray], untold: Sequence[str] = ()) -> Robustness:
-    """Of recordings that are right as they are (``clean_N``), and under each condition; at least one."""
+    """Robustness from right answers: on the recordings as they are (``clean_N``), and under each condition (at least one)."""
     clean = accuracy_of("as recorded", clean_N)
     rows = []
     for name, is_right in rights.items():
@@ -100,7 +100,7 @@ def under_conditions(clean_N: np.ndarray, rights: Mapping[str, np.ndarray], unto
 
 
 def by_group(by: str, is_right_N: np.ndarray, groups_N: Sequence[str]) -> Grouping | None:
-    """Groups by name, empty for recordings of none that is known; None if all that are known are of one, or none is known."""
+    """Accuracy by group. A recording whose group is not known has an empty name. None if fewer than two groups are known."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(groups_N):
         rows[name].append(row)

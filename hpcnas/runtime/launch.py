@@ -59,8 +59,8 @@ def run_program(program: Callable[[MPI.Intracomm, Sequence[str]], int], argv: Se
 
 
 def _part(world: MPI.Intracomm, status: int) -> NoReturn:
-    """Leave together: who is still in a collective takes another's leaving for a death. MPI is ended unless a rank is lost, for
-    which it might wait."""
+    """Leave together: a rank that is still in a collective would take an early leaver for dead. MPI is finalised unless a rank
+    is lost, since MPI might wait for it."""
     deadline = threading.Timer(_PARTING_S, os._exit, [status])  # one may die at this moment
     deadline.daemon = True
     deadline.start()

@@ -1,7 +1,7 @@
 """Ensembles: who their members are, and how much each member's logits count.
 
-A combiner is a frozen dataclass whose fields are its configuration. Most leave the search to look for single models; those
-with a ``team`` make it look for the next member, given others.
+A combiner is a frozen dataclass whose fields are its configuration. With most of them the search looks for
+single models. With those that have a ``team`` it looks for the next member of an ensemble.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hpcnas.core.combiners.weighted import Weighted
 
 
 class Combiner(Protocol):
-    """Who the members are; ``Average`` has the answers of one that needs nothing of the search."""
+    """Decides who the members are. ``Average`` has the answers of a combiner that needs nothing from the search."""
 
     @property
     def from_archive(self) -> int:
@@ -36,7 +36,7 @@ class Combiner(Protocol):
         """Earlier trials with which trial ``id_`` is to form an ensemble."""
 
     def pool(self, archive: Archive) -> tuple[int, ...]:
-        """Trials that a later one may have in its team; their weights are kept."""
+        """Trials that may be in the team of a later one, so their weights are kept."""
 
     def combine(self, predictions_MNK: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
         """(M,) weights of the members, not negative, of sum one, from logits (M, N, K) and labels (N,) of the validation split.

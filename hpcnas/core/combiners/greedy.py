@@ -16,7 +16,8 @@ from hpcnas.core.metrics import cross_entropy
 
 @dataclass(frozen=True, kw_only=True)
 class Greedy(Average):
-    """The member that lowers the validation loss of the mean most is added, again and again; weights count the choices."""
+    """Adds the candidate that lowers the validation loss of the mean most, again and again. A weight is the number of
+    choices."""
 
     rounds: int = 20
     """Choices in all; the best prefix of them is kept."""

@@ -1,4 +1,4 @@
-"""The search looks for ensembles: a trial's score is that of the mean of its own logits and those of its team.
+"""The search looks for ensembles: a trial is scored by the mean of its own logits and those of its team.
 
 The three ways of google/model_search beside retraining the winner. The ensemble that is trained in the end is the best
 trial with its team, each from scratch, with equal weights.
@@ -17,7 +17,7 @@ from hpcnas.core.combiners.average import Average
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptive(Average):
-    """One member after the other: the best of so many trials is fixed, the next are scored together with it.
+    """Finds one member after the other: the best of so many trials becomes a member, and the next trials are scored with it.
 
     After Cortes et al., AdaNet, ICML 2017 (arXiv:1607.01097), section 4; differs: equal weights, and no bound on complexity.
     """
@@ -46,7 +46,7 @@ class Adaptive(Average):
 
 @dataclass(frozen=True, kw_only=True)
 class Residual(Adaptive):
-    """The same, and a new member is also trained on the mean, so that it learns what the others get wrong."""
+    """As ``Adaptive``; a new member is also trained on the mean, so that it learns what the others get wrong."""
 
     trained_together: ClassVar[bool] = True
 

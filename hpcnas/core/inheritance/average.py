@@ -1,7 +1,7 @@
 """Inherit from several of the best trials: a block starts from the mean of what they have at its place.
 
-The transfer rules of google/model_search beside the parent's: all donors alike (``average_of_best``), or each by the
-inverse of its loss (``loss_weighted``).
+google/model_search has these transfer rules beside the parent's. All donors count alike (``average_of_best``), or each counts
+by the inverse of its loss (``loss_weighted``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class AverageOfBest:
     """Every donor counts the same."""
 
     best: int = 3
-    """Donors: the parent and so many of the best, once each."""
+    """The donors are the parent and so many of the best trials, each once."""
     near_identity: bool = True
     """A new block starts as (nearly) the identity where its type allows it."""
 

@@ -22,14 +22,14 @@ class Parent:
     """
 
     behind: bool = True
-    """Also the equal blocks behind the mutation, the tail and the classifier, where their shapes agree."""
+    """Whether equal blocks behind the mutation, the tail and the classifier are inherited too, if their shapes agree."""
     near_identity: bool = True
     """A new block starts as (nearly) the identity where its type allows it."""
     widen: bool = True
     """A block that replaced a narrower one of its kind starts with the same function."""
     overlap: bool = True
-    """A block that has another size than the one that it descends from takes the leading part of its arrays, as networks of
-    many widths share them (Yu et al., ICLR 2019, arXiv:1812.08928); what is beyond starts at random."""
+    """A block of another size takes the leading part of its ancestor's arrays, as slimmable networks share them between widths
+    (Yu et al., ICLR 2019, arXiv:1812.08928). The rest starts at random."""
 
     def donors(self, archive: Archive, trial: Trial) -> tuple[Donor, ...]:
         """The parent, unless it never got a score."""

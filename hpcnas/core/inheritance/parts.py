@@ -44,7 +44,7 @@ def taken(shapes: Shapes, arrays: Arrays, own: str, theirs: str) -> dict[str, np
 def overlapping(shapes: Shapes, arrays: Arrays, own: str, theirs: str) -> dict[str, np.ndarray]:
     """The leading part that the child's and the donor's arrays have in common, by the names of the child's part ``own``.
 
-    A recurrence's gates stand one behind the other in its arrays, so that these are left out unless their sizes agree.
+    The gates of a recurrence lie one behind the other in its arrays, so these are inherited only if their sizes agree.
     """
     found = {}
     for name, shape in shapes.items():

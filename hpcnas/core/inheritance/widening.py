@@ -1,9 +1,9 @@
 """A block with more channels that computes what the narrower one did: Net2WiderNet (Chen et al., ICLR 2016,
 arXiv:1511.05641).
 
-The new channels repeat old ones; whoever reads them gets each repeated channel's weight in shares that sum to one, so that
-the model's output stays the same. differs: the shares are random and not equal, since equal copies would get equal gradients
-and stay equal; and the paper adds noise for that, which changes the output.
+The new channels repeat old ones. The next layer's weight for a repeated channel is divided among its copies, in shares that
+sum to one, so the model's output stays the same. differs: the shares are random. With equal shares the copies would get equal
+gradients and stay equal. The paper adds noise against that, which changes the output.
 """
 
 from __future__ import annotations

@@ -17,16 +17,16 @@ from hpcnas.core.stopping.patience import Patience
 
 
 class StoppingRule(Protocol):
-    """Which trials go on. What it says depends on its arguments alone: a resumed search asks again."""
+    """Decides which trials go on. Its answers depend on its arguments alone, since a resumed search asks again."""
 
     def judge(self, archive: Archive, progress: Progress) -> Verdict:
         """What becomes of a running trial after an epoch: ``CONTINUE``, ``PAUSE`` or ``STOP``."""
 
     def promote(self, archive: Archive, may_go_on: Callable[[int], bool]) -> int | None:
-        """Which of the paused trials that may, if any, goes on before a new one is begun."""
+        """The paused trial that goes on before a new one is begun, among those that may; None if none shall."""
 
     def candidates(self, archive: Archive, margin: int) -> Iterable[int]:
-        """Paused trials that may yet go on, whose weights are kept for it; of each rung ``margin`` more than now would."""
+        """Paused trials that may yet go on, so their weights are kept: from each rung ``margin`` more than would go on now."""
 
 
 STOPPING: dict[str, type[StoppingRule]] = {

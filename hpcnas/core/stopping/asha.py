@@ -1,8 +1,8 @@
 """Asynchronous successive halving: Li et al., MLSys 2020 (arXiv:1810.05934), Algorithm 2.
 
-Rungs stand after ``first``, ``first * factor``, ``first * factor**2`` ... epochs. Of the trials that have come to a rung the
-best 1 / ``factor`` go on, the others pause there; a free group first looks for a paused trial that has come to be among the
-best, from the highest rung down, and only then begins a new one.
+Rungs stand after ``first``, ``first * factor``, ``first * factor**2`` ... epochs. Of the trials that have reached a rung the
+best 1 / ``factor`` go on, and the others pause. A free group first looks, from the highest rung down, for a paused trial that
+is now among the best. Only if there is none does it begin a new trial.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Asha:
         return Verdict.CONTINUE if better < (others + 1) // self.factor else Verdict.PAUSE
 
     def promote(self, archive: Archive, may_go_on: Callable[[int], bool]) -> int | None:
-        """The best paused trial on the highest rung whose place there is among the first 1 / ``factor``."""
+        """The best paused trial among the first 1 / ``factor`` of its rung, from the highest rung that has one."""
         for rung in sorted(archive.paused(), reverse=True):
             for trial in self._first(archive, rung):
                 if may_go_on(trial):
@@ -48,8 +48,10 @@ class Asha:
         return None
 
     def candidates(self, archive: Archive, margin: int) -> Iterator[int]:
-        """Paused trials that are among the first 1 / ``factor`` of their rung, or a little behind: while the number n of those
-        that have arrived doubles, a place moves by about the square root of n. At least ``margin`` places."""
+        """Paused trials among the first 1 / ``factor`` of their rung, or a little behind.
+
+        While the number n of arrived trials doubles, a place moves by about the square root of n. So that many places behind
+        count too, and at least ``margin``."""
         for rung in archive.paused():
             yield from self._first(archive, rung, max(margin, 2 * math.isqrt(len(archive.after(rung)))))
 

@@ -1,9 +1,9 @@
 """The finals' race: synchronous successive halving of given trials (Jamieson & Talwalkar, AISTATS 2016, arXiv:1502.07943).
 
-All entrants are trained up to the first rung, the better part of them up to the second, and so on; ``finishers`` come to the
-end. Unlike ``asha`` it waits at each rung until everybody is there: who enters is known beforehand, and each halving counts.
-Challengers, which are drawn from those who lead at the first rung, join the race there; those that are behind most others
-half of the way to it are given up.
+All entrants are trained up to the first rung, the better part of them up to the second, and so on; ``finishers`` reach the
+end. Unlike ``asha`` the race waits at each rung until all are there, since the entrants are known beforehand and each halving
+counts. Challengers are drawn from the leaders at the first rung, and join the race there. Half of the way to that rung
+those are given up whom most others are ahead of.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hpcnas.core.messages import Progress, Verdict
 from hpcnas.core.trial import Result, TrialState
 
 ROUNDS = 2
-"""Rungs at most. A third one, at an eighth of the way, would let go of models that learn slowly: BC-ResNet-1 is in the worse
+"""Rungs at most. A third one, after an eighth of the epochs, would drop models that learn slowly: BC-ResNet-1 is in the worse
 half there, and among the best in the end."""
 
 
@@ -71,8 +71,10 @@ class Race:
         return self._all
 
     def leaders(self, archive: Archive) -> list[Result] | None:
-        """All who have come to the first rung, best first, challengers among them; None while an entrant is on the way there.
-        What a model will be shows well enough there: its loss has a rank correlation of 0.88 with that in the end."""
+        """All trials that have reached the first rung, best first, challengers among them; None while an entrant is on its way
+        there.
+
+        The loss there predicts the final one well enough: their rank correlation is 0.88."""
         first = self.rungs[0] if self.rungs else 1
         arrived = self._arrived(archive, range(self.entrants), first)
         if arrived is None:
@@ -101,7 +103,7 @@ class Race:
         return [*range(self.entrants), *self.challengers]
 
     def _qualified(self, archive: Archive, round_: int) -> list[Result] | None:
-        """Who goes on behind the rung of that round, best first; None while somebody has yet to come to it."""
+        """Trials that go on after the rung of that round, best first; None until all have reached it."""
         if round_ == 0:
             started = self._all
         else:
@@ -119,7 +121,7 @@ class Race:
 
     @staticmethod
     def _arrived(archive: Archive, started: Iterable[int], rung: int) -> list[Result] | None:
-        """Of those who started a round, who came to its end; None while somebody is on the way. Who failed is out."""
+        """Trials that started a round and reached its end; None while one is on its way. A failed trial is out."""
         results = [archive.results.get(trial) for trial in started]
         is_under_way = any(r is None or (r.state is TrialState.PAUSED and len(r.ranked) < rung) for r in results)
         return None if is_under_way else [r for r in results if r is not None and _has_reached(r, rung)]
