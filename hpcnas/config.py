@@ -218,7 +218,7 @@ class EnsembleConfig:
     better part goes on, until ``finishers`` are left, which are trained twice. The lowest mean validation loss wins."""
     challengers: int = 36
     """So many small steps away from those who lead at a quarter of the way are trained so far too, and join the race; those
-    that are behind most others half of the way to it are given up there."""
+    that are behind most others half of the way to it are given up."""
     finishers: int = 2
     members: int = 2
     """p of the paper's Algorithm 3; the finals' winner is the first."""
