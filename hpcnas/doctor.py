@@ -244,7 +244,8 @@ def of_two_ranks(facts: Mapping, launcher: str) -> Iterator[Finding]:
 def of_gpus(facts: Mapping) -> Iterator[Finding]:
     of_gpus = (Use.GPUS, Use.GPU_GROUPS)
     if facts["gpus"]:
-        yield Finding("GPUs", f"{len(facts['gpus'])} x {facts['gpus'][0]}: start as many ranks that train on a node")
+        some = f"{len(facts['gpus'])} x {facts['gpus'][0]}: start as many ranks that train on a node, or several on each"
+        yield Finding("GPUs", some, "training on GPUs was never run before: docs/cluster.md says what to check first")
         if "horovod" in facts and "horovod" not in facts["nccl"]:
             advice = "for groups of several GPUs: HOROVOD_GPU_OPERATIONS=NCCL make setup-horovod"
             advice += ', or set cluster.engine = "ddp"' if "ddp" in facts["nccl"] else ""

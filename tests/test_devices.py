@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from hpcnas.core.devices import Seat, complaints, placed
-from hpcnas.core.errors import LaunchError
-from hpcnas.runtime import groups
+from hpcnas.core.errors import ConfigError, LaunchError
+from hpcnas.nn.recipe import TrainingConfig
+from hpcnas.runtime import groups, precision
 
 FOUR = ("GPU a", "GPU b", "GPU c", "GPU d")
 
@@ -89,13 +90,65 @@ def test_gpus_are_told_apart_by_their_identifiers(gpus):
 def test_ranks_that_share_a_gpu_are_named_or_where_they_form_groups_refused(gpus, caplog):
     gpus("a")
     shared, own = World([Seat(2, ("GPU a",))]), World([Seat(2, ("GPU b",))])
-    assert groups.choose_device(own, True, 2) == torch.device("cuda", 0) and not caplog.messages
-    assert groups.choose_device(shared, True, 1) == torch.device("cuda", 0)
+    assert groups.choose_place(own, True, 2) == (torch.device("cuda", 0), 1) and not caplog.messages
+    assert groups.choose_place(shared, True, 1) == (torch.device("cuda", 0), 2)
     assert "2 ranks that train share 1 GPU(s): ranks 1, 2 on GPU a" in caplog.messages[0]
     with pytest.raises(LaunchError, match=r"ranks 1, 2 on GPU a; groups of search.group_size = 2 need a GPU for each rank"):
-        groups.choose_device(shared, True, 2)
+        groups.choose_place(shared, True, 2)
+
+
+def test_groups_that_are_to_share_a_gpu_do_so_without_a_word_and_each_has_its_part_of_the_memory(gpus, caplog, monkeypatch):
+    gpus("a", "b")
+    world = World([Seat(rank, ("GPU a", "GPU b")) for rank in (2, 3, 4)])
+    place = groups.choose_place(world, True, 1, per_gpu=2)
+    assert place == (torch.device("cuda", 0), 2) and not caplog.messages
+    fewer = groups.choose_place(World([Seat(rank, ("GPU a", "GPU b")) for rank in range(2, 6)]), True, 1, per_gpu=2)
+    assert fewer.sharers == 3 and "5 ranks that train share 2 GPU(s): ranks 1, 3, 5 on GPU a" in caplog.messages[0]
+    assert "ranks 2, 4" not in caplog.messages[0], "two may"
+    taken = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, device: taken.append((share, device)))
+    place.take()
+    assert taken == [place.device, (pytest.approx(0.45), place.device)]
+
+
+def test_groups_of_several_ranks_share_no_gpu(gpus):
+    gpus("a")
+    with pytest.raises(LaunchError, match=r"cluster.groups_per_gpu = 2: groups of search.group_size = 2 need a GPU for each"):
+        groups.choose_place(World([Seat(2, ("GPU a",))]), True, 2, per_gpu=2)
+
+
+def test_a_rank_that_does_not_train_takes_no_gpu(gpus, monkeypatch):
+    gpus("a")
+    place = groups.choose_place(World([Seat(2, ("GPU a",))]), False, 1)
+    assert place == (torch.device("cpu"), 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: pytest.fail("touched a GPU"))
+    place.take()
+
+
+@pytest.mark.parametrize("key", ["mixed_precision", "tf32"])
+def test_fewer_bits_are_refused_where_the_device_does_not_compute_in_them(key, monkeypatch):
+    asked = TrainingConfig(**{key: True})
+    with pytest.raises(ConfigError, match=f"training.{key} = true needs a GPU, and there is none; set it to false"):
+        precision.use(asked, torch.device("cpu"))
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
+    with pytest.raises(ConfigError, match=f"training.{key} = true needs a GPU that computes in .*, and Tesla V100 does not"):
+        precision.use(asked, gpu)
+    precision.use(TrainingConfig(), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_tf32_is_as_the_configuration_says(wanted, monkeypatch):
+    backends = SimpleNamespace(allow_tf32=not wanted), SimpleNamespace(allow_tf32=not wanted)
+    monkeypatch.setattr(torch.backends.cuda, "matmul", backends[0])
+    monkeypatch.setattr(torch.backends, "cudnn", backends[1])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    precision.use(TrainingConfig(tf32=wanted), torch.device("cuda", 0))
+    assert [backend.allow_tf32 for backend in backends] == [wanted, wanted]
 
 
 def test_without_gpus_all_train_on_the_cpu(gpus, caplog):
     gpus()
-    assert groups.choose_device(World([Seat(2)]), True, 2) == torch.device("cpu") and not caplog.messages
+    assert groups.choose_place(World([Seat(2)]), True, 2) == (torch.device("cpu"), 1) and not caplog.messages

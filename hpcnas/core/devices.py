@@ -34,21 +34,27 @@ def placed(seats: Sequence[Seat]) -> list[int | None]:
     return numbers
 
 
-def complaints(seats: Sequence[Seat], host: str) -> list[str]:
-    """What is wrong with the GPUs of one node: which training ranks have to share one, and which have none."""
-    numbers = placed(seats)
+def ranks_by_gpu(seats: Sequence[Seat]) -> dict[str, list[int]]:
+    """Which ranks are placed on each GPU."""
     ranks_on: dict[str, list[int]] = defaultdict(list)
-    for seat, number in zip(seats, numbers):
+    for seat, number in zip(seats, placed(seats)):
         if number is not None:
             ranks_on[seat.gpus[number]].append(seat.rank)
+    return ranks_on
+
+
+def complaints(seats: Sequence[Seat], host: str, per_gpu: int = 1) -> list[str]:
+    """What is wrong with the GPUs of one node, for ranks that are to train as groups: more than ``per_gpu`` have to share one,
+    or some have none."""
+    ranks_on = ranks_by_gpu(seats)
     found = []
-    shared = {gpu: ranks for gpu, ranks in ranks_on.items() if len(ranks) > 1}
+    shared = {gpu: ranks for gpu, ranks in ranks_on.items() if len(ranks) > per_gpu}
     if shared:
         listed = [f"ranks {', '.join(map(str, ranks))} on {gpu}" for gpu, ranks in shared.items()]
         more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
         found.append(f"{host}: {sum(map(len, ranks_on.values()))} ranks that train share {len(ranks_on)} GPU(s): "
                      f"{'; '.join(listed[:_NAMED])}{more}")  # fmt: skip
-    without = [seat.rank for seat, number in zip(seats, numbers) if number is None]
+    without = [seat.rank for seat in seats if not seat.gpus]
     if without and ranks_on:
         found.append(f"{host}: rank(s) {', '.join(map(str, without))} see no GPU where others do, and train on the CPU")
     return found

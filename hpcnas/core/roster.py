@@ -42,6 +42,12 @@ class ClusterConfig:
     """A group without a sign of life for so many seconds counts as hung. Set it well above the slowest step."""
     warning_s: float = 60.0
     """Training stops so many seconds before the job's end; see ``--time-limit``."""
+    groups_per_gpu: int = 1
+    """Groups of one rank that share a GPU, which a small model cannot fill; each gets its part of the memory. Start as many
+    ranks more, and NVIDIA's MPS, without which they take turns (``docs/cluster.md``)."""
+    gpu_features_mb: float = 4096.0
+    """Features of the training split, and of the validation split behind them, lie in each rank's GPU memory if they take no
+    more than this; else batches are copied from the host's. 0: always that."""
     scratch: str = ""
     """Folder on each node's own disk, such as ``$TMPDIR``, to which features are copied before training; empty: they are mapped
     from where they are cached."""
@@ -52,7 +58,8 @@ class ClusterConfig:
         if self.on_group_loss not in ("auto", "continue", "abort"):
             raise ConfigError(f'cluster.on_group_loss = "{self.on_group_loss}": unknown; known: auto, continue, abort')
         at_least(10, "cluster", hang_limit_s=self.hang_limit_s)
-        at_least(0, "cluster", warning_s=self.warning_s)
+        at_least(0, "cluster", warning_s=self.warning_s, gpu_features_mb=self.gpu_features_mb)
+        at_least(1, "cluster", groups_per_gpu=self.groups_per_gpu)
 
 
 class Roster:

@@ -1,7 +1,8 @@
 """Augmentation of log-mel features, per batch and on the fly.
 
-Works on features, not on samples, so that features are computed once per corpus. Shape letters: ``B`` batch, ``F`` bands,
-``T`` frames; ``N`` noise recordings.
+Works on features, not on samples, so that features are computed once per corpus. Computes where the features are; what is
+drawn, and how many frames are real, the host knows. Shape letters: ``B`` batch, ``F`` bands, ``T`` frames; ``N`` noise
+recordings.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn import functional
 from hpcnas.core.checks import between
 from hpcnas.core.errors import ConfigError
 from hpcnas.nn.masking import Mask
+from hpcnas.nn.placing import moved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,7 @@ def augment(
     if config.shift or config.tempo or config.warp:
         x, lengths_B = _resample(x, lengths_B, config, rng)
     if config.volume_db:
-        x = x + torch.from_numpy(_uniform(rng, len(x), config.volume_db * math.log(10) / 10)).to(x).view(-1, 1, 1)
+        x = x + moved(_uniform(rng, len(x), config.volume_db * math.log(10) / 10), x.device).view(-1, 1, 1)
     if config.noise_probability and len(noise_NFT):
         x = _add_noise(x, lengths_B, noise_NFT, config, rng)
     return x, lengths_B
@@ -106,19 +108,20 @@ def mask(normalised_BFT: Tensor, config: AugmentationConfig, rng: torch.Generato
     """SpecAugment: random bands and stretches of real frames set to the mean, which is 0 after normalisation."""
     batch, bands, frames = normalised_BFT.shape
     real = np.full((batch, 1), frames) if lengths_B is None else lengths_B.numpy()[:, None]
-    of_bands = _kept(config.frequency_masks, config.frequency_mask_width, bands, np.full((batch, 1), bands), rng)
-    of_frames = _kept(config.time_masks, config.time_mask_width, frames, real, rng)
-    kept_BF, kept_BT = (torch.from_numpy(kept).to(normalised_BFT) for kept in (of_bands, of_frames))
+    device = normalised_BFT.device
+    kept_BF = _kept(config.frequency_masks, config.frequency_mask_width, bands, np.full((batch, 1), bands), rng, device)
+    kept_BT = _kept(config.time_masks, config.time_mask_width, frames, real, rng, device)
     return (normalised_BFT * kept_BF.unsqueeze(2)).mul_(kept_BT.unsqueeze(1))
 
 
-def _kept(count: int, width: float, length: int, real_B1: np.ndarray, rng: torch.Generator) -> np.ndarray:
+def _kept(count: int, width: float, length: int, real_B1: np.ndarray, rng: torch.Generator, device: torch.device) -> Tensor:
     """(B, length) 0 where one of ``count`` masks lies, each among the first ``real`` places, else 1."""
     drawn = torch.rand(count, 2, len(real_B1), 1, generator=rng).numpy()
     widths = np.floor(drawn[:, 0] * (np.minimum(width, real_B1) + 1).astype(np.float32))
     starts = np.floor(drawn[:, 1] * (real_B1.astype(np.float32) - widths + 1))
-    position = np.arange(length, dtype=np.float32)
-    return np.asarray(((position < starts) | (position >= starts + widths)).all(0), np.float32)
+    first, behind = moved(np.stack([starts, starts + widths]), device)
+    position = torch.arange(length, dtype=torch.float32, device=device)
+    return ((position < first) | (position >= behind)).all(0).float()
 
 
 def mix_up(
@@ -126,11 +129,12 @@ def mix_up(
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Each example with a share of another one of the batch, as far as the longer of the two is real, and the (B, classes)
     shares of their classes."""
-    other = torch.randperm(len(x), generator=rng)
-    share = largest * torch.rand(len(x), 1, generator=rng)
+    drawn = torch.randperm(len(x), generator=rng)
+    share = moved(largest * torch.rand(len(x), 1, generator=rng), x.device)
+    other = moved(drawn, x.device)
     target = functional.one_hot(labels.long(), classes).float()
     mixed = (1 - share).unsqueeze(-1) * x + share.unsqueeze(-1) * x[other]
-    longer = None if lengths_B is None else torch.maximum(lengths_B, lengths_B[other])
+    longer = None if lengths_B is None else torch.maximum(lengths_B, lengths_B[drawn])
     return mixed, longer, (1 - share) * target + share * target[other]
 
 
@@ -147,29 +151,31 @@ def _resample(
     stretch = 1 + _uniform(rng, batch, config.warp)
     last = frames - 1
     start = (1 - tempo + 2 * shift) / 2 * last  # tempo turns about the window's middle, so that it does not shift as well
-    moved = _read(x.transpose(1, 2), start[:, None] + tempo[:, None] * np.arange(frames, dtype=np.float32)).transpose(1, 2)
-    moved = _read(moved, stretch[:, None] * np.arange(bands, dtype=np.float32))  # the lowest band stays where it is
+    first, pace, reach = moved(np.stack([start, tempo, stretch]), x.device).unsqueeze(-1)
+    heard = _read(x.transpose(1, 2), first + pace * _numbers(frames, x)).transpose(1, 2)
+    heard = _read(heard, reach * _numbers(bands, x))  # the lowest band stays where it is
     if lengths_B is not None:
         ends = torch.from_numpy(np.floor((lengths_B.numpy() - 1 - start) / tempo)).long() + 1
         lengths_B = torch.where(lengths_B > last, lengths_B, ends).clamp(1, last + 1)
-    return moved, lengths_B
+    return heard, lengths_B
 
 
-def _read(x_BLD: Tensor, positions_BL: np.ndarray) -> Tensor:
+def _numbers(count: int, like: Tensor) -> Tensor:
+    return torch.arange(count, dtype=torch.float32, device=like.device)
+
+
+def _read(x_BLD: Tensor, positions_BL: Tensor) -> Tensor:
     """(B, L, D) ``x`` at positions of its second axis, linearly between two neighbours.
 
     Rows that lie side by side in memory are read ten times as fast as by ``gather`` or ``grid_sample``.
     """
     batch, length, _ = x_BLD.shape
-    positions = positions_BL.clip(0, length - 1)
-    below = positions.astype(np.int64)
-    rows = below + length * np.arange(batch)[:, None]
+    positions = positions_BL.clamp(0, length - 1)
+    below = positions.long()
+    rows = below + torch.arange(0, length * batch, length, device=x_BLD.device).unsqueeze(1)
     flat = x_BLD.flatten(0, 1)
-    one, other = (
-        flat.index_select(0, torch.from_numpy(index).flatten().to(flat.device)).view_as(x_BLD)
-        for index in (rows, rows + (below < length - 1))
-    )
-    return one.lerp_(other, torch.from_numpy(positions - below).to(x_BLD).unsqueeze(2))
+    one, other = (flat.index_select(0, index.flatten()).view_as(x_BLD) for index in (rows, rows + (below < length - 1)))
+    return one.lerp_(other, (positions - below).unsqueeze(2))
 
 
 def _add_noise(
@@ -183,10 +189,10 @@ def _add_noise(
     (rows,) = np.nonzero(chance < config.noise_probability)
     if not len(rows):
         return x
-    index = torch.from_numpy(rows).to(x.device)
+    index, of_noise, at = moved(np.stack([rows, which[rows], start[rows]]), x.device)
     power = x.index_select(0, index).exp_()
-    noise = noise_NFT.unfold(-1, frames, 1)[which[rows], :, start[rows]].exp_()
-    ratio = torch.from_numpy(10 ** ((low + (high - low) * snr[rows]) / 10)).to(x).view(-1, 1, 1)
+    noise = noise_NFT.unfold(-1, frames, 1)[of_noise, :, at].exp_()
+    ratio = moved(10 ** ((low + (high - low) * snr[rows]) / 10), x.device).view(-1, 1, 1)
     mean, noise_mean = (energy.mean((1, 2), keepdim=True) for energy in (power, noise))
     if lengths_B is not None:  # the silence that pads a recording does not make its speech quieter
         real = Mask(lengths_B[rows], frames).real(power)

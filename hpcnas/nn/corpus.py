@@ -5,13 +5,16 @@ Shape letters: ``N`` recordings, ``B`` windows, ``F`` bands, ``T`` frames.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hpcnas.nn.front_end import FrontEnd
+from hpcnas.nn.placing import moved
 
 SAMPLE = 2000
 """Windows of the training split from which the front end's mean and deviation are taken."""
@@ -29,6 +32,8 @@ class Split:
         labels: (N,).
         copies: (N, C) where each copy of a recording lies, the first being the recording as it is; None: there are no others.
         rows: (N,) the numbers of the recordings among those of the corpus; None: nobody asks.
+        device: where windows are wanted.
+        resident: ``frames`` on that device; None: they are read from where they are.
     """
 
     frames: np.ndarray
@@ -38,6 +43,8 @@ class Split:
     labels: np.ndarray
     copies: np.ndarray | None = None
     rows: np.ndarray | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    resident: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,6 +54,17 @@ class Split:
         """C, how many copies of each recording there are."""
         return 1 if self.copies is None else self.copies.shape[1]
 
+    @cached_property
+    def _in_memory(self) -> Tensor:
+        """``frames``, no copy."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes
+            return torch.from_numpy(self.frames)
+
+    def on(self, device: torch.device, resident: bool) -> Split:
+        """The same for a model on ``device``; ``resident``: with all its frames there."""
+        return replace(self, device=device, resident=self._in_memory.to(device) if resident else None)
+
     def windows(self, rows: np.ndarray, offsets: np.ndarray, length: int, copies: np.ndarray | None = None) -> Tensor:
         """(B, F, T) windows of ``length`` frames: of recording ``rows[b]``, in its copy ``copies[b]`` (None: as it is), from
         its frame ``offsets[b]`` on. The bands of a frame lie side by side in memory, as in the file."""
@@ -54,11 +72,13 @@ class Split:
         if copies is not None:
             assert self.copies is not None, "there are no copies"
             starts = self.copies[rows, copies]
-        frames = np.take(self.frames, (starts + offsets)[:, None] + np.arange(length), axis=0)
-        return torch.from_numpy(np.asarray(frames)).float().transpose(1, 2)
+        source = self._in_memory if self.resident is None else self.resident
+        first = moved(starts + offsets, source.device).unsqueeze(1)
+        frames = source.index_select(0, (first + torch.arange(length, device=source.device)).flatten())
+        return moved(frames, self.device).view(len(rows), length, source.shape[1]).float().transpose(1, 2)
 
     def real_frames(self, rows: np.ndarray, offsets: np.ndarray, length: int) -> Tensor | None:
-        """(B,) frames of these windows that are no padding; None if all are real."""
+        """(B,) frames of these windows that are no padding, on the host, which has to know; None if all are real."""
         real = (self.spoken[rows] - offsets).clip(1, length)
         return torch.from_numpy(real) if (real < length).any() else None
 
@@ -93,6 +113,22 @@ class Corpus:
     def bands(self) -> int:
         """Of what a model sees."""
         return self.front_end.bands
+
+    def on(self, device: torch.device, limit: float) -> Corpus:
+        """The same for models on ``device``, with what a step needs of it there: the training split's frames, and then the
+        validation split's, as far as they fit into ``limit`` bytes. On a CPU they are mapped, and stay so."""
+        if device.type == "cpu":
+            return self
+        train_fits = self.train.frames.nbytes <= limit
+        both_fit = self.train.frames.nbytes + self.validation.frames.nbytes <= limit
+        return replace(
+            self,
+            train=self.train.on(device, train_fits),
+            validation=self.validation.on(device, both_fit),
+            test=self.test.on(device, False),
+            noise=self.noise.to(device),
+            front_end=self.front_end.on(device),
+        )
 
 
 def sampled(train: Split, window: int) -> tuple[Tensor, Tensor | None]:

@@ -8,7 +8,7 @@ means and deviations. Shape letters: ``B`` batch, ``F`` bands, ``T`` frames.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from hpcnas.core.errors import ConfigError
 from hpcnas.nn.masking import Mask
+from hpcnas.nn.placing import moved
 
 KINDS = ("log_mel", "mfcc", "pcen", "micro")
 NORMALISATIONS = ("corpus", "utterance", "running")
@@ -67,6 +68,9 @@ class FrontEnd:
         """F', of what comes out."""
         return len(self.mean)
 
+    def on(self, device: torch.device) -> FrontEnd:
+        return replace(self, mean=self.mean.to(device), std=self.std.to(device))
+
     def __call__(self, log_mel_BFT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
         """(B, F', T) normalised features; only the first ``lengths_B`` frames are real, if given."""
         return (shaped(log_mel_BFT, self.config, lengths_B) - self.mean.view(1, -1, 1)).div_(self.std.view(1, -1, 1))
@@ -83,7 +87,7 @@ def shaped(log_mel_BFT: Tensor, config: FrontEndConfig, lengths_B: Tensor | None
     """(B, F', T) features, before they are normalised by the corpus."""
     x = log_mel_BFT
     if config.kind == "mfcc":
-        x = torch.einsum("kf,bft->bkt", _cosines(min(config.cepstra, x.shape[1]), x.shape[1]).to(x), x)
+        x = torch.einsum("kf,bft->bkt", _cosines(min(config.cepstra, x.shape[1]), x), x)
     elif config.kind == "pcen":
         x = pcen(x)
     if config.normalisation == "utterance":
@@ -117,8 +121,9 @@ def _ends_repeated(x_BFT: Tensor, lengths_B: Tensor | None) -> Tensor:
     """Every frame behind the end of a recording like its last real one."""
     if lengths_B is None:
         return x_BFT
-    index = torch.minimum(torch.arange(x_BFT.shape[-1]), lengths_B.view(-1, 1, 1).cpu() - 1)
-    return x_BFT.gather(-1, index.expand_as(x_BFT).to(x_BFT.device))
+    last = moved(lengths_B, x_BFT.device).view(-1, 1, 1) - 1
+    index = torch.minimum(torch.arange(x_BFT.shape[-1], device=x_BFT.device), last)
+    return x_BFT.gather(-1, index.expand_as(x_BFT))
 
 
 def _running(x_BFT: Tensor) -> Tensor:
@@ -147,18 +152,19 @@ def pcen(log_mel_BFT: Tensor, smoothing: float = 0.025, gain: float = 0.98, bias
     differs: energies of samples in [-1, 1] are small and are scaled up by 2 ** 15 squared first, to the paper's range.
     """
     energy = log_mel_BFT.exp() * 2.0**30
-    frames = energy.shape[-1]
     # The first-order recursion m[t] = (1 - s) m[t - 1] + s e[t], m[-1] = e[0], as one product with a triangular matrix.
-    age = torch.arange(frames).unsqueeze(0) - torch.arange(frames).unsqueeze(1)
-    kernel = torch.where(age >= 0, smoothing * (1 - smoothing) ** age.clamp(min=0), torch.zeros(()))
-    kernel[0] += (1 - smoothing) ** torch.arange(1, frames + 1)
+    t = torch.arange(energy.shape[-1], device=energy.device)
+    age = t.unsqueeze(0) - t.unsqueeze(1)
+    kernel = (smoothing * (1 - smoothing) ** age.clamp(min=0)) * (age >= 0)
+    kernel[0] += (1 - smoothing) ** (t + 1)
     smooth = energy @ kernel.to(energy)
     return (energy / (1e-6 + smooth) ** gain + bias) ** power - bias**power
 
 
-def _cosines(cepstra: int, bands: int) -> Tensor:
-    """(cepstra, bands) orthonormal DCT-II."""
-    k, f = torch.arange(cepstra).unsqueeze(1), torch.arange(bands).unsqueeze(0)
+def _cosines(cepstra: int, like: Tensor) -> Tensor:
+    """(cepstra, bands) orthonormal DCT-II for (B, bands, T) ``like``, of its type and where it is."""
+    bands = like.shape[1]
+    k, f = torch.arange(cepstra, device=like.device).unsqueeze(1), torch.arange(bands, device=like.device).unsqueeze(0)
     basis = torch.cos(math.pi / bands * (f + 0.5) * k) * math.sqrt(2 / bands)
     basis[0] /= math.sqrt(2)
-    return basis
+    return basis.to(like)

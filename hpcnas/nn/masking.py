@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hpcnas.nn.placing import moved
+
 
 class Mask:
     """Which frames of a batch are real, before and behind each stride.
 
     Args:
-        lengths: (B,) real frames of each example, at least 1.
+        lengths: (B,) real frames of each example, at least 1; on the host, which divides batches by them.
         frames: T, which the lengths refer to.
     """
 
@@ -45,7 +47,7 @@ class Mask:
         """(B, 1, ..., T) whether the frames of ``x`` are real."""
         frames = x.shape[-1]
         if (frames, x.device) not in self._real:
-            lengths = self.lengths(frames).to(x.device)
+            lengths = moved(self.lengths(frames), x.device)
             self._real[frames, x.device] = torch.arange(frames, device=x.device) < lengths.unsqueeze(1)
         return self._real[frames, x.device].view(len(x), *[1] * (x.dim() - 2), frames)
 

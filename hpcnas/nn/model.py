@@ -169,11 +169,13 @@ def rebuilt(architecture: Architecture, arrays: Mapping[str, np.ndarray], around
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """torch's global generator, which initialisation and dropout draw from, seeded within and restored behind."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    # Of the GPU that this process works on, if any: to ask others would occupy memory of theirs, on rank 0 of each.
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=gpus):
         # torch.manual_seed would do the same, and take milliseconds to note who called it.
         torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_available():
-            torch.cuda.manual_seed_all(seed)
+        if gpus:
+            torch.cuda.manual_seed(seed)
         yield
 
 

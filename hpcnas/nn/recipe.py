@@ -45,7 +45,9 @@ class TrainingConfig:
     """Trained and judged as it will run in 8-bit integers: weights and activations are rounded, gradients pass. Trials too; for
     the final stage alone see ``ensemble.quantised``."""
     mixed_precision: bool = False
-    """Forward pass in bfloat16; on a GPU only."""
+    """Forward pass in bfloat16; on a GPU only, of NVIDIA's from Ampere on."""
+    tf32: bool = False
+    """Products of matrices and convolutions in TF32, with ten bits of each number's fraction; on such a GPU only."""
     checkpoint_s: float = 600.0
     """Seconds after which the end of an epoch is a point to go on from, should the job die; asked to end, it leaves one anyway.
     0: only then."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.nn.group import Group
 from hpcnas.nn.losses import LabelLoss, Objective
 from hpcnas.nn.model import seeded
+from hpcnas.nn.placing import moved
 from hpcnas.nn.quantisation import AsInt8
 from hpcnas.nn.recipe import TrainingConfig
 
@@ -30,6 +31,7 @@ class Trainer:
     """Trains models on a corpus with the ranks of a group.
 
     Args:
+        corpus: placed for models on ``device``, see ``Corpus.on``.
         group_size: ranks that a group has by plan. One with fewer trains alike: each rank takes a larger share of the batch.
     """
 
@@ -98,7 +100,7 @@ class Trainer:
                     features, lengths, targets = self._training_batch(rows, augmentation)
                     optimizer.zero_grad()
                     with as_it_runs:
-                        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
+                        with self._in_fewer_bits():
                             logits = model(features, lengths)
                         loss = objective(logits.float(), features, lengths, targets)
                         loss.backward()
@@ -119,6 +121,7 @@ class Trainer:
         """
         self.group.share(model)
         logits = np.zeros((len(split), len(self.corpus.class_names)), np.float32)
+        of_windows = [torch.zeros(0, len(self.corpus.class_names), device=self.device)]
         own = np.arange(self.group.rank, len(split), self.group.size)
         rows, offsets = split.covering(own, self.corpus.window)
         was_training = model.training
@@ -130,8 +133,9 @@ class Trainer:
                 lengths = split.real_frames(rows[batch], offsets[batch], self.corpus.window)
                 features = self.corpus.front_end(windows, lengths).contiguous()
                 self.group.beat()
-                np.add.at(logits, rows[batch], model(features.to(self.device), lengths).float().cpu().numpy())
+                of_windows.append(model(features, lengths).float())
         model.train(was_training)
+        np.add.at(logits, rows, torch.cat(of_windows).cpu().numpy())  # once: the host waits for the device here
         logits[own] /= np.bincount(rows, minlength=len(split))[own, None]
         return self.group.sum(logits)
 
@@ -152,6 +156,9 @@ class Trainer:
         for start in range(0, len(own), self.own_batch):
             yield np.sort(own[start : start + self.own_batch])
 
+    def _in_fewer_bits(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.config.mixed_precision else nullcontext()
+
     def _training_batch(self, rows: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor]:
         """Varied features, how many frames of them are real, and their classes or, mixed up, shares of classes; of longer
         recordings a random window, and of those in several copies a random one."""
@@ -162,12 +169,8 @@ class Trainer:
         windows, lengths = train.windows(rows, offsets, window, copies), train.real_frames(rows, offsets, window)
         log_mel, lengths = augment(windows, self.corpus.noise, self.augmentation, rng, lengths)
         features = mask(self.corpus.front_end(log_mel, lengths), self.augmentation, rng, lengths)
-        targets = torch.as_tensor(train.labels[rows])
+        targets = moved(train.labels[rows], self.device)
         if self.augmentation.mixup:
             classes = len(self.corpus.class_names)
             features, lengths, targets = mix_up(features, lengths, targets, classes, self.augmentation.mixup, rng)
-        return self._moved(features), lengths, self._moved(targets)
-
-    def _moved(self, x: Tensor) -> Tensor:
-        """``x`` on the device; to a GPU by way of pinned memory, while that still works on the batch before."""
-        return x.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else x
+        return features, lengths, targets

@@ -7,20 +7,18 @@ import os
 import socket
 from collections.abc import Callable
 
-import torch
 from mpi4py import MPI
 
 from hpcnas.config import Config
 from hpcnas.core import metrics
-from hpcnas.core.errors import ConfigError, HpcnasError
+from hpcnas.core.errors import HpcnasError
 from hpcnas.core.roster import Roster
 from hpcnas.core.search_config import RANKINGS
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.front_end import FrontEnd
 from hpcnas.nn.group import Group
-from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime import engines, groups, memory
+from hpcnas.runtime import engines, groups, memory, precision
 from hpcnas.runtime.channel import GroupChannel, Line, LocalChannel, Pulse
 from hpcnas.runtime.desk import Desk
 from hpcnas.runtime.groups import check_mpi, make_group, set_threads
@@ -65,11 +63,14 @@ def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) ->
     EXIT_SUSPENDED, on every rank; raises HpcnasError on rank 0 alone."""
     leave_compiler_out()
     trains_not = world.rank == 0 and world.size > 1
-    device = on_every_rank(world, lambda: groups.choose_device(world, not trains_not, config.search.group_size))
-    on_every_rank(world, lambda: check_precision(plan.training, device, trains_not))
+    size, cluster = config.search.group_size, config.cluster
+    place = on_every_rank(world, lambda: groups.choose_place(world, not trains_not, size, cluster.groups_per_gpu))
+    on_every_rank(world, place.take)
+    on_every_rank(world, lambda: None if trains_not else precision.use(plan.training, place.device))
+    at_hand = corpus.on(place.device, cluster.gpu_features_mb * 2**20)
 
     def make_runner(number: int, group: Group, channel: GroupChannel, line: Line | None) -> TrialRunner:
-        trainer = Trainer(corpus, group, plan.training, plan.augmentation, device, config.search.group_size)
+        trainer = Trainer(at_hand, group, plan.training, plan.augmentation, place.device, size)
         around = config.space.surroundings(corpus.bands, len(corpus.class_names), plan.training.dropout)
         return TrialRunner(
             number, channel, line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.budget,
@@ -117,9 +118,3 @@ def run_trials(world: MPI.Intracomm, config: Config, make_desk: Callable[[], Des
         raise
     server.send_home(status)
     return status
-
-
-def check_precision(training: TrainingConfig, device: torch.device, trains_not: bool) -> None:
-    """Refuse mixed precision where it would not make anything faster."""
-    if training.mixed_precision and device.type == "cpu" and not trains_not:
-        raise ConfigError("training.mixed_precision = true needs a GPU, and there is none; set it to false")

@@ -14,6 +14,7 @@ import socket
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from mpi4py import MPI
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 _FT_ENABLED = "OMPI_MCA_mpi_ft_enable"
 """Set by mpirun --with-ft ulfm."""
+_SHARED_OUT = 0.9
+"""Of a GPU's memory; the rest is for what each process's context takes beside its tensors."""
 
 
 class LoneGroup(SoloGroup):
@@ -103,17 +106,40 @@ def look_for_losses(comm: MPI.Comm) -> None:
         raise GroupLost(f"{failed.size} of {comm.size} ranks")
 
 
-def choose_device(world: MPI.Intracomm, trains: bool, group_size: int) -> torch.device:
+class Place(NamedTuple):
+    """Where a rank trains, and how many ranks of its node train there."""
+
+    device: torch.device = torch.device("cpu")
+    sharers: int = 1
+
+    def take(self) -> None:
+        """Let all that this process does on a GPU be done on that one, with its share of the memory: who asks for more fails
+        alone, and takes nothing from the others."""
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # or pinned memory, for one, would belong to GPU 0
+            if self.sharers > 1:
+                torch.cuda.set_per_process_memory_fraction(_SHARED_OUT / self.sharers, self.device)
+
+
+def choose_place(world: MPI.Intracomm, trains: bool, group_size: int, per_gpu: int = 1) -> Place:
     """The GPU of this rank, counted within the node over all ranks that train; the CPU where there is none. Collective.
 
     What engines call the local rank counts within the group, so that two groups on a node would share GPU 0. Raises LaunchError
     where ranks would share a GPU, or only some have one, and groups are of several ranks.
+
+    Args:
+        per_gpu: ranks that may share one, and nobody need hear of it.
     """
+    if per_gpu > 1 and group_size > 1:
+        raise LaunchError(
+            f"cluster.groups_per_gpu = {per_gpu}: groups of search.group_size = {group_size} need a GPU for each rank; set one "
+            "of them to 1"
+        )
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
     seats = node.allgather(Seat(world.rank, visible_gpus()) if trains else None)
     node.Free()
     seats = [seat for seat in seats if seat is not None]
-    for complaint in devices.complaints(seats, socket.gethostname()):
+    for complaint in devices.complaints(seats, socket.gethostname(), per_gpu):
         if group_size > 1:
             raise LaunchError(
                 f"{complaint}; groups of search.group_size = {group_size} need a GPU for each rank: start as many ranks that "
@@ -122,7 +148,10 @@ def choose_device(world: MPI.Intracomm, trains: bool, group_size: int) -> torch.
         if world.rank == seats[0].rank:
             logger.warning("%s", complaint)
     number = dict(zip((seat.rank for seat in seats), devices.placed(seats))).get(world.rank)
-    return torch.device("cpu") if number is None else torch.device("cuda", number)
+    if number is None:
+        return Place()
+    sharers = next(len(ranks) for ranks in devices.ranks_by_gpu(seats).values() if world.rank in ranks)
+    return Place(torch.device("cuda", number), sharers)
 
 
 def visible_gpus() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from torch.nn.utils import rnn
 from hpcnas.core.space import BlockType, widths
 from hpcnas.nn.layers import Recurrent
 from hpcnas.nn.masking import Mask
+from hpcnas.nn.placing import moved
 
 _UNITS = widths(8, 128)
 _UNITS_EACH_WAY = widths(8, 64)
@@ -44,9 +45,12 @@ class BothWays(nn.Module):
         if self.mask is None:
             return self.layer(sequences)[0].transpose(1, 2)
         frames = x.shape[-1]  # backwards it begins at each end
-        lengths = self.mask.lengths(frames).cpu()
-        packed = rnn.pack_padded_sequence(sequences, lengths, batch_first=True, enforce_sorted=False)
-        return rnn.pad_packed_sequence(self.layer(packed)[0], batch_first=True, total_length=frames)[0].transpose(1, 2)
+        # The longest first, as torch wants them, which would wait for the device to put them so.
+        lengths, order = self.mask.lengths(frames).sort(descending=True)
+        there, back = moved(order, x.device), moved(order.argsort(), x.device)
+        packed = rnn.pack_padded_sequence(sequences.index_select(0, there), lengths, batch_first=True)
+        seen, _ = rnn.pad_packed_sequence(self.layer(packed)[0], batch_first=True, total_length=frames)
+        return seen.index_select(0, back).transpose(1, 2)
 
 
 def build_rnn(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from hpcnas.core.space import BlockType
 from hpcnas.nn.heads import Statistics
 from hpcnas.nn.masking import Mask
+from hpcnas.nn.placing import moved
 
 STATISTICS_POOL = BlockType(
     "statistics_pool",
@@ -51,7 +52,7 @@ class AttentionPool(nn.Module):
         if self.mask is None:
             middle = x[..., frames // 2].unsqueeze(-1)
         else:
-            places = (self.mask.lengths(frames) // 2).to(x.device)
+            places = moved(self.mask.lengths(frames) // 2, x.device)
             middle = x.gather(-1, places.view(batch, 1, 1).expand(batch, channels, 1))
         scores = self.query(middle).view(batch, self.heads, channels) @ x
         if self.mask is not None:
