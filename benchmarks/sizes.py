@@ -25,7 +25,7 @@ import torch
 from mpi4py import MPI
 
 from hpcnas import config as configuration
-from hpcnas.core import metrics
+from hpcnas.core import metrics, resampling
 from hpcnas.core.archive import Archive
 from hpcnas.core.significance import bootstrap_interval, mcnemar
 from hpcnas.core.trial import Cost
@@ -140,7 +140,7 @@ def row(run: RunDir, name: str, corpus: Corpus, logits: np.ndarray, cost: Cost) 
     return Row(
         cost,
         metrics.accuracy(logits, labels),
-        bootstrap_interval(metrics.accuracy, logits, labels),
+        bootstrap_interval(resampling.accuracy, logits, labels),
         metrics.eer(logits, labels),
         metrics.cavg(logits, labels),
         named.get("misses at 1 false alarm an hour", float("nan")),

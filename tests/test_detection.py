@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpcnas.core import resampling
 from hpcnas.core.detection import det_curve, equal_error_rate, log_odds, miss_rate_at, roc_area
 from hpcnas.core.errors import MetricError
 from hpcnas.core.metrics import accuracy
@@ -59,23 +60,19 @@ def test_a_bootstrap_interval_is_as_wide_as_the_binomial_one():
     rng = np.random.default_rng(0)
     labels = rng.integers(2, size=400)
     logits = np.eye(2)[np.where(rng.random(400) < 0.9, labels, 1 - labels)]
-    low, high = bootstrap_interval(accuracy, logits, labels)
+    low, high = bootstrap_interval(resampling.accuracy, logits, labels)
     assert low < accuracy(logits, labels) < high
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.9 * 0.1 / 400), rel=0.15)
 
 
 def test_the_bootstrap_leaves_out_resamples_of_one_class():
-    low, high = bootstrap_interval(roc_area_of_first, np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), np.array([0, 1, 1]))
+    low, high = bootstrap_interval(resampling.roc_area, np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), np.array([0, 1, 1]))
     assert 0 <= low <= high == 1
 
 
 def test_the_bootstrap_of_what_is_never_defined_says_so():
     with pytest.raises(MetricError, match="undefined in all 1000 resamples of 3 examples"):
-        bootstrap_interval(roc_area_of_first, np.zeros((3, 2)), np.array([1, 1, 1]))
-
-
-def roc_area_of_first(logits: np.ndarray, labels: np.ndarray) -> float:
-    return roc_area(logits[:, 0], labels == 0)
+        bootstrap_interval(resampling.roc_area, np.zeros((3, 2)), np.array([1, 1, 1]))
 
 
 def test_the_interval_of_a_share_by_hand():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcnas.core import metrics
+from hpcnas.core import metrics, resampling
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.significance import bootstrap_interval, mcnemar
 from hpcnas.core.trial import Cost, Trial, TrialState
@@ -70,7 +70,7 @@ def models(run: RunDir) -> tuple[list[ModelRow], Confusion | None]:
             thousands(sum(cost.macs for _, cost in trained)),
             validation=metrics.accuracy(logits["validation"], ensemble.labels["validation"]),
             test=metrics.accuracy(test, labels),
-            interval=bootstrap_interval(metrics.accuracy, test, labels),
+            interval=bootstrap_interval(resampling.accuracy, test, labels),
             p=float("nan") if logits is ensemble.logits else mcnemar(is_right, ensemble_is_right),
             macro_f1=metrics.macro_f1(test, labels),
             eer=metrics.eer(test, labels),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from math import comb, pi, sqrt, tan
 from statistics import NormalDist
@@ -10,36 +10,39 @@ from statistics import NormalDist
 import numpy as np
 
 from hpcnas.core.errors import MetricError
+from hpcnas.core.resampling import Resampled
+
+_AT_ONCE = 2**23
+"""Examples times resamples that are weighed at once: 64 MB."""
 
 
 def bootstrap_interval(
-    metric: Callable[[np.ndarray, np.ndarray], float],
+    figure: Resampled,
     logits_NK: np.ndarray,
     labels_N: np.ndarray,
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of ``metric(logits, labels)`` over resamples of the examples (Efron & Tibshirani, 1993, chapter 13).
+    """Percentile interval of a figure over resamples of the examples (Efron & Tibshirani, 1993, chapter 13).
 
     Examples are resampled one by one, so the interval is too narrow if several are of one speaker. Resamples that happen to
-    have one class only, for which the metric is undefined, are left out.
+    have one class only, for which the figure is undefined, are left out.
 
     Raises:
         MetricError: if it is undefined for all of them.
     """
     rng = np.random.default_rng(seed)
-    n = len(labels_N)
-    values = []
-    for _ in range(resamples):
-        rows = rng.integers(n, size=n)
-        try:
-            values.append(metric(logits_NK[rows], labels_N[rows]))
-        except MetricError:
-            continue
-    if not values:
+    n, weighed = len(labels_N), figure(logits_NK, labels_N)
+    found: list[np.ndarray] = []
+    size = max(1, _AT_ONCE // n)
+    for start in range(0, resamples, size):
+        counts = [np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(min(size, resamples - start))]
+        found.append(weighed(np.array(counts, float)))
+    values = np.concatenate(found)
+    if np.isnan(values).all():
         raise MetricError(f"undefined in all {resamples} resamples of {n} examples")
-    return percentile_interval(np.array(values), level)
+    return percentile_interval(values[~np.isnan(values)], level)
 
 
 def share_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:

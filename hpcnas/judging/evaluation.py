@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from hpcnas.core import calibration, detection, metrics, thresholds
+from hpcnas.core import calibration, detection, metrics, resampling, thresholds
 from hpcnas.core.calibration import expected_calibration_error, temperature
 from hpcnas.core.detection import DetCurve
 from hpcnas.core.false_alarms import LEAST_ALARMS, Alarms, Estimate, Heard, hours_needed, supports
+from hpcnas.core.resampling import Resampled
 from hpcnas.core.significance import bootstrap_interval, share_interval
 from hpcnas.core.thresholds import Thresholds
 from hpcnas.core.worst import Grouping, Robustness
@@ -25,20 +27,32 @@ RATES = (0.1, 0.5, 1.0, 10.0)
 """False alarms an hour at which misses are told."""
 MISSES = (0.05, 0.1)
 """At which false alarms an hour are told."""
-Metric = Callable[[np.ndarray, np.ndarray], float]
-OF_ANY_SPLIT: dict[str, Metric] = {
-    "accuracy": metrics.accuracy,
-    "balanced accuracy": metrics.balanced_accuracy,
-    "macro F1": metrics.macro_f1,
-    "cross entropy": metrics.cross_entropy,
-    "calibration error": expected_calibration_error,
-    "equal error rate": metrics.eer,
+
+
+class Metric(NamedTuple):
+    """A figure of logits and labels, and the same of their resamples; None: drawing examples twice adds to it."""
+
+    value: Callable[[np.ndarray, np.ndarray], float]
+    resampled: Resampled | None
+
+    def of(self, name: str, logits: np.ndarray, labels: np.ndarray) -> Figure:
+        ends = bootstrap_interval(self.resampled, logits, labels, resamples=300) if self.resampled else (np.nan, np.nan)
+        return Figure(name, self.value(logits, labels), ends)
+
+
+OF_ANY_SPLIT = {
+    "accuracy": Metric(metrics.accuracy, resampling.accuracy),
+    "balanced accuracy": Metric(metrics.balanced_accuracy, resampling.balanced_accuracy),
+    "macro F1": Metric(metrics.macro_f1, resampling.macro_f1),
+    "cross entropy": Metric(metrics.cross_entropy, resampling.cross_entropy),
+    "calibration error": Metric(expected_calibration_error, None),
+    "equal error rate": Metric(metrics.eer, resampling.eer),
 }
-BETWEEN_CLASSES: dict[str, Metric] = {
-    "ROC area": metrics.roc_area,
-    "Cavg": metrics.cavg,
-    "Cavg, P_target 0.1": partial(metrics.cavg, p_target=0.1),
-    "Cllr": metrics.cllr,
+BETWEEN_CLASSES = {
+    "ROC area": Metric(metrics.roc_area, resampling.roc_area),
+    "Cavg": Metric(metrics.cavg, resampling.cavg(0.5)),
+    "Cavg, P_target 0.1": Metric(partial(metrics.cavg, p_target=0.1), resampling.cavg(0.1)),
+    "Cllr": Metric(metrics.cllr, resampling.cllr),
 }
 """Figures that a split of one class alone does not have."""
 OF_PROBABILITIES = ("cross entropy", "calibration error", "Cllr")
@@ -142,13 +156,11 @@ def figures_of(
     labels, names = split.labels, corpus.class_names
     several = len(np.unique(labels)) > 1
     wanted = {**OF_ANY_SPLIT, **(BETWEEN_CLASSES if several else {})}
-    figures = [Figure(name, metric(logits, labels), interval(metric, logits, labels)) for name, metric in wanted.items()]
+    figures = [metric.of(name, logits, labels) for name, metric in wanted.items()]
     if classifier.thresholds:
         cooled = logits / classifier.thresholds.temperature
         figures += [
-            Figure(f"{name}, calibrated", metric(cooled, labels), interval(metric, cooled, labels))
-            for name, metric in wanted.items()
-            if name in OF_PROBABILITIES
+            metric.of(f"{name}, calibrated", cooled, labels) for name, metric in wanted.items() if name in OF_PROBABILITIES
         ]
         figures += refused(classifier.posteriors(logits), labels, classifier.thresholds.none_below)
     odds = detection.log_odds(metrics.log_posteriors(logits))
@@ -181,13 +193,6 @@ def figures_of(
             for number, row in zip(numbers, classes)
         ]
     return Evaluation(classifier.name, len(labels), figures, classes, field, roc, counts, hardest(logits, labels, names))
-
-
-def interval(metric: Callable[[np.ndarray, np.ndarray], float], logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Of bootstrap; NaN for the calibration error, to which drawing examples twice adds."""
-    if metric is expected_calibration_error:
-        return float("nan"), float("nan")
-    return bootstrap_interval(metric, logits, labels, resamples=300)
 
 
 def refused(posteriors: np.ndarray, labels: np.ndarray, none_below: float) -> Iterator[Figure]:
