@@ -77,7 +77,9 @@ def goes_on(config: ClusterConfig) -> bool:
 
 
 def communicator(world: MPI.Intracomm, group: Form) -> MPI.Comm:
-    """The group's own communicator; called by its ranks alone."""
+    """The group's own communicator; called by its ranks alone. One rank needs no new one: thousands would be made."""
+    if len(group.ranks) == 1:
+        return MPI.COMM_SELF
     members = world.group.Incl(group.ranks)
     if is_fault_tolerant():
         comm = MPI.Intracomm.Create_from_group(members, f"hpcnas-{group.number}")
@@ -89,7 +91,7 @@ def communicator(world: MPI.Intracomm, group: Form) -> MPI.Comm:
 
 def abandon(comm: MPI.Comm | None) -> None:
     """Let mates that wait for this rank's words hear that it leaves the group."""
-    if comm is not None and is_fault_tolerant() and not comm.Is_revoked():
+    if comm is not None and comm.size > 1 and is_fault_tolerant() and not comm.Is_revoked():
         comm.Revoke()
 
 
