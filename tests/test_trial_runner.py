@@ -176,6 +176,17 @@ def test_logits_that_were_not_stored_are_computed(run, tmp_path):
     np.testing.assert_array_equal(logits["validation"], weights.load_logits(path, "validation"))
 
 
+def test_large_logits_that_nobody_builds_on_are_not_stored_with_every_trial(run, tmp_path):
+    run(trial(0), largest_logits=CORPUS.validation.labels.size * 3 * 4)
+    kept = weights.load_logits(RunDir(tmp_path).search.weights(0), "validation")
+    other = RunDir(tmp_path / "other").search
+    run(trial(0), stage=other, largest_logits=kept.nbytes - 1)
+    assert weights.splits(other.weights(0)) == ()
+    trainer = Trainer(CORPUS, SoloGroup(), TrainingConfig(), OFF)
+    computed = stored_logits(other.weights(0), ("validation",), AROUND, trainer)["validation"]
+    np.testing.assert_allclose(computed, kept, rtol=1e-4, atol=1e-5)
+
+
 def test_a_trial_that_diverges_fails_alone(run):
     result = run(trial(0), inheritance=Parent(), training={"learning_rate": 1e30, "clip": 0.0, "warmup": 0.0})
     assert result.state is TrialState.FAILED and result.error == "loss not finite in epoch 1" and np.isnan(result.score)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.server import Server
 from hpcnas.runtime.together import on_every_rank
-from hpcnas.runtime.trainer import TrialRunner
+from hpcnas.runtime.trainer import LARGEST_LOGITS, TrialRunner
 from hpcnas.runtime.worker import MakeRunner, Worker
 from hpcnas.store.run_dir import RunDir, Stage
 
@@ -75,7 +76,7 @@ def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) ->
         return TrialRunner(
             number, channel, line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.budget,
             metrics.OBJECTIVES[config.search.objective], plan.splits, plan.objective, RANKINGS[config.search.rank_by],
-            plan.ready,
+            plan.ready, math.inf if plan.combiner.has_teams or len(plan.splits) > 1 else LARGEST_LOGITS,
         )  # fmt: skip
 
     return run_trials(world, config, lambda: Desk(config, corpus, plan), make_runner)

@@ -45,7 +45,8 @@ class Plan:
     starts: Callable[[Callable[[Architecture], Cost]], Sequence[Proposal]] = lambda measure: ()
     """What is tried first, given the cost of a tower; asked for on rank 0 where none but these was tried yet."""
     splits: Sequence[str] = ("validation",)
-    """Whose predictions are stored with the weights; the first is the validation split."""
+    """Whose predictions are stored with the weights; the first is the validation split, and if it is the only one and nobody
+    builds on them, large ones are computed when they are needed."""
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
     """What a trial's training minimises."""
     ready: Callable[[Trial, Model], None] = lambda trial, model: None

@@ -42,6 +42,8 @@ _ENDS = {
     Verdict.STOP: TrialState.STOPPED,
 }
 """What a trial has become that was trained until the coordinator's last word, or until all epochs were done."""
+LARGEST_LOGITS = 4 << 20
+"""Bytes of validation logits that a weights file has room for where nobody is sure to ask for them again."""
 V = TypeVar("V", np.ndarray, float)
 
 
@@ -72,6 +74,7 @@ class TrialRunner:
         splits: whose predictions are stored with the weights; the first is the validation split.
         objective: what a trial's training minimises.
         ready: called with a trial's model before anything is inherited or trained.
+        largest_logits: bytes of validation logits up to which they are stored with the weights.
     """
 
     number: int
@@ -88,6 +91,7 @@ class TrialRunner:
     objective: Callable[[Trial, float, Stage, Library], Objective] = labels_alone
     merit: Callable[[np.ndarray, np.ndarray], float] | None = None
     ready: Callable[[Trial, Model], None] = lambda trial, model: None
+    largest_logits: float = math.inf
     _lacked_memory: bool = False
     """Whether that is why the last trial failed."""
 
@@ -317,7 +321,7 @@ class TrialRunner:
         return _finite(f"{split} logits", logits, epoch)
 
     def _store(self, trial: Trial, model: nn.Module, validation_logits: np.ndarray, epoch: int) -> None:
-        logits = {"validation": validation_logits}
+        logits = {"validation": validation_logits} if validation_logits.nbytes <= self.largest_logits else {}
         for split in self.splits[1:]:
             logits[split] = self._logits(model, split, epoch)
         if self.channel.is_leader:
