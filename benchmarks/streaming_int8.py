@@ -21,7 +21,7 @@ import torch
 
 from hpcnas.core.spotting import Detection, Smoother, Spoken, Spotter, SpottingConfig
 from hpcnas.data import audio, features
-from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+from hpcnas.data.corpus import SILENCE, UNKNOWN
 from hpcnas.deploy import check, litert
 from hpcnas.deploy.write import Form, Graph
 from hpcnas.export import speech

@@ -24,7 +24,7 @@ from hpcnas.core.errors import ArchitectureError, ConfigError, HpcnasError, RunE
 from hpcnas.core.inheritance import INHERITANCE, InheritanceRule, Parent
 from hpcnas.core.microcontrollers import MICROCONTROLLERS, Microcontroller, of_table
 from hpcnas.core.roster import ClusterConfig
-from hpcnas.core.search_config import SearchConfig
+from hpcnas.core.search_config import IN_THE_FIELD, SearchConfig
 from hpcnas.core.space import BlockType, SearchSpace, known_type, spell
 from hpcnas.core.spotting import SpottingConfig
 from hpcnas.core.stopping import STOPPING, Asha, StoppingRule
@@ -286,6 +286,8 @@ class Config:
                     raise ConfigError(f"search.zoo: {model.name}: {objection}; leave it out")
         if self.ensemble.baseline and (objection := self.space.unfit(spell(self.ensemble.baseline, BLOCK_TYPES))):
             raise ConfigError(f'ensemble.baseline: {objection}; name another, or "" for none')
+        if self.search.objective == IN_THE_FIELD and self.combiner.has_teams:
+            raise ConfigError(f'search.objective = "{IN_THE_FIELD}": is of single models; combiner.name = "average" trains such')
         if self.features.kind == "micro":
             for key, value in (("augmentation", self.augmentation.volume_db), ("tuning", self.tuning.volume_db)):
                 if value:
@@ -299,11 +301,13 @@ class Config:
 
 MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "adaptation", "spotting", "cluster")
 """Tables that a resume may give other values: they do not change what finished trials mean."""
-MAY_CHANGE_KEYS = ("data.negatives", "data.negative_hours", "data.groups")
-"""Keys of other tables that it may: trials never hear of them."""
+MAY_CHANGE_KEYS = ("data.negatives", "data.negative_hours", "data.mine_negatives", "data.groups")
+"""Keys of other tables that it may: trials of a search never hear of them, but as recordings, which a run knows."""
 MAY_NOT = ("search.objective", "search.rank_by", "search.suggestions", "search.zoo")
 """Keys of those tables that do."""
-PLACES = ("data.path", "data.manifests", "data.noise", "data.rooms", "data.cache")
+OF_THE_FIELD = ("data.negatives", "data.negative_hours", "spotting.false_alarms_per_hour", "spotting.refractory_s")
+"""Keys that do where the search's objective is of audio that goes on."""
+PLACES = ("data.path", "data.manifests", "data.mined_negatives", "data.noise", "data.rooms", "data.cache")
 """Keys that say where a corpus is: a run that knows its recordings may find them elsewhere."""
 
 
@@ -345,11 +349,14 @@ def differences(old: Config, new: Config, but: Sequence[str] = ()) -> list[str]:
     """What of ``new``, but for these keys, a run begun with ``old`` cannot go on with, as ``key: old, now new``."""
     before, after = _flat(toml_file.parse(dump(old))), _flat(toml_file.parse(dump(new)))
     # Where the search looks for ensembles, scores are theirs.
+    may_not = {*MAY_NOT}
+    if old.search.objective == IN_THE_FIELD:
+        may_not |= {*OF_THE_FIELD}
     may_change = set(MAY_CHANGE) - ({"combiner"} if old.combiner.has_teams or new.combiner.has_teams else set())
     return [
         f"{key} = {before.get(key)!r}, now {after.get(key)!r}"
-        for key in sorted({*before, *after} - {*but, *MAY_CHANGE_KEYS})
-        if (key.partition(".")[0] not in may_change or key in MAY_NOT) and before.get(key) != after.get(key)
+        for key in sorted({*before, *after} - {*but} - ({*MAY_CHANGE_KEYS} - may_not))
+        if (key.partition(".")[0] not in may_change or key in may_not) and before.get(key) != after.get(key)
     ]
 
 

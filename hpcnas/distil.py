@@ -24,6 +24,7 @@ from hpcnas.core.errors import ArchitectureError, ConfigError, RunError
 from hpcnas.core.space import spell
 from hpcnas.core.strategies import Lineup
 from hpcnas.core.trial import Proposal, Trial
+from hpcnas.judging import mining
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.losses import Distillation, LabelLoss, Objective
@@ -54,7 +55,8 @@ def distil(world: MPI.Intracomm, argv: Sequence[str]) -> int:
         if world.rank == 0:
             logger.info("%s: the student is complete already; remove %s to train another", run.root, run.student.root)
         return 0
-    corpus, remember = set_up(world, config, run, run.student, arguments.accept_new_data)
+    further = lambda: mining.further(world, run, run.student, config, "ensemble")  # noqa: E731
+    corpus, remember = set_up(world, config, run, run.student, arguments.accept_new_data, further=further)
     teachers = on_every_rank(world, lambda: ensemble_file.load(run.ensemble_file)).members
 
     def objective(trial: Trial, smoothing: float, stage: Stage, library: Library) -> Objective:

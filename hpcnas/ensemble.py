@@ -5,7 +5,8 @@
 The search's best few are trained from scratch, validation picks one, and that one is trained again for every further member:
 Algorithm 3 of Mazzawi et al., Interspeech 2019, whose p members differ in shuffling and initialisation. Groups work side by
 side; a hand-designed baseline is trained in the same way. Where the search looked for ensembles (``combiner.name``), its best
-trial and that trial's team are trained instead. Interrupted, the stage resumes at the first unfinished training.
+trial and that trial's team are trained instead. With ``data.mine_negatives`` all of them also learn from what the search's best
+model took for keywords in audio without any. Interrupted, the stage resumes at the first unfinished training.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from hpcnas.core.strategies import Finals, Lineup
 from hpcnas.core.strategies.finals import finalists
 from hpcnas.core.trial import Proposal, Trial
 from hpcnas.core.tuning import OF_TRAINING, Settings
+from hpcnas.judging import mining
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.group import SoloGroup
@@ -67,7 +69,8 @@ def ensemble(world: MPI.Intracomm, argv: Sequence[str]) -> int:
                 run.ensemble_file,
             )
         return 0
-    corpus, remember = set_up(world, config, run, run.ensemble, arguments.accept_new_data)
+    further = lambda: mining.further(world, run, run.ensemble, config, "best")  # noqa: E731
+    corpus, remember = set_up(world, config, run, run.ensemble, arguments.accept_new_data, further=further)
     plan = final_plan(
         config,
         run.ensemble,
@@ -93,7 +96,8 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup, argpa
     places = configuration.PLACES if run.search.corpus.exists() else ()
     if changed := configuration.differences(begun, config, places):
         raise ConfigError(
-            f"--set {'; '.join(changed)}: the ensemble stage may change ensemble.*, combiner.* and search.group_size"
+            f"--set {'; '.join(changed)}: the ensemble stage may change ensemble.*, combiner.*, data.mine_negatives and "
+            "search.group_size"
         )
     run.create()
     archive = archive_of(run.search.journal)

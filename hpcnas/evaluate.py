@@ -6,8 +6,9 @@
 Models: ``ensemble``, ``member 0``, ``baseline``, ``student``, ``best`` (of the search), or the number of a trial of a run; or a
 file that was exported as ``state_dict``. ``--against`` takes the same, another run's directory, or ``RUN:MODEL``. Prints tables
 and writes a page below ``report/``, or beside the file. Keyword models are also run over the split's recordings one after the
-other, as over a stream, and over the hours of ``data.negatives``, in as many processes as it may use threads. ``--conditions``
-also hears the split in noise, in rooms, quieter and through codecs.
+other, as over a stream, and over the hours of ``data.negatives``, in as many processes as it may use threads; with
+``data.confusable_words`` also over words that sound like them. ``--conditions`` also hears the split in noise, in rooms, quieter
+and through codecs.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ from hpcnas.core.false_alarms import hours_needed
 from hpcnas.core.significance import mcnemar
 from hpcnas.core.thresholds import Thresholds
 from hpcnas.core.units import thousands
-from hpcnas.data import DATASETS
+from hpcnas.data import DATASETS, confusable, unknown
 from hpcnas.data.conditions import Conditions
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
-from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+from hpcnas.data.corpus import SILENCE, UNKNOWN
 from hpcnas.judging import spread
 from hpcnas.judging.evaluation import ClassRow, Evaluation, Figure, calibrated, figures_of, with_thresholds
+from hpcnas.judging.alike import figures_of_alike
 from hpcnas.judging.field import FalseAlarms
 from hpcnas.judging.robustness import Asked, alone, conditions_of, groupings, robustness
 from hpcnas.judging.versus import ensure_comparable, fitted, hearing_of, opponent
@@ -105,8 +107,10 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
         raise ConfigError("--noise, --rooms: are for --conditions; give that too")
     is_whole = bool(data) and arguments.split == "test" and is_judged_whole(config.data, classifier.config.data, arguments.set)
     asked = config.data
+    alike = {key: getattr(own_config.data, key) for key in ("confusable_words", "confusable_language")}
+    config = replace(config, data=replace(config.data, **alike))  # others are for the test alone
     if data or path.is_file():  # nothing is trained on it
-        config = replace(config, data=without_copies(config.data))
+        config = replace(config, data=config.data.as_it_is)
     if is_whole:
         config = replace(config, data=replace(config.data, all_is_test=True))
     classifier = replace(classifier, config=replace(classifier.config, spotting=config.spotting))
@@ -134,6 +138,8 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
     evaluation = figures_of(classifier, corpus, split, logits, alarms)
     is_right, versus = logits.argmax(1) == split.labels, None
     evaluation = replace(evaluation, groupings=groupings(is_right, split.rows, config.data, index, arguments.split))
+    more = sounding_alike(classifier, config, asked, arguments.split)
+    evaluation = replace(evaluation, figures=[*evaluation.figures, *more])
     if arguments.conditions:
         tried, untold = conditions_of(asked, index, Asked(arguments.noise, arguments.rooms))
         judge = partial(right_under, classifier, config, index, arguments.split)
@@ -230,9 +236,17 @@ def right_under(
     return predicted(classifier, corpus, split).argmax(1) == split.labels
 
 
-def without_copies(data: DataConfig) -> DataConfig:
-    """The same corpus, as it was recorded."""
-    return replace(data, noise=(), rooms=(), codecs=(), gain_db=(0.0, 0.0))
+def sounding_alike(classifier: Classifier, config: Config, data: DataConfig, split_name: str) -> list[Figure]:
+    """What becomes of words that sound like the model's keywords, if ``data`` asks for some."""
+    if not data.confusable_words:
+        return []
+    empty = CorpusIndex(tuple(classifier.class_names), {name: () for name in SPLITS}, ())
+    unknown.label_of("confusable_words", classifier.class_names)
+    examples = confusable.part(data, empty, split_name)
+    corpus = load_corpus(SoloWorld(), config, classifier.front_end, lambda: empty.with_more(split_name, examples))
+    split = getattr(corpus, split_name)
+    words = [examples[row].path.parent.name for row in split.rows]
+    return figures_of_alike(classifier, predicted(classifier, corpus, split), split.labels, words)
 
 
 def rights_of(other: Classifier, config: Config, index: CorpusIndex, split_name: str) -> np.ndarray:

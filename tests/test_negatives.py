@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import time
 import tracemalloc
 from dataclasses import replace
@@ -21,9 +22,11 @@ from hpcnas.data import negatives, synthetic_negatives
 from hpcnas.data.audio import RATE
 from hpcnas.data.cache import LEFT_FOR_S
 from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
+from hpcnas.data.identity import identify
 from hpcnas.data.negatives import Negative
 from hpcnas.data.speech_maker import made_once
 from hpcnas.judging.field import alarms_in
+from hpcnas.runtime.features import indexed
 from hpcnas.use.classifier import Classifier
 
 EMPTY = CorpusIndex(("yes",), {"train": (), "validation": (), "test": ()}, ())
@@ -208,7 +211,7 @@ def test_the_built_in_ones_are_made_once_for_everyone_with_voices_of_one_part_ea
     contents = [{path.relative_to(f): path.read_bytes() for path in f.rglob("*.wav")} for f in folders]
     assert contents[0] == contents[1] and len(contents[0]) == 6
     settings = {"cache": str(tmp_path / "one"), "negative_hours": 0.5}
-    monkeypatch.setattr(negatives, "builtin", lambda config, keywords: folders[0])
+    monkeypatch.setattr(negatives, "builtin", lambda config, keywords, for_training=False: folders[0])
     parts = negatives.index(DataConfig(negatives=("builtin",), **settings), EMPTY, ("yes",))
     assert [len(parts[split]) for split in ("train", "validation", "test")] == [0, 3, 3]
     voices = [{one.path.stem.split("_nohash")[0].split("-")[-1] for one in parts[split]} for split in ("validation", "test")]
@@ -218,6 +221,62 @@ def test_the_built_in_ones_are_made_once_for_everyone_with_voices_of_one_part_ea
     before = folders[0].stat().st_mtime_ns
     assert synthetic_negatives.folder(("YES",), 90 / 3600, str(tmp_path / "one")) == folders[0]
     assert folders[0].stat().st_mtime_ns == before
+
+
+@needs_espeak
+def test_built_in_ones_for_training_are_others_by_other_voices(tmp_path, monkeypatch):
+    monkeypatch.setattr(synthetic_negatives, "RECORDING_S", 15.0)
+    monkeypatch.setattr(synthetic_negatives, "UTTERANCES", 2)
+    made = {of: synthetic_negatives.folder(("yes",), 60 / 3600, str(tmp_path), for_training=of) for of in (False, True)}
+    monkeypatch.setattr(negatives, "builtin", lambda config, keywords, for_training=False: made[for_training])
+    parts = negatives.index(DataConfig(negatives=("builtin",), negative_percent=10.0), EMPTY, ("yes",))
+    assert [len(parts[split]) for split in ("train", "validation", "test")] == [4, 2, 2]
+    voices = {split: {one.path.stem.split("_nohash")[0].split("-")[-1] for one in part} for split, part in parts.items()}
+    assert not voices["train"] & (voices["validation"] | voices["test"])
+
+
+def test_windows_are_spread_over_the_audio_and_lie_within_their_recordings(tmp_path):
+    long, short = (written(tmp_path / f"{seconds}.wav", seconds) for seconds in (20, 10))
+    given = [Negative(long, 5.0), Negative(short, 0.0, 5.0)]
+    found = negatives.windows(given, 40, 1.0, 3)
+    assert found == negatives.windows(given, 40, 1.0, 3) and len({(one.path, one.start_s) for one in found}) == 40
+    assert {one.label for one in found} == {3} and sum(one.path == long for one in found) == 30
+    assert all(5 <= one.start_s <= 19 if one.path == long else 0 <= one.start_s <= 4 for one in found)
+
+
+def test_training_learns_windows_of_the_training_part_alone(tones, home, tmp_path, monkeypatch):
+    monkeypatch.setenv("HPCNAS_CACHE", str(tmp_path / "cache"))
+    given = ["data.name=speech_commands", f"data.path={tones}", 'data.keywords=["low", "mid", "high"]']
+    given += ["data.unknown_percent=100", f"data.negatives=[{json.dumps(str(home))}]"]
+    plain, more = (indexed(configuration.load(None, [*given, *extra])) for extra in ([], ["data.negative_percent=50"]))
+    own = {one.path for one in negatives.index(DataConfig(negatives=(str(home),)), EMPTY, ())["train"]}
+    added = more.splits["train"][len(plain.splits["train"]) :]
+    assert len(added) == 12 and {one.path for one in added} <= own, "half as many as the 24 recordings of keywords"
+    assert {more.class_names[one.label] for one in added} == {"_unknown_"}
+    assert all(more.splits[split] == plain.splits[split] for split in ("validation", "test"))
+    names = identify(more, configuration.load(None, given).data, {}).names
+    assert sum(name.startswith("room") and "of data.negatives" in name for name in names) == 12, "wherever they are"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["data.negative_percent=5"], "data.negative_percent = 5.0: comes from data.negatives, which is empty"),
+        (["data.mine_negatives=5"], "data.mine_negatives = 5: comes from data.negatives, which is empty"),
+        (["data.negatives=home", "data.mine_negatives=-1"], "data.mine_negatives = -1: must be 0 or lie between 0 and"),
+        (["data.negatives=home", "data.negative_percent=-1"], "data.negative_percent = -1.0: must not be negative"),
+        (["data.confusable_words=3"], "data.confusable_words = 3: must be 0 or lie between 5 and 1000"),
+    ],
+)
+def test_settings_of_negatives_that_cannot_work_are_refused(given, told):
+    with pytest.raises(configuration.ConfigError, match=re.escape(told)):
+        configuration.load(None, ["data.name=speech_commands", *given])
+
+
+def test_negatives_for_training_need_a_class_for_them(tones, home):
+    given = ["data.name=speech_commands", f"data.path={tones}", "data.protocol=all", "data.negative_percent=5"]
+    with pytest.raises(DataError, match=r'data\.negative_percent: makes examples of "_unknown_", which is no class here; take'):
+        indexed(configuration.load(None, [*given, f"data.negatives=[{json.dumps(str(home))}]"]))
 
 
 def test_what_a_killed_program_left_goes_when_it_is_old(tmp_path):

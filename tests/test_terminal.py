@@ -41,6 +41,8 @@ class Odd:
     """By a search, of the corpus."""
     made: Path
     """With an ensemble, of the same class names."""
+    home: Path
+    """Audio without keywords."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,15 @@ def odd(mpirun_once, tmp_path_factory) -> Odd:
     done = mpirun_once(1, "hpcnas.search", *arguments, "--run", str(trained))
     assert done.returncode == 0 and str(trained) in done.output, done.output
     made = made_run(root / "runs" / "[lr]x" / ":cat:" / "日本", class_names=CLASSES).root
-    return Odd(root / "corpus" / "[/x]", trained, made)
+    (root / "[red]home").mkdir()
+    soundfile.write(root / "[red]home" / "[b].wav", 0.1 * rng.standard_normal(3 * RATE), RATE, subtype="PCM_16")
+    for name in lists:
+        (root / "[red]home" / name).touch()
+    return Odd(root / "corpus" / "[/x]", trained, made, root / "[red]home")
+
+
+def in_home(odd: Odd) -> list[str]:
+    return ["--set", f"data.negatives={json.dumps([str(odd.home)])}"]
 
 
 def recording(odd: Odd) -> str:
@@ -78,6 +88,7 @@ def recording(odd: Odd) -> str:
 PROGRAMS: dict[str, Callable[[Odd, Path], list[str]]] = {
     "evaluate": lambda odd, out: [str(odd.trained), "--model", "best"],
     "detect": lambda odd, out: [str(odd.trained), recording(odd), "--model", "best", "--threshold", "0"],
+    "mine": lambda odd, out: [str(odd.trained), "--model", "best", *in_home(odd), "--out", str(out / "[/b].json")],
     "export": lambda odd, out: [str(odd.trained), "--model", "best", "--format", "state_dict", "--out", str(out / "[/b].h5")],
     "report": lambda odd, out: [str(odd.made), "--against", str(odd.made)],
     "track": lambda odd, out: [str(odd.made), "--to", "tensorboard", "--place", str(out / "[/b]")],

@@ -116,9 +116,14 @@ class Heard:
         misses = np.searchsorted(np.sort(self.hits), thresholds, "left") / len(self.hits)
         return DetCurve(thresholds, misses, (len(scores) - np.searchsorted(scores, thresholds, "left")) / self.alarms.hours)
 
+    def share_missed_at(self, rate: float) -> float:
+        """Of the spoken keywords, at ``rate`` false alarms an hour."""
+        self._ensure_both()
+        return float(self._misses_at(np.array([rate]), self.hits, np.ones(len(self.alarms.scores)))[0])
+
     def misses_at(self, rate: float) -> Estimate:
-        """Share of the spoken keywords that is missed at ``rate`` false alarms an hour."""
-        value = float(self._misses_at(np.array([rate]), self.hits, np.ones(len(self.alarms.scores)))[0])
+        """The same with its interval."""
+        value = self.share_missed_at(rate)
         low, high = self.band(np.array([rate]))
         return Estimate(value, float(low[0]), float(high[0]))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,10 @@ from hpcnas.data.conditions import AS_RECORDED, Conditions, ConditionsConfig
 from hpcnas.data.spelling import composed
 
 SPLITS = ("train", "validation", "test")
+UNKNOWN, SILENCE = "_unknown_", "_silence_"
+"""Classes that are no keywords."""
+LEAST_WORDS = 5
+"""Of which a fifth is one."""
 NO_LABEL = -1
 """Of noise, which is no class."""
 
@@ -53,10 +57,22 @@ class DataConfig(ConditionsConfig):
     test_percent: float = 10.0
     negatives: tuple[str, ...] = ()
     """Folders, or lists as ``manifests`` are, of audio without keywords, hours of it: false alarms are counted there, and
-    thresholds chosen. Models are not trained on it. ``builtin``: sentences in eight languages, synthesised on first use; with
+    thresholds chosen. Models learn from none of it, but for the next keys. ``builtin``: sentences in eight languages, synthesised on first use; with
     ``builtin_kws`` that is the default."""
     negative_hours: float = 7.0
-    """Of ``builtin``: three sevenths for validation, the others for the test."""
+    """Of ``builtin``: three sevenths for validation, the others for the test; where training takes part, as many more for it."""
+    negative_percent: float = 0.0
+    """Windows of the training part of ``negatives`` as examples of ``_unknown_``, as a share of the keywords' examples."""
+    mine_negatives: int = 0
+    """The finals learn so many windows of that part that the search's best model takes for keywords most surely as examples of
+    ``_unknown_``; so do students, of the ensemble's; 0: none."""
+    mined_negatives: tuple[str, ...] = ()
+    """Lists that ``hpcnas.mine`` wrote of such windows, for all of the run."""
+    confusable_words: int = 0
+    """So many words for each keyword that differ from it in one sound, spoken by eSpeak NG: a fifth each is for validation and
+    test, where ``evaluate`` counts which are taken for keywords, the others are examples of ``_unknown_`` in training; 0: none."""
+    confusable_language: str = "en-us"
+    """Of the keywords, as eSpeak NG calls it."""
     groups: tuple[str, ...] = ()
     """Columns of the test's manifest, such as ``accent`` or ``gender``, by which ``evaluate`` tells the worst group."""
     all_is_test: bool = False
@@ -79,7 +95,7 @@ class DataConfig(ConditionsConfig):
             raise ConfigError(f'data.protocol = "{self.protocol}": must be "12" or "all"')
         if self.protocol == "12" and not self.keywords:
             raise ConfigError('data.keywords is empty: name keywords, or set data.protocol = "all"')
-        for name in ("keywords", "manifests", "negatives", "groups", "noise", "rooms", "codecs"):
+        for name in ("keywords", "manifests", "negatives", "mined_negatives", "groups", "noise", "rooms", "codecs"):
             values = [composed(value) for value in getattr(self, name)]
             if twice := next((value for value in values if values.count(value) > 1), None):
                 raise ConfigError(f'data.{name} names "{twice}" twice')
@@ -87,15 +103,33 @@ class DataConfig(ConditionsConfig):
             raise ConfigError(f"data.validation_percent + data.test_percent = {held_out}: must be below 100")
         if not self.window_s <= self.longest_s:
             raise ConfigError(f"data.longest_s = {self.longest_s}: must not be below data.window_s = {self.window_s}")
-        for name in ("unknown_percent", "silence_percent", "validation_percent", "test_percent"):
+        for name in ("unknown_percent", "silence_percent", "validation_percent", "test_percent", "negative_percent"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"data.{name} = {getattr(self, name)}: must not be negative")
+        for name, (least, most) in {"mine_negatives": (0, 1_000_000), "confusable_words": (LEAST_WORDS, 1000)}.items():
+            if (value := getattr(self, name)) and not least <= value <= most:
+                raise ConfigError(f"data.{name} = {value}: must be 0 or lie between {least} and {most}")
+        if not self.negatives and (key := self.learns_negatives):
+            raise ConfigError(f"{key}: comes from data.negatives, which is empty; name some there")
         if self.on_bad_file not in ("fail", "skip"):
             raise ConfigError(f'data.on_bad_file = "{self.on_bad_file}": must be "fail" or "skip"')
         if not 0.5 <= self.negative_hours <= 1000:
             raise ConfigError(f"data.negative_hours = {self.negative_hours}: must lie between 0.5 and 1000")
         if not 0.1 <= self.window_s <= 60:
             raise ConfigError(f"data.window_s = {self.window_s}: must lie between 0.1 and 60")
+
+
+    @property
+    def learns_negatives(self) -> str:
+        """The key by which training learns from ``negatives``; empty if it does not."""
+        keys = ("negative_percent", "mine_negatives", "mined_negatives")
+        return next((f"data.{key} = {value}" for key in keys if (value := getattr(self, key))), "")
+
+    @property
+    def as_it_is(self) -> DataConfig:
+        """The same recordings without what is made of them, or added to them, for training."""
+        plain = replace(self, noise=(), rooms=(), codecs=(), gain_db=(0.0, 0.0), confusable_words=0)
+        return replace(plain, negative_percent=0.0, mine_negatives=0, mined_negatives=())
 
 
 @dataclass(frozen=True)
@@ -110,6 +144,8 @@ class Example:
     spoken_s: float = 0.0
     """What of it is not such padding; 0: all counts, padding too, as in the published protocols of keyword spotting."""
     gain: float = 1.0
+    name: str = field(default="", repr=False)
+    """What it is known by wherever its folder is; empty: its path below the corpus' root."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +161,13 @@ class CorpusIndex:
 
     def copies_of(self, split: str) -> tuple[Conditions | None, ...]:
         return self.copies.get(split, AS_RECORDED)
+
+    def with_more(self, split: str, examples: Sequence[Example]) -> CorpusIndex:
+        return replace(self, splits={**self.splits, split: (*self.splits[split], *examples)})
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        return tuple(name for name in self.class_names if name not in (UNKNOWN, SILENCE))
 
     @property
     def examples(self) -> tuple[Example, ...]:

@@ -2,6 +2,7 @@
 
     python -m hpcnas.data.espeak OUT.npz < utterances.json
     python -m hpcnas.data.espeak < words.json
+    python -m hpcnas.data.espeak --phonemes < words.json
 
 eSpeak NG (GPL-3) is reached as the optional package ``espeakng-loader``. The library keeps global state that carries over from
 one utterance to the next, and some voices draw from libc's rand(): the same call gives other samples each time. So every
@@ -28,11 +29,17 @@ from hpcnas.core.errors import DataError
 CHUNK = 32
 _STRESS = "'*,%=_|:;"
 """Marks of stress, length and pauses: words that differ in these alone sound alike."""
+_BETWEEN = "\x1f"
+"""Between phonemes, when each is asked for."""
 _SYNCHRONOUS, _CHARS_UTF8, _POSITION_CHARACTER, _RATE, _PITCH = 2, 1, 1, 1, 3
+_PHONEMES, _IPA = 0x100, 0x02
+Phoneme = tuple[str, str]
+"""As eSpeak NG spells it, with its stress, and in IPA without stress and length."""
 
 
 class Utterance(TypedDict):
     text: str
+    """Or phonemes, as ``of_phonemes`` writes them."""
     voice: str
     """``<language>+<variant>``, such as ``en-gb+m3``."""
     rate: int
@@ -64,8 +71,9 @@ def synthesise(utterances: list[Utterance]) -> tuple[list[np.ndarray], int]:
         library.espeak_SetParameter(_RATE, utterance["rate"], 0)
         library.espeak_SetParameter(_PITCH, utterance["pitch"], 0)
         text = utterance["text"].encode()
+        flags = _CHARS_UTF8 | (_PHONEMES if text.startswith(b"[[") else 0)
         pieces.clear()
-        library.espeak_Synth(text, len(text) + 1, 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None)
+        library.espeak_Synth(text, len(text) + 1, 0, _POSITION_CHARACTER, 0, flags, None, None)
         waveforms.append(np.concatenate(pieces) if pieces else np.zeros(0, np.int16))
     return waveforms, rate
 
@@ -88,6 +96,40 @@ def transcribe(words: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return found
 
 
+def spelt(words: Mapping[str, Sequence[str]]) -> dict[str, list[list[Phoneme]] | None]:
+    """The phonemes of each word in its language, of those that eSpeak NG does not read in another one; None for a language that
+    it has no voice for. Once per process."""
+    import espeakng_loader
+
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(espeakng_loader.get_data_path()), 0)
+    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+
+    def parts(word: str, form: int) -> list[str]:
+        text = ctypes.c_char_p(word.encode())
+        said = library.espeak_TextToPhonemes(ctypes.byref(text), _CHARS_UTF8, ord(_BETWEEN) << 8 | form) or b""
+        found = said.decode("utf-8", "replace").replace(" ", _BETWEEN).split(_BETWEEN)
+        return [part for part in (one.strip("_|") for one in found) if part]
+
+    found: dict[str, list[list[Phoneme]] | None] = {}
+    for language, own in words.items():
+        if library.espeak_SetVoiceByName(language.encode()):
+            found[language] = None
+            continue
+        of_each = []
+        for word in own:
+            spellings, ipa = parts(word, 0), [one.strip("ˈˌ").replace("ː", "") for one in parts(word, _IPA)]
+            is_plain = len(spellings) == len(ipa) and not any("(" in one for one in spellings)
+            of_each.append([*zip(spellings, ipa)] if is_plain else [])
+        found[language] = of_each
+    return found
+
+
+def of_phonemes(phonemes: Sequence[Phoneme]) -> str:
+    """Text that eSpeak NG speaks as these."""
+    return f"[[{'|'.join(spelling for spelling, _ in phonemes)}]]"
+
+
 def spoken(utterances: Sequence[Utterance]) -> tuple[list[np.ndarray], int]:
     """Samples (int16) of each utterance, and their rate, by the program; raises DataError."""
     with tempfile.TemporaryDirectory() as folder:
@@ -102,6 +144,12 @@ def sounds(words: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return json.loads(_run([], words))
 
 
+def phonemes(words: Mapping[str, Sequence[str]]) -> dict[str, list[tuple[Phoneme, ...]] | None]:
+    """``spelt``, by the program; raises DataError."""
+    found = json.loads(_run(["--phonemes"], words))
+    return {language: of and [tuple((a, b) for a, b in word) for word in of] for language, of in found.items()}
+
+
 def _run(arguments: Sequence[str], values: object) -> str:
     command = [sys.executable, "-m", "hpcnas.data.espeak", *arguments]
     done = subprocess.run(command, input=json.dumps(values), text=True, capture_output=True)
@@ -113,6 +161,9 @@ def _run(arguments: Sequence[str], values: object) -> str:
 def main() -> None:
     if len(sys.argv) == 1:
         print(json.dumps(transcribe(json.load(sys.stdin))))
+        return
+    if sys.argv[1] == "--phonemes":
+        print(json.dumps(spelt(json.load(sys.stdin))))
         return
     utterances = json.load(sys.stdin)
     chunks = [utterances[i : i + CHUNK] for i in range(0, len(utterances), CHUNK)]

@@ -15,7 +15,7 @@ import numpy as np
 
 from hpcnas.core.corpus_identity import MEMBER, NO_LABEL, PARTS, CorpusIdentity
 from hpcnas.data.corpus import CorpusIndex, DataConfig
-from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+from hpcnas.data.corpus import SILENCE, UNKNOWN
 from hpcnas.data.surroundings import sounds_of
 
 LOOKED_INTO = 512
@@ -40,13 +40,13 @@ def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], 
     here = os.getcwd() + os.sep
     texts = [os.fspath(example.path) for _, example in examples]
     files = {text: text if os.path.isabs(text) else here + text for text in texts}
-    root = root or _root(list(files.values()), data)
+    own = [files[text] for (_, example), text in zip(examples, texts) if not example.name]
+    root = root or _root(own, data)
     sizes = {text: os.stat(text).st_size % 2**32 for text in files}
     seen: Counter[str] = Counter()
     members, names = [], []
     for (number, example), text in zip(examples, texts):
-        below = files[text][len(root) + 1 :] if files[text].startswith(root + os.sep) else os.path.relpath(files[text], root)
-        name = _composed(below)
+        name = _composed(example.name or _below(files[text], root))
         names.append(f"{name} from {example.start_s:.3f} s" if example.start_s else name)
         # Stretches of noise are cut anew when there are others: they belong to no split.
         key = f"{names[-1]}, {PARTS[number] if example.label in of_noise else 'speech'}"
@@ -70,6 +70,10 @@ def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], 
         root=root,
         names=[names[row] for row in order.tolist()],
     )
+
+
+def _below(file: str, root: str) -> str:
+    return file[len(root) + 1 :] if file.startswith(root + os.sep) else os.path.relpath(file, root)
 
 
 def _contents(some: Iterable[tuple[int, str]]) -> dict[int, str]:

@@ -1,7 +1,8 @@
 """Hours of audio without keywords (speech, music, a home), in which false alarms are counted.
 
 ``data.negatives`` names folders, lists as ``manifest`` reads them, or ``builtin``. Each recording is in one part, by lists in
-the folder or else by a hash of its speaker or path, so that further recordings move no other one.
+the folder or else by a hash of its speaker or path, so that further recordings move no other one. Training hears of them only
+where the configuration says so, and of those of its own part.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from hpcnas.core.errors import DataError
 from hpcnas.data import audio, finding, lists, manifest, problems, synthetic_negatives
-from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
+from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
 from hpcnas.data.finding import Unused
 from hpcnas.data.problems import Problem
 from hpcnas.data.rows import rows
@@ -57,8 +58,7 @@ def index(config: DataConfig, corpus: CorpusIndex, keywords: Collection[str]) ->
     bad: list[Problem] = []
     parts: dict[str, list[Negative]] = {split: [] for split in SPLITS}
     seen: set[Negative] = set()
-    for name in config.negatives:
-        place = builtin(config, keywords) if name == BUILTIN else Path(name).expanduser()
+    for place in _places(config, keywords):
         given = _listed(place, config, keywords, bad) if place.is_file() else _found(place, keywords, bad)
         for split, one in [("test", one) for one in given] if config.all_is_test else _divided(place, given, config):
             try:
@@ -74,9 +74,37 @@ def index(config: DataConfig, corpus: CorpusIndex, keywords: Collection[str]) ->
     return {split: tuple(part) for split, part in parts.items()}
 
 
-def builtin(config: DataConfig, keywords: Collection[str]) -> Path:
+def _places(config: DataConfig, keywords: Collection[str]) -> Iterator[Path]:
+    for name in config.negatives:
+        if name != BUILTIN:
+            yield Path(name).expanduser()
+            continue
+        yield builtin(config, keywords)
+        if config.learns_negatives:
+            yield builtin(config, keywords, for_training=True)
+
+
+def builtin(config: DataConfig, keywords: Collection[str], for_training: bool = False) -> Path:
     """The folder of the built-in ones, made first if need be."""
-    return synthetic_negatives.folder(keywords, config.negative_hours, config.cache)
+    return synthetic_negatives.folder(keywords, config.negative_hours, config.cache, for_training)
+
+
+def windows(recordings: Sequence[Negative], count: int, window_s: float, label: int) -> list[Example]:
+    """So many windows, each somewhere in its own of as many equal parts of the audio; where, is a hash of its number."""
+    ends_s = [min(one.end_s, audio.duration_s(one.path)) for one in recordings]
+    edges_s = np.cumsum([0.0, *(end_s - one.start_s for one, end_s in zip(recordings, ends_s))])
+    found = []
+    for number in range(count):
+        at_s = edges_s[-1] * (number + share_of(f"window {number} of {count}")) / count
+        row = int(np.searchsorted(edges_s, at_s, "right")) - 1
+        start_s = recordings[row].start_s + min(at_s - edges_s[row], ends_s[row] - recordings[row].start_s - window_s)
+        found.append(window(recordings[row].path, label, max(recordings[row].start_s, float(start_s))))
+    return found
+
+
+def window(path: Path, label: int, start_s: float) -> Example:
+    """One, known by the last two parts of the recording's path."""
+    return Example(path, label, start_s, name=f"{key_of('/'.join(path.parts[-2:]))}, of data.negatives")
 
 
 def part(parts: Mapping[str, tuple[Negative, ...]], split: str) -> tuple[Negative, ...]:

@@ -16,14 +16,13 @@ from pathlib import Path
 from hpcnas.core.errors import DataError
 from hpcnas.data import finding, lists, noise, problems
 from hpcnas.data.checking import checked
-from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
+from hpcnas.data.corpus import SILENCE, SPLITS, UNKNOWN, CorpusIndex, DataConfig, Example
 from hpcnas.data.finding import Unused
 from hpcnas.data.noise import NOISE_FOLDER
 from hpcnas.data.problems import Problem
 from hpcnas.data.spelling import composed
 from hpcnas.data.splitting import divided, drawn
 
-UNKNOWN, SILENCE = "_unknown_", "_silence_"
 PADDING_COUNTS = True
 """As in the published protocols, where every example is a whole second."""
 

@@ -111,7 +111,7 @@ def _divided(folder: Path, key: str, config: DataConfig) -> list[tuple[str, Soun
 def ensure_apart(what: str, corpus: CorpusIndex, paths: Sequence[Path]) -> None:
     """Raise DataError for recordings that the corpus has too, or that it hears as noise in training."""
     names = {path.name for path in paths}
-    own = [one.path for one in (*corpus.examples, *corpus.noise)]
+    own = [one.path for one in (*corpus.examples, *corpus.noise) if not one.name]
     sounds = [sound.path for sound in sounds_of(corpus.copies)] if what != "data.noise" else []
     known = {os.path.realpath(path) for path in (*own, *sounds) if path.name in names}
     if both := sorted({str(path) for path in paths if os.path.realpath(path) in known}):

@@ -80,13 +80,15 @@ class Recording:
     seed: int
 
 
-def folder(keywords: Collection[str], hours: float, cache: str) -> Path:
-    """So much audio without these keywords, made first if need be; the same for everyone."""
+def folder(keywords: Collection[str], hours: float, cache: str, for_training: bool = False) -> Path:
+    """So much audio without these keywords, for validation and test or for training, made first if need be; the same for
+    everyone."""
     digest = sha256("\n".join(sorted(composed(keyword).casefold() for keyword in keywords)).encode()).hexdigest()[:8]
-    root = cache_folder(cache) / f"builtin-negatives-v{VERSION}-{hours:g}h-{digest}"
+    purpose = "-training" if for_training else ""
+    root = cache_folder(cache) / f"builtin-negatives-v{VERSION}{purpose}-{hours:g}h-{digest}"
     if not root.is_dir():
         logger.info("built-in audio without keywords: synthesising %g h into %s, once", hours, root)
-        made_once(root, lambda work: _write(work, keywords, hours))
+        made_once(root, lambda work: _write(work, keywords, hours, for_training))
     return root
 
 
@@ -104,12 +106,15 @@ def vocabulary(keywords: Collection[str]) -> dict[str, list[str]]:
     return kept
 
 
-def planned(words: Mapping[str, Sequence[str]], hours: float, seed: int = 0) -> dict[str, list[Recording]]:
-    """What is to be made for validation and test."""
-    rng, others = np.random.default_rng(seed), [language for language in words if language != "en-us"]
+def planned(words: Mapping[str, Sequence[str]], hours: float, for_training: bool = False) -> dict[str, list[Recording]]:
+    """What is to be made for validation and test, or for training."""
+    rng, others = np.random.default_rng(int(for_training)), [language for language in words if language != "en-us"]
     total = max(2, round(hours * 3600 / RECORDING_S))
-    counts = {"validation": min(total - 1, max(1, round(VALIDATION * total)))}
-    counts["test"] = total - counts["validation"]
+    if for_training:
+        counts = {"train": total}
+    else:
+        counts = {"validation": min(total - 1, max(1, round(VALIDATION * total)))}
+        counts["test"] = total - counts["validation"]
     plan: dict[str, list[Recording]] = {}
     for split, count in counts.items():
         plan[split] = []
@@ -128,8 +133,8 @@ def _sentence(words: Sequence[str], rng: np.random.Generator) -> str:
     return " ".join(str(word) for word in rng.choice(words, size=int(rng.integers(5, 10)), replace=False)) + "."
 
 
-def _write(root: Path, keywords: Collection[str], hours: float) -> None:
-    plan = planned(vocabulary(keywords), hours)
+def _write(root: Path, keywords: Collection[str], hours: float, for_training: bool) -> None:
+    plan = planned(vocabulary(keywords), hours, for_training)
     everything = [recording for of_split in plan.values() for recording in of_split]
     noises: dict[str, np.ndarray] = {}
     with ThreadPoolExecutor(2) as pool:
@@ -140,8 +145,9 @@ def _write(root: Path, keywords: Collection[str], hours: float) -> None:
             noises = noises or made_noises(np.random.default_rng(0), clean)
             of_each = [clean[number * UTTERANCES : (number + 1) * UTTERANCES] for number in range(len(some))]
             list(pool.map(lambda one, of, noises=noises: _make(root / one.name, of, noises, one.seed), some, of_each))
-    for split, of_split in plan.items():
-        (root / LISTS[split]).write_text("".join(f"{recording.name}\n" for recording in of_split), encoding="utf-8")
+    for split, name in LISTS.items():  # what neither names is for training
+        lines = "".join(f"{recording.name}\n" for recording in plan.get(split, ()))
+        (root / name).write_text(lines, encoding="utf-8")
     note = f"Synthesised by hpcnas with eSpeak NG, version {VERSION}, without: {', '.join(sorted(keywords))}.\n"
     (root / "README.txt").write_text(note, encoding="utf-8")
 

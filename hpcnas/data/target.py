@@ -9,7 +9,7 @@ from hpcnas.core.errors import DataError
 from hpcnas.data import finding
 from hpcnas.data.corpus import DataConfig
 from hpcnas.data.noise import NOISE_FOLDER
-from hpcnas.data.speech_commands import SILENCE, UNKNOWN
+from hpcnas.data.corpus import SILENCE, UNKNOWN
 
 
 def data_of(root: Path, own: DataConfig) -> dict[str, Any]:

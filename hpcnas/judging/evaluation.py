@@ -17,7 +17,7 @@ from hpcnas.core.resampling import Resampled
 from hpcnas.core.significance import bootstrap_interval, share_interval
 from hpcnas.core.thresholds import Thresholds
 from hpcnas.core.worst import Grouping, Robustness
-from hpcnas.data.speech_commands import UNKNOWN
+from hpcnas.data.corpus import UNKNOWN
 from hpcnas.judging.field import Field
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.use.classifier import Classifier

@@ -108,6 +108,16 @@ def alarms_in(classifier: Classifier, recordings: Sequence[Negative], on_bad_fil
     Raises:
         DataError: for one that turns out to be damaged, unless that is to be left out.
     """
+    found = [Alarms.of(told, hours) for _, told, hours in told_in(classifier, recordings, on_bad_file, processes)]
+    return Alarms.joined(found)
+
+
+Told = tuple[Negative, list[Detection], float]
+"""A recording, what was heard in it, and its hours."""
+
+
+def told_in(classifier: Classifier, recordings: Sequence[Negative], on_bad_file: str, processes: int = 1) -> list[Told]:
+    """What is taken for a keyword in each recording; raises DataError as ``alarms_in``."""
     of_one = partial(_of_one, classifier, on_bad_file)
     if processes > 1 and len(recordings) > 1:
         with ProcessPoolExecutor(min(processes, len(recordings)), get_context("spawn"), _set_up, (of_one,)) as pool:
@@ -115,10 +125,10 @@ def alarms_in(classifier: Classifier, recordings: Sequence[Negative], on_bad_fil
     else:
         found = list(map(of_one, recordings))
     problems.settle([one for one in found if isinstance(one, Problem)], on_bad_file)
-    return Alarms.joined(one for one in found if isinstance(one, Alarms))
+    return [one for one in found if not isinstance(one, Problem)]
 
 
-def _of_one(classifier: Classifier, on_bad_file: str, recording: Negative) -> Alarms | Problem:
+def _of_one(classifier: Classifier, on_bad_file: str, recording: Negative) -> Told | Problem:
     samples = 0
 
     def counted() -> Iterator[np.ndarray]:
@@ -133,17 +143,17 @@ def _of_one(classifier: Classifier, on_bad_file: str, recording: Negative) -> Al
         problem = problems.of(recording.path, error)
         problems.settled([problem], on_bad_file)
         return problem
-    return Alarms.of(found, samples / audio.RATE / 3600)
+    return recording, found, samples / audio.RATE / 3600
 
 
-_own: list[Callable[[Negative], Alarms | Problem]] = []
+_own: list[Callable[[Negative], Told | Problem]] = []
 """Of a process of the pool."""
 
 
-def _set_up(of_one: Callable[[Negative], Alarms | Problem]) -> None:
+def _set_up(of_one: Callable[[Negative], Told | Problem]) -> None:
     threads.use_one()
     _own.append(of_one)
 
 
-def _of_process(recording: Negative) -> Alarms | Problem:
+def _of_process(recording: Negative) -> Told | Problem:
     return _own[0](recording)

@@ -14,7 +14,8 @@ from hpcnas.config import Config
 from hpcnas.core import metrics
 from hpcnas.core.errors import HpcnasError
 from hpcnas.core.roster import Roster
-from hpcnas.core.search_config import RANKINGS
+from hpcnas.core.search_config import IN_THE_FIELD, RANKINGS
+from hpcnas.data.corpus import CorpusIndex
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.front_end import FrontEnd
 from hpcnas.nn.group import Group
@@ -29,6 +30,7 @@ from hpcnas.runtime.own_corpus import own_corpus
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.server import Server
+from hpcnas.runtime.streams import field_of
 from hpcnas.runtime.together import on_every_rank
 from hpcnas.runtime.trainer import LARGEST_LOGITS, TrialRunner
 from hpcnas.runtime.worker import MakeRunner, Worker
@@ -44,9 +46,15 @@ def set_up(
     stage: Stage,
     accept_new_data: bool,
     front_end: FrontEnd | None = None,
+    further: Callable[[], Callable[[CorpusIndex], CorpusIndex]] = lambda: lambda index: index,
 ) -> tuple[Corpus, Callable[[], None]]:
     """What all ranks need before a stage: full groups, an engine for those of several, threads, room, the run's corpus, and
-    what writes down that the stage is of it; collective over ``world``. ``front_end``: see ``own_corpus``."""
+    what writes down that the stage is of it; collective over ``world``.
+
+    Args:
+        front_end: see ``own_corpus``.
+        further: gives its argument of this name, on all ranks together.
+    """
     on_every_rank(world, lambda: Roles(world.size, config.search.group_size))
     if config.search.group_size > 1:
         engine = engines.check(world, config.cluster)
@@ -56,7 +64,7 @@ def set_up(
     set_threads(world)
     memory.limit_kernels()
     memory.keep_what_is_freed()
-    return own_corpus(world, config, run, stage, accept_new_data, front_end)
+    return own_corpus(world, config, run, stage, accept_new_data, front_end, further())
 
 
 def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) -> int:
@@ -69,14 +77,17 @@ def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) ->
     on_every_rank(world, place.take)
     on_every_rank(world, lambda: None if trains_not else precision.use(plan.training, place.device))
     at_hand = corpus.on(place.device, cluster.gpu_features_mb * 2**20)
+    name = config.search.objective
+    field = field_of(world, config, corpus) if name == IN_THE_FIELD else None
+    metric = metrics.OBJECTIVES.get(name, metrics.accuracy)
 
     def make_runner(number: int, group: Group, channel: GroupChannel, line: Line | None) -> TrialRunner:
         trainer = Trainer(at_hand, group, plan.training, plan.augmentation, place.device, size)
         around = config.space.surroundings(corpus.bands, len(corpus.class_names), plan.training.dropout)
         return TrialRunner(
             number, channel, line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.budget,
-            metrics.OBJECTIVES[config.search.objective], plan.splits, plan.objective, RANKINGS[config.search.rank_by],
-            plan.ready, math.inf if plan.combiner.has_teams or len(plan.splits) > 1 else LARGEST_LOGITS,
+            metric, plan.splits, plan.objective, RANKINGS[config.search.rank_by], plan.ready,
+            math.inf if plan.combiner.has_teams or len(plan.splits) > 1 else LARGEST_LOGITS, field,
         )  # fmt: skip
 
     return run_trials(world, config, lambda: Desk(config, corpus, plan), make_runner)

@@ -16,7 +16,7 @@ import numpy as np
 
 from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data import DATASETS, features, surroundings
+from hpcnas.data import DATASETS, features, surroundings, unknown
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import SPLITS, CorpusIndex
 from hpcnas.nn.corpus import Corpus, Split, sampled
@@ -112,8 +112,10 @@ def card_of(corpus: Corpus) -> ModelCard:
 
 
 def indexed(config: Config) -> CorpusIndex:
-    """All recordings that ``config`` names, and the conditions that they are heard in; raises DataError."""
-    return surroundings.with_conditions(config.data, DATASETS[config.data.name].index(config.data))
+    """All recordings that ``config`` names, with what is added for training, and the conditions that they are heard in; raises
+    DataError."""
+    own = DATASETS[config.data.name].index(config.data)
+    return surroundings.with_conditions(config.data, unknown.with_unknown(config.data, own))
 
 
 def _look_up(config: Config, index: CorpusIndex) -> tuple[CorpusIndex, Path]:

@@ -41,6 +41,7 @@ def own_corpus(
     stage: Stage,
     accept_new_data: bool = False,
     front_end: FrontEnd | None = None,
+    further: Callable[[CorpusIndex], CorpusIndex] = lambda index: index,
 ) -> tuple[Corpus, Callable[[], None]]:
     """The corpus for a stage of a run, and what rank 0 is to call once the stage begins, which writes it down; collective over
     ``world``. Changes nothing in the run.
@@ -48,6 +49,7 @@ def own_corpus(
     Args:
         accept_new_data: go on with recordings of the same classes that were not there before.
         front_end: of a model that a new run goes on from; else one is fitted to its training split.
+        further: adds what the stage has of its own to the corpus that the run knows.
 
     Raises:
         RunError: on all ranks, if the run was begun with another corpus.
@@ -62,7 +64,7 @@ def own_corpus(
         agree(run, stage, before, now, accept_new_data, config.combiner.has_teams)
         if before is None or not stage.corpus.exists() or changes(before, now):
             unknown.append(now)
-        return index
+        return further(index)
 
     known = on_first_rank(world, lambda: known_front_end(run, config))
     corpus = load_corpus(world, config, known or front_end, agreed)

@@ -32,6 +32,7 @@ from hpcnas.runtime import checkpoint, faults, memory
 from hpcnas.runtime.channel import GroupChannel, Line
 from hpcnas.runtime.checkpoint import SoFar
 from hpcnas.runtime.models import Library, labels_alone
+from hpcnas.runtime.streams import Field
 from hpcnas.store import weights
 from hpcnas.store.run_dir import Stage
 
@@ -75,6 +76,7 @@ class TrialRunner:
         objective: what a trial's training minimises.
         ready: called with a trial's model before anything is inherited or trained.
         largest_logits: bytes of validation logits up to which they are stored with the weights.
+        field: audio without keywords that the score is of too, in place of ``metric``.
     """
 
     number: int
@@ -92,6 +94,7 @@ class TrialRunner:
     merit: Callable[[np.ndarray, np.ndarray], float] | None = None
     ready: Callable[[Trial, Model], None] = lambda trial, model: None
     largest_logits: float = math.inf
+    field: Field | None = None
     _lacked_memory: bool = False
     """Whether that is why the last trial failed."""
 
@@ -174,7 +177,8 @@ class TrialRunner:
                 self._announce_the_end()
             logits = self._logits(average.model, "validation", epoch)
             together = _finite("mean of the team's logits", (logits + mates.sum(0)) / (1 + len(mates)), epoch)
-            self._note(attempt, together, labels, epoch)
+            score = self.field.score(trainer, average.model, together, labels) if self.field else self.metric(together, labels)
+            self._note(attempt, score, together, labels, epoch)
             if is_last:
                 break
             answer = self._ask(Progress(trial.id, attempt.so_far.curve, attempt.so_far.merits))
@@ -193,10 +197,10 @@ class TrialRunner:
         self._store(trial, average.model, logits, epoch)
         return verdict, loss
 
-    def _note(self, attempt: _Attempt, logits: np.ndarray, labels: np.ndarray, epoch: int) -> None:
+    def _note(self, attempt: _Attempt, score: float, logits: np.ndarray, labels: np.ndarray, epoch: int) -> None:
         """What an epoch has come to."""
         so_far = attempt.so_far
-        score = float(_finite("score", self.metric(logits, labels), epoch))
+        score = float(_finite("score", score, epoch))
         attempt.so_far = replace(
             so_far,
             curve=(*so_far.curve, score),

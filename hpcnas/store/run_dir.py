@@ -38,6 +38,11 @@ class Stage:
         return [self.root, self.root / "checkpoints", self.root / "donors", *self.root.glob("weights/*")]
 
     @property
+    def mined(self) -> Path:
+        """Windows without keywords that a model of the stage before took for some, which this one learns from."""
+        return self.root / "mined.json"
+
+    @property
     def settings(self) -> Path:
         """What the stage was begun with, where the run's configuration does not say."""
         return self.root / "settings.toml"

@@ -1,0 +1,81 @@
+"""Audio without keywords for ``search.objective = "misses_at_fa"``: the validation part of ``data.negatives`` as windows that
+overlap by half, their features cached like a corpus', heard by the ranks of a group together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import nn
+
+from hpcnas.config import Config
+from hpcnas.core.errors import ConfigError
+from hpcnas.core.false_alarms import hours_needed, supports
+from hpcnas.core.streams import Stream
+from hpcnas.data import audio, negatives
+from hpcnas.data.corpus import SPLITS, CorpusIndex
+from hpcnas.data.negatives import Negative
+from hpcnas.nn.corpus import Corpus, Split
+from hpcnas.nn.training import Trainer
+from hpcnas.runtime.features import indexed, load_corpus
+from hpcnas.runtime.together import World, on_first_rank
+
+
+@dataclass(frozen=True)
+class Field:
+    """The windows, and where they lie."""
+
+    windows: Split
+    stream: Stream
+
+    def score(self, trainer: Trainer, model: nn.Module, logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
+        """Share of the validation split's keywords that is heard; called by all ranks of a group.
+
+        Args:
+            logits_NK: of the validation split.
+        """
+        of_windows = trainer.evaluate(model, self.windows, quantised=trainer.config.quantised)
+        return self.stream.heard_share(logits_NK, labels_N, of_windows)
+
+
+def field_of(world: World, config: Config, corpus: Corpus) -> Field:
+    """Of the validation part; collective over ``world``.
+
+    Raises:
+        ConfigError: on all ranks, if there are no keywords, no negatives, or too few hours of them to tell the rate.
+        DataError: on all ranks, for negatives that cannot be used.
+    """
+    names = corpus.class_names
+    empty = CorpusIndex(names, {split: () for split in SPLITS}, ())
+    own = on_first_rank(world, lambda: _checked(config, empty.keywords))
+    window_s = config.data.window_s
+    ends_s = on_first_rank(world, lambda: [min(one.end_s, audio.duration_s(one.path)) for one in own])
+    starts = [
+        (number, start_s)
+        for number, (one, end_s) in enumerate(zip(own, ends_s))
+        for start_s in np.arange(one.start_s, max(end_s - window_s, one.start_s) + 1e-6, window_s / 2).tolist()
+    ]
+    examples = [negatives.window(own[number].path, 0, start_s) for number, start_s in starts]
+    apart = replace(config, data=config.data.as_it_is)
+    found = load_corpus(world, apart, corpus.front_end, lambda: empty.with_more("validation", examples)).validation
+    assert found.rows is not None
+    recordings, times_s = np.array(starts)[found.rows].T
+    hours = sum(end_s - one.start_s for one, end_s in zip(own, ends_s)) / 3600
+    keywords = [number for number, name in enumerate(names) if name in empty.keywords]
+    spotting = replace(config.spotting, hop_s=window_s / 2)
+    return Field(found, Stream(recordings.astype(int), times_s + window_s / 2, hours, keywords, spotting))
+
+
+def _checked(config: Config, keywords: tuple[str, ...]) -> tuple[Negative, ...]:
+    """The recordings of the validation part, if they are enough."""
+    rate, key = config.spotting.false_alarms_per_hour, 'search.objective = "misses_at_fa"'
+    if not config.data.negatives:
+        raise ConfigError(f"{key}: needs audio without keywords; name some in data.negatives")
+    own = negatives.part(negatives.index(config.data.as_it_is, indexed(config), keywords), "validation")
+    hours = sum(min(one.end_s, audio.duration_s(one.path)) - one.start_s for one in own) / 3600
+    if not supports(hours, rate):
+        raise ConfigError(
+            f"{key}: the validation part of data.negatives has {hours:.2f} h, which cannot tell "
+            f"spotting.false_alarms_per_hour = {rate:g}; {hours_needed(rate):g} h would"
+        )
+    return own
