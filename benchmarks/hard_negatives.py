@@ -4,8 +4,8 @@ keywords, with windows of audio without keywords, with those of them that the fi
     tools/with_env.sh .venv python benchmarks/hard_negatives.py [CONFIG.toml] --work FOLDER [--model TC-ResNet8] [--seeds 3]
         [--trained NAME ...] [--words 10] [--windows 500] [--set KEY=VALUE ...]
 
-All of a seed are trained alike and heard in the same hours of ``data.negatives``, of which training knows another part. Prints a
-Markdown table: means over seeds, with the 95 % interval of misses where there is one seed.
+All of a seed are trained alike and heard in the same hours of ``data.negatives``, of which training knows another part. Prints
+a Markdown table: means over seeds, with 95 % intervals where there is one seed.
 """
 
 from __future__ import annotations

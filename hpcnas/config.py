@@ -287,7 +287,9 @@ class Config:
         if self.ensemble.baseline and (objection := self.space.unfit(spell(self.ensemble.baseline, BLOCK_TYPES))):
             raise ConfigError(f'ensemble.baseline: {objection}; name another, or "" for none')
         if self.search.objective == IN_THE_FIELD and self.combiner.has_teams:
-            raise ConfigError(f'search.objective = "{IN_THE_FIELD}": is of single models; combiner.name = "average" trains such')
+            raise ConfigError(
+                f'search.objective = "{IN_THE_FIELD}": is of single models; combiner.name = "average" trains such'
+            )
         if self.features.kind == "micro":
             for key, value in (("augmentation", self.augmentation.volume_db), ("tuning", self.tuning.volume_db)):
                 if value:

@@ -7,8 +7,8 @@ Models: ``ensemble``, ``member 0``, ``baseline``, ``student``, ``best`` (of the 
 file that was exported as ``state_dict``. ``--against`` takes the same, another run's directory, or ``RUN:MODEL``. Prints tables
 and writes a page below ``report/``, or beside the file. Keyword models are also run over the split's recordings one after the
 other, as over a stream, and over the hours of ``data.negatives``, in as many processes as it may use threads; with
-``data.confusable_words`` also over words that sound like them. ``--conditions`` also hears the split in noise, in rooms, quieter
-and through codecs.
+``data.confusable_words`` over words that sound like them, too. ``--conditions`` also hears the split in noise, in rooms,
+quieter and through codecs.
 """
 
 from __future__ import annotations
@@ -36,11 +36,10 @@ from hpcnas.core.thresholds import Thresholds
 from hpcnas.core.units import thousands
 from hpcnas.data import DATASETS, confusable, unknown
 from hpcnas.data.conditions import Conditions
-from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
-from hpcnas.data.corpus import SILENCE, UNKNOWN
+from hpcnas.data.corpus import SILENCE, SPLITS, UNKNOWN, CorpusIndex, DataConfig
 from hpcnas.judging import spread
-from hpcnas.judging.evaluation import ClassRow, Evaluation, Figure, calibrated, figures_of, with_thresholds
 from hpcnas.judging.alike import figures_of_alike
+from hpcnas.judging.evaluation import ClassRow, Evaluation, Figure, calibrated, figures_of, with_thresholds
 from hpcnas.judging.field import FalseAlarms
 from hpcnas.judging.robustness import Asked, alone, conditions_of, groupings, robustness
 from hpcnas.judging.versus import ensure_comparable, fitted, hearing_of, opponent
@@ -240,7 +239,7 @@ def sounding_alike(classifier: Classifier, config: Config, data: DataConfig, spl
     """What becomes of words that sound like the model's keywords, if ``data`` asks for some."""
     if not data.confusable_words:
         return []
-    empty = CorpusIndex(tuple(classifier.class_names), {name: () for name in SPLITS}, ())
+    empty = CorpusIndex(tuple(classifier.class_names), dict.fromkeys(SPLITS, ()), ())
     unknown.label_of("confusable_words", classifier.class_names)
     examples = confusable.part(data, empty, split_name)
     corpus = load_corpus(SoloWorld(), config, classifier.front_end, lambda: empty.with_more(split_name, examples))

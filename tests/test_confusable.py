@@ -26,14 +26,14 @@ YES = (("j", "j"), ("'E", "ɛ"), ("s", "s"))
 
 
 def test_one_sound_of_a_word_is_another_one_of_its_kind_or_a_consonant_is_missing():
-    found = {sounds(word): word for word in neighbours(YES, {"j": "j", "ɛ": "E", "s": "s", "t": "t", "i": "i:"})}
-    assert {"".join(word) for word in found} == {"sɛs", "tɛs", "jis", "jɛj", "jɛt", "ɛs", "jɛ"}
+    found = {sounds(word): word for word in neighbours(YES, {"j": "j", "e": "E", "s": "s", "t": "t", "i": "i:"})}
+    assert {"".join(word) for word in found} == {"ses", "tes", "jis", "jej", "jet", "es", "je"}
     assert espeak.of_phonemes(found[("j", "i", "s")]) == "[[j|'i:|s]]", "the stress stays"
-    assert {"".join(sounds(word)) for word in neighbours(YES[1:], {"s": "s", "ɛ": "E", "t": "t"})} == {"ɛt"}, "two sounds stay"
+    assert {"".join(sounds(word)) for word in neighbours(YES[1:], {"s": "s", "e": "E", "t": "t"})} == {"et"}, "two sounds stay"
 
 
 def test_a_word_has_a_keyword_in_it_if_its_sounds_follow_each_other():
-    assert has(("k", "ʌ", "p"), ("ʌ", "p")) and not has(("ʌ", "k", "p"), ("ʌ", "p")) and not has(("ʌ",), ("ʌ", "p"))
+    assert has(("k", "ə", "p"), ("ə", "p")) and not has(("ə", "k", "p"), ("ə", "p")) and not has(("ə",), ("ə", "p"))
 
 
 def test_no_word_is_a_keyword_in_any_accent_or_has_one_in_it_and_none_is_chosen_twice():
@@ -46,7 +46,9 @@ def test_no_word_is_a_keyword_in_any_accent_or_has_one_in_it_and_none_is_chosen_
         assert not [(word, keyword) for word in everything for keyword in spoken if has(word, sounds(keyword))]
     assert words == chosen(keywords, "en-us", 12)
     more = chosen(keywords, "en-us", 15)
-    assert [sounds(word) for word in more["yes"]][:12] == [sounds(word) for word in words["yes"]], "which does not depend on how many"
+    assert [sounds(word) for word in more["yes"]][:12] == [sounds(word) for word in words["yes"]], (
+        "which does not depend on how many"
+    )
 
 
 @pytest.mark.parametrize(("language", "keyword"), [("de", "Straße"), ("fr", "bonjour"), ("ar", "نعم"), ("cmn", "你好")])
@@ -71,7 +73,7 @@ def settings(tones, tmp_path) -> list[str]:
 
 def test_each_word_is_in_one_part_by_voices_of_that_part(settings):
     config = configuration.load(None, settings).data
-    empty = CorpusIndex(("low", "mid", "high", "_unknown_"), {split: () for split in SPLITS}, ())
+    empty = CorpusIndex(("low", "mid", "high", "_unknown_"), dict.fromkeys(SPLITS, ()), ())
     parts = {split: confusable.part(config, empty, split) for split in SPLITS}
     words = {split: {one.path.parent.name for one in part if one.label == 3} for split, part in parts.items()}
     assert [len(words[split]) for split in SPLITS] == [9, 3, 3] and len(set().union(*words.values())) == 15

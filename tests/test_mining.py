@@ -29,7 +29,7 @@ EMPTY = CorpusIndex(("yes",), {"train": (), "validation": (), "test": ()}, ())
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """Tones in noise, so that something sounds like the keywords: 10 recordings for training, 1 each for validation and test."""
+    """Tones in noise, so that something sounds like the keywords: 10 recordings for training, 2 others."""
     root = tmp_path_factory.mktemp("home")
     rng, time_s = np.random.default_rng(0), np.arange(8 * RATE) / RATE
     for number in range(12):
@@ -125,7 +125,9 @@ def test_finals_learn_what_the_search_mined_and_a_resumed_stage_the_same(causal_
     written = run.ensemble.mined.read_bytes()
     assert 0 < len(mined.load(run.ensemble.mined).windows) <= 8
     trials = archive_of(run.ensemble.journal).results
-    assert {result.steps for result in trials.values() if result.epochs == 1} == {-(-(24 + 8 + 4 + 8) // 8)}, "an epoch has them"
+    assert {result.steps for result in trials.values() if result.epochs == 1} == {-(-(24 + 8 + 4 + 8) // 8)}, (
+        "an epoch has them"
+    )
     run.ensemble.complete.unlink()
     done = mpirun(1, "hpcnas.ensemble", str(run.root), *given)
     assert done.returncode == 0 and "took for keywords" not in done.output, done.output

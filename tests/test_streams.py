@@ -65,7 +65,12 @@ def home(tmp_path) -> Path:
 
 def test_windows_cover_the_validation_part(tones, home, tmp_path, monkeypatch):
     monkeypatch.setattr(false_alarms, "LEAST_ALARMS", 0.001)
-    given = ["data.name=speech_commands", f"data.path={tones}", 'data.keywords=["low", "mid", "high"]', "data.unknown_percent=100"]
+    given = [
+        "data.name=speech_commands",
+        f"data.path={tones}",
+        'data.keywords=["low", "mid", "high"]',
+        "data.unknown_percent=100",
+    ]
     given += [f"data.negatives={json.dumps([str(home)])}", f"data.cache={tmp_path / 'cache'}", "search.objective=misses_at_fa"]
     config = configuration.load(None, given)
     corpus = load_corpus(SoloWorld(), config)
@@ -74,7 +79,9 @@ def test_windows_cover_the_validation_part(tones, home, tmp_path, monkeypatch):
     assert found.stream.times_s.tolist() == 2 * [0.5 + 0.5 * n for n in range(7)]
     assert found.stream.recordings_S.tolist() == 7 * [0] + 7 * [1] and found.stream.keywords == [0, 1, 2]
     monkeypatch.undo()
-    with pytest.raises(configuration.ConfigError, match=r"has 0\.00 h, which cannot tell spotting\.false_alarms_per_hour = 1; 3 h"):
+    with pytest.raises(
+        configuration.ConfigError, match=r"has 0\.00 h, which cannot tell spotting\.false_alarms_per_hour = 1; 3 h"
+    ):
         streams.field_of(SoloWorld(), config, corpus)
     none = replace(config, data=replace(config.data, negatives=()))
     with pytest.raises(configuration.ConfigError, match=r"needs audio without keywords; name some in data\.negatives"):

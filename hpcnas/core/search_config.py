@@ -20,7 +20,7 @@ class SearchConfig:
 
     objective: str = "accuracy"
     """What the score is, on the validation split: ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``roc_area``,
-    ``cross_entropy`` (negative), or one minus ``eer``, ``cavg``, ``pairwise_eer``, ``misses`` or ``misses_at_fa``: the misses at
+    ``cross_entropy`` (negative), or one minus ``eer``, ``cavg``, ``pairwise_eer``, ``misses`` or ``misses_at_fa``: those at
     ``spotting.false_alarms_per_hour`` in the validation part of ``data.negatives``, by windows that overlap by half. To hear an
     hour of it takes as long as 7,200 recordings of a second, after every epoch."""
     rank_by: str = "loss"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -36,14 +38,21 @@ TAKES, TAKES_OF_KEYWORDS = 5, 15
 """Recordings of each word, and of each keyword in each part."""
 SNR_DB = (0.0, 20.0)
 LISTED = "words.json"
-VOWELS = frozenset("aeiouyæøœɐɑɒɔəɘɚɛɜɝɞɤɨɪɯɵɶʉʊʌʏᵻ")
+VOWELS = frozenset("aeiouyæøœɑəɘɚɜɝɞɤɨɪɯɵɶʉʊʏ")
 """Letters of IPA that vowels begin with."""
+SAME = str.maketrans({"ɒ": "ɑ", "ɔ": "ɑ", "ʌ": "ə", "ɐ": "ə", "ᵻ": "ɪ", "ɛ": "e", "ɾ": "t", "\u0329": ""})
+"""Sounds that some accents exchange, or that stand for each other within one, and the mark of syllables without vowel."""
 NUMBERS = tuple(map(str, [*range(21), 30, 40, 50, 60, 70, 80, 90, 100, 1000, 1000000]))
 """eSpeak NG reads these in every language."""
 
+STRESS = "',%="
+"""Marks of it before a phoneme."""
+VARIANT = re.compile(r"[#-]|\D2$")
+"""Of a phoneme, in eSpeak NG's spelling: ``t#``, ``I2``."""
+
 Word = tuple[Phoneme, ...]
 Sounds = tuple[str, ...]
-"""A word in IPA."""
+"""A word in IPA, sounds of ``SAME`` as one."""
 
 
 def part(config: DataConfig, corpus: CorpusIndex, split: str) -> tuple[Example, ...]:
@@ -94,7 +103,8 @@ def chosen(keywords: Sequence[str], language: str, count: int) -> dict[str, list
     for keyword, word in spoken.items():
         near = [one for one in neighbours(word, inventory) if not any(has(sounds(one), other) for other in forbidden)]
         fresh = {sounds(one): one for one in near if sounds(one) not in taken}
-        first = sorted(fresh, key=lambda one, keyword=keyword: share_of(f"{keyword}: {' '.join(one)}"))[:count]
+        shares = {one: share_of(f"{keyword}: {' '.join(one)}") for one in fresh}
+        first = sorted(fresh, key=shares.__getitem__)[:count]
         if len(first) < count:
             logger.warning('data.confusable_words = %d: "%s" has %d that sound like it', count, keyword, len(first))
         taken |= {*first}
@@ -108,8 +118,8 @@ def neighbours(word: Word, inventory: Mapping[str, str]) -> Iterator[Word]:
     Args:
         inventory: how eSpeak NG spells each sound of the language.
     """
-    for place, (spelling, sound) in enumerate(word):
-        stress = spelling[: len(spelling) - len(spelling.lstrip("',%="))]
+    for place, ((spelling, _), sound) in enumerate(zip(word, sounds(word))):
+        stress = spelling[: len(spelling) - len(spelling.lstrip(STRESS))]
         for other, other_spelling in inventory.items():
             if other != sound and is_vowel(other) == is_vowel(sound):
                 yield (*word[:place], (stress + other_spelling, other), *word[place + 1 :])
@@ -118,7 +128,7 @@ def neighbours(word: Word, inventory: Mapping[str, str]) -> Iterator[Word]:
 
 
 def sounds(word: Word) -> Sounds:
-    return tuple(sound for _, sound in word)
+    return tuple(sound.translate(SAME) for _, sound in word)
 
 
 def is_vowel(sound: str) -> bool:
@@ -131,11 +141,13 @@ def has(word: Sounds, part: Sounds) -> bool:
 
 
 def _inventory(words: Collection[Word]) -> dict[str, str]:
-    """Sounds that occur, each with its most frequent spelling."""
-    counts: dict[str, dict[str, int]] = {}
-    for spelling, sound in (phoneme for word in words for phoneme in word):
-        of_sound, bare = counts.setdefault(sound, {}), spelling.lstrip("',%=")
-        of_sound[bare] = of_sound.get(bare, 0) + 1
+    """Sounds that occur, each with its most frequent spelling, but for variants that eSpeak NG has beside plain ones."""
+    counts: dict[str, Counter[str]] = {}
+    for word in words:
+        for (spelling, _), sound in zip(word, sounds(word)):
+            bare = spelling.lstrip(STRESS)
+            if sound and not VARIANT.search(bare):
+                counts.setdefault(sound, Counter())[bare] += 1
     return {sound: max(sorted(of), key=of.__getitem__) for sound, of in sorted(counts.items())}
 
 

@@ -57,10 +57,10 @@ class DataConfig(ConditionsConfig):
     test_percent: float = 10.0
     negatives: tuple[str, ...] = ()
     """Folders, or lists as ``manifests`` are, of audio without keywords, hours of it: false alarms are counted there, and
-    thresholds chosen. Models learn from none of it, but for the next keys. ``builtin``: sentences in eight languages, synthesised on first use; with
-    ``builtin_kws`` that is the default."""
+    thresholds chosen. Models learn from none of it, but for the next keys. ``builtin``: sentences in eight languages, made on
+    first use; with ``builtin_kws`` that is the default."""
     negative_hours: float = 7.0
-    """Of ``builtin``: three sevenths for validation, the others for the test; where training takes part, as many more for it."""
+    """Of ``builtin``: three sevenths for validation, the others for the test; as many more where training learns some."""
     negative_percent: float = 0.0
     """Windows of the training part of ``negatives`` as examples of ``_unknown_``, as a share of the keywords' examples."""
     mine_negatives: int = 0
@@ -69,8 +69,8 @@ class DataConfig(ConditionsConfig):
     mined_negatives: tuple[str, ...] = ()
     """Lists that ``hpcnas.mine`` wrote of such windows, for all of the run."""
     confusable_words: int = 0
-    """So many words for each keyword that differ from it in one sound, spoken by eSpeak NG: a fifth each is for validation and
-    test, where ``evaluate`` counts which are taken for keywords, the others are examples of ``_unknown_`` in training; 0: none."""
+    """So many words for each keyword that differ from it in one sound, spoken by eSpeak NG: examples of ``_unknown_`` in
+    training, but a fifth each for validation and test, where ``evaluate`` counts which are taken for keywords; 0: none."""
     confusable_language: str = "en-us"
     """Of the keywords, as eSpeak NG calls it."""
     groups: tuple[str, ...] = ()
@@ -117,7 +117,6 @@ class DataConfig(ConditionsConfig):
             raise ConfigError(f"data.negative_hours = {self.negative_hours}: must lie between 0.5 and 1000")
         if not 0.1 <= self.window_s <= 60:
             raise ConfigError(f"data.window_s = {self.window_s}: must lie between 0.1 and 60")
-
 
     @property
     def learns_negatives(self) -> str:

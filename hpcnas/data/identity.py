@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from hpcnas.core.corpus_identity import MEMBER, NO_LABEL, PARTS, CorpusIdentity
-from hpcnas.data.corpus import CorpusIndex, DataConfig
-from hpcnas.data.corpus import SILENCE, UNKNOWN
+from hpcnas.data.corpus import SILENCE, UNKNOWN, CorpusIndex, DataConfig
 from hpcnas.data.surroundings import sounds_of
 
 LOOKED_INTO = 512

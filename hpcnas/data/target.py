@@ -7,9 +7,8 @@ from typing import Any
 
 from hpcnas.core.errors import DataError
 from hpcnas.data import finding
-from hpcnas.data.corpus import DataConfig
+from hpcnas.data.corpus import SILENCE, UNKNOWN, DataConfig
 from hpcnas.data.noise import NOISE_FOLDER
-from hpcnas.data.corpus import SILENCE, UNKNOWN
 
 
 def data_of(root: Path, own: DataConfig) -> dict[str, Any]:

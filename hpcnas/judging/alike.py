@@ -15,9 +15,7 @@ from hpcnas.use.hearing import keywords_of
 RESAMPLES = 1000
 
 
-def figures_of_alike(
-    classifier: Classifier, logits_NK: np.ndarray, labels_N: np.ndarray, words: Sequence[str]
-) -> list[Figure]:
+def figures_of_alike(classifier: Classifier, logits_NK: np.ndarray, labels_N: np.ndarray, words: Sequence[str]) -> list[Figure]:
     """Figures of such words, and of keywords, by recordings' logits.
 
     Args:

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 
 def further(world: World, run: RunDir, stage: Stage, config: Config, model: str) -> Callable[[CorpusIndex], CorpusIndex]:
-    """What adds to the corpus of a stage what a model of the stage before has mined; collective over ``world``, whose ranks hear
-    a share each. A stage that is resumed goes on with what it began with.
+    """What adds to a stage's corpus the windows that a model of the stage before has mined; collective over ``world``, whose
+    ranks hear a share each. A stage that is resumed goes on with what it began with.
 
     Raises:
         RunError: on all ranks, if the stage was begun with another ``data.mine_negatives``.

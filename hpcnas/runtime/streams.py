@@ -46,7 +46,7 @@ def field_of(world: World, config: Config, corpus: Corpus) -> Field:
         DataError: on all ranks, for negatives that cannot be used.
     """
     names = corpus.class_names
-    empty = CorpusIndex(names, {split: () for split in SPLITS}, ())
+    empty = CorpusIndex(names, dict.fromkeys(SPLITS, ()), ())
     own = on_first_rank(world, lambda: _checked(config, empty.keywords))
     window_s = config.data.window_s
     ends_s = on_first_rank(world, lambda: [min(one.end_s, audio.duration_s(one.path)) for one in own])

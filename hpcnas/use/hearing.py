@@ -12,8 +12,8 @@ import numpy as np
 
 from hpcnas.core.spotting import Detection, Smoother, Spotter, SpottingConfig, Threshold
 from hpcnas.data import audio
-from hpcnas.data.features import frames_of
 from hpcnas.data.corpus import SILENCE, UNKNOWN
+from hpcnas.data.features import frames_of
 from hpcnas.use.classifier import Classifier
 
 Judged = Iterator[tuple[np.ndarray, np.ndarray]]
