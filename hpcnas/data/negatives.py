@@ -91,14 +91,15 @@ def builtin(config: DataConfig, keywords: Collection[str], for_training: bool = 
 
 def windows(recordings: Sequence[Negative], count: int, window_s: float, label: int) -> list[Example]:
     """So many windows, each somewhere in its own of as many equal parts of the audio; where, is a hash of its number."""
-    ends_s = [min(one.end_s, audio.duration_s(one.path)) for one in recordings]
-    edges_s = np.cumsum([0.0, *(end_s - one.start_s for one, end_s in zip(recordings, ends_s))])
+    lengths_s = [min(one.end_s, audio.duration_s(one.path)) - one.start_s for one in recordings]
+    edges_s = np.cumsum([0.0, *lengths_s])
     found = []
     for number in range(count):
         at_s = edges_s[-1] * (number + share_of(f"window {number} of {count}")) / count
         row = int(np.searchsorted(edges_s, at_s, "right")) - 1
-        start_s = recordings[row].start_s + min(at_s - edges_s[row], ends_s[row] - recordings[row].start_s - window_s)
-        found.append(window(recordings[row].path, label, max(recordings[row].start_s, float(start_s))))
+        share = float(at_s - edges_s[row]) / lengths_s[row]
+        start_s = recordings[row].start_s + share * max(0.0, lengths_s[row] - window_s)
+        found.append(window(recordings[row].path, label, start_s))
     return found
 
 
