@@ -1,11 +1,11 @@
 """What hard negatives in training are worth: a published model, trained on a corpus alone, and with words that sound like its
-keywords, with windows of audio without keywords, with those of them that the first model took for keywords, and with all.
+keywords, with windows of audio without keywords, with those of them that the first model took for keywords, and with several.
 
     tools/with_env.sh .venv python benchmarks/hard_negatives.py [CONFIG.toml] --work FOLDER [--model TC-ResNet8] [--seeds 3]
-        [--trained NAME ...] [--words 10] [--windows 500] [--set KEY=VALUE ...]
+        [--trained NAME ...] [--words 10] [--windows 500] [--hours 2] [--test-hours 3] [--set KEY=VALUE ...]
 
-All of a seed are trained alike and heard in the same hours of ``data.negatives``, of which training knows another part. Prints
-a Markdown table: means over seeds, with 95 % intervals where there is one seed.
+All of a seed are trained alike, and heard in the same built-in audio without keywords, by other voices than that for training.
+Prints a Markdown table: means over seeds, with 95 % intervals where there is one seed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
+from hpcnas import config as configuration
+from hpcnas.data import synthetic_negatives
 
 TRAINED = {
     "as now": (),
@@ -51,8 +54,14 @@ def main() -> None:
     parser.add_argument("--trained", nargs="+", choices=TRAINED, default=list(TRAINED))
     parser.add_argument("--words", type=int, default=10, help="of each keyword")
     parser.add_argument("--windows", type=int, default=500)
+    parser.add_argument("--hours", type=float, default=2.0, help="without keywords, for training")
+    parser.add_argument("--test-hours", type=float, default=3.0)
     parser.add_argument("--set", action="append", default=[])
     arguments = parser.parse_args()
+    data = configuration.load(Path(arguments.config) if arguments.config else None, arguments.set).data
+    folder = synthetic_negatives.folder(data.keywords, arguments.hours, data.cache, for_training=True)
+    heard = ["data.negatives=builtin", f"data.negative_hours={arguments.test_hours / (1 - synthetic_negatives.VALIDATION)}"]
+    heard += ["spotting.hop_s=0.2"]
     common = [part for one in arguments.set for part in ("--set", one)]
     config = [arguments.config] if arguments.config else []
     alike = f"data.confusable_words={arguments.words}"
@@ -63,16 +72,19 @@ def main() -> None:
         for name in arguments.trained:
             run = arguments.work / f"{name.replace(' ', '-')}-{seed}"
             own = {"words": [alike], "mined": [f"data.mined_negatives={mined}"], "windows": []}
-            keys = [f"seed={seed}", *(key for part in TRAINED[name] for key in own[part])]
+            keys = [f"seed={seed}", f"data.negatives={folder}", *(key for part in TRAINED[name] for key in own[part])]
             if "windows" in TRAINED[name]:
                 keys.append(f"data.negative_percent={share_of(first, arguments.windows)}")
+            hop = ["--set", "spotting.hop_s=0.2"]
             if "mined" in TRAINED[name] and not mined.exists():
                 count = ["--count", str(arguments.windows), "--out", str(mined)]
-                print(program("mine", str(first), "--model", arguments.model, *count).strip(), file=sys.stderr, flush=True)
+                print(
+                    program("mine", str(first), "--model", arguments.model, *count, *hop).strip(), file=sys.stderr, flush=True
+                )
             chosen = ["--models", arguments.model, "--seeds", "1", "--run", str(run), "--resume", "--json"]
             program("compare", *config, *common, *(part for key in keys for part in ("--set", key)), *chosen)
-            words = ["--set", alike] if arguments.words else []
-            told = json.loads(program("evaluate", str(run), "--model", arguments.model, "--json", *words))["figures"]
+            judged = [part for key in (*heard, *([alike] if arguments.words else [])) for part in ("--set", key)]
+            told = json.loads(program("evaluate", str(run), "--model", arguments.model, "--json", *judged))["figures"]
             found.setdefault(name, []).append(told)
             print(seed, name, {f: told[f] for f in FIGURES if f in told}, file=sys.stderr, flush=True)
     columns = [figure for figure in FIGURES if all(figure in told for of in found.values() for told in of)]

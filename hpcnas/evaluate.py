@@ -60,6 +60,11 @@ CLASS_COLUMNS = ("examples", "recall", "precision", "EER", "ROC area", "misses a
 CLASS_FORMS = ("{:.1%}", "{:.1%}", "{:.1%}", "{:.4f}", "{:.1%}", "{:.3f}")
 """Of all but the first."""
 
+OF_TRAINING = (
+    "confusable_words", "confusable_language", "negatives", "negative_hours", "negative_percent", "mined_negatives",
+)  # fmt: skip
+"""Keys of what is no keyword that say what a model has learnt, where it is judged on its own corpus."""
+
 
 @outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
@@ -106,8 +111,8 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
         raise ConfigError("--noise, --rooms: are for --conditions; give that too")
     is_whole = bool(data) and arguments.split == "test" and is_judged_whole(config.data, classifier.config.data, arguments.set)
     asked = config.data
-    alike = {key: getattr(own_config.data, key) for key in ("confusable_words", "confusable_language")}
-    config = replace(config, data=replace(config.data, **alike))  # others are for the test alone
+    of_training = {key: getattr(own_config.data, key) for key in OF_TRAINING}
+    config = replace(config, data=replace(config.data, **of_training))  # what is asked for now is for the test alone
     if data or path.is_file():  # nothing is trained on it
         config = replace(config, data=config.data.as_it_is)
     if is_whole:
@@ -128,7 +133,7 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
     if is_own:
         of_validation = predicted(classifier, corpus, corpus.validation)
         classifier = calibrated(classifier, of_validation, corpus.validation)
-    false_alarms = FalseAlarms(classifier, asked, index, processes)
+    false_alarms = FalseAlarms(classifier, asked.as_it_is, index, processes)
     if is_own:
         classifier = with_thresholds(classifier, corpus.validation, false_alarms.of("validation"))
         if not path.is_file() and classifier.thresholds:
