@@ -81,6 +81,7 @@ setup(
             "hpcnas-distil = hpcnas.distil:main",
             "hpcnas-evaluate = hpcnas.evaluate:main",
             "hpcnas-export = hpcnas.export:main",
+            "hpcnas-mine = hpcnas.mine:main",
             "hpcnas-report = hpcnas.report:main",
             "hpcnas-track = hpcnas.track:main",
         ]

@@ -265,6 +265,7 @@ def test_training_learns_windows_of_the_training_part_alone(tones, home, tmp_pat
         (["data.mine_negatives=5"], "data.mine_negatives = 5: comes from data.negatives, which is empty"),
         (["data.negatives=home", "data.mine_negatives=-1"], "data.mine_negatives = -1: must be 0 or lie between 0 and"),
         (["data.negatives=home", "data.negative_percent=-1"], "data.negative_percent = -1.0: must not be negative"),
+        (["data.confusable_language=../x"], 'data.confusable_language = "../x": is no language, such as "en-us"'),
         (["data.confusable_words=3"], "data.confusable_words = 3: must be 0 or lie between 5 and 1000"),
     ],
 )

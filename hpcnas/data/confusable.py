@@ -100,7 +100,7 @@ def chosen(keywords: Sequence[str], language: str, count: int) -> dict[str, list
     forbidden = {sounds(word) for words in found.values() for word in (words or [])[: len(texts)] if word}
     taken: set[Sounds] = set()
     choice: dict[str, list[Word]] = {}
-    for keyword, word in spoken.items():
+    for keyword, word in sorted(spoken.items()):
         near = [one for one in neighbours(word, inventory) if not any(has(sounds(one), other) for other in forbidden)]
         fresh = {sounds(one): one for one in near if sounds(one) not in taken}
         shares = {one: share_of(f"{keyword}: {' '.join(one)}") for one in fresh}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,6 +110,10 @@ class DataConfig(ConditionsConfig):
         for name, (least, most) in {"mine_negatives": (0, 1_000_000), "confusable_words": (LEAST_WORDS, 1000)}.items():
             if (value := getattr(self, name)) and not least <= value <= most:
                 raise ConfigError(f"data.{name} = {value}: must be 0 or lie between {least} and {most}")
+        if not re.fullmatch(r"[A-Za-z0-9-]+", self.confusable_language):
+            raise ConfigError(
+                f'data.confusable_language = "{self.confusable_language}": is no language, such as "en-us" or "de"'
+            )
         if not self.negatives and (key := self.learns_negatives):
             raise ConfigError(f"{key}: comes from data.negatives, which is empty; name some there")
         if self.on_bad_file not in ("fail", "skip"):
