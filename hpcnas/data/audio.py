@@ -21,6 +21,7 @@ from hpcnas.core.errors import DataError
 from hpcnas.data import containers
 from hpcnas.data.containers.chunks import plain_length_s
 from hpcnas.data.containers.pieces import Piece, at, contains
+from hpcnas.data.inside import Bytes, Cell, Source, opened, path_of, size_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,18 +54,18 @@ def warn(path: Path, what: str) -> None:
     logger.warning("%s: has %s", path, what)
 
 
-def read(path: str | Path, start_s: float = 0.0, length_s: float | None = None, remark: Remark = warn) -> np.ndarray:
+def read(source: Source, start_s: float = 0.0, length_s: float | None = None, remark: Remark = warn) -> np.ndarray:
     """Mono samples in [-1, 1] at ``RATE``, from ``start_s`` for at most ``length_s``; raises DataError."""
-    return Reader(remark).read(path, start_s, length_s)
+    return Reader(remark).read(source, start_s, length_s)
 
 
-def stream(path: str | Path, block_s: float = 10.0, remark: Remark = warn) -> Iterator[np.ndarray]:
+def stream(source: Source, block_s: float = 10.0, remark: Remark = warn) -> Iterator[np.ndarray]:
     """What ``read`` gives, block by block of about ``block_s`` seconds, in memory that does not grow with the recording.
 
     Raises:
         DataError: at the first block, or where a recording turns out to be damaged.
     """
-    with closing(_Decoding(_as_path(path), remark)) as decoding:
+    with closing(_Decoding(_as_source(source), remark)) as decoding:
         rate = decoding.rate
         resampler = None if rate == RATE else soxr.ResampleStream(rate, RATE, 1, dtype="float32")
         while len(mono := decoding.take(max(1, round(block_s * rate)))):
@@ -75,13 +76,18 @@ def stream(path: str | Path, block_s: float = 10.0, remark: Remark = warn) -> It
             yield rest
 
 
-def duration_s(path: str | Path) -> float:
+def duration_s(source: Source) -> float:
     """Length of a recording in seconds, from its headers; raises DataError."""
-    with suppress(OSError), open(path, "rb") as file:
-        if length_s := plain_length_s(file.read(44), os.fstat(file.fileno()).st_size):
-            return length_s
-    with closing(_Decoding(_as_path(path), lambda path, what: None)) as decoding:
-        return decoding.frames() / decoding.rate
+    return length(source)[0]
+
+
+def length(source: Source) -> tuple[float, int]:
+    """The same, and the rate in samples a second."""
+    with suppress(OSError), opened(source) as file:
+        if length_s := plain_length_s(head := file.read(44), size_of(source)):
+            return length_s, int.from_bytes(head[24:28], "little")
+    with closing(_Decoding(_as_source(source), lambda path, what: None)) as decoding:
+        return decoding.frames() / decoding.rate, decoding.rate
 
 
 class Reader:
@@ -92,12 +98,12 @@ class Reader:
         self._remark, self._channel = remark, channel
         self._kept: _Decoding | None = None
 
-    def read(self, path: str | Path, start_s: float = 0.0, length_s: float | None = None) -> np.ndarray:
+    def read(self, source: Source, start_s: float = 0.0, length_s: float | None = None) -> np.ndarray:
         """As the function of this name."""
-        path, decoding = _as_path(path), self._kept
-        if decoding is None or decoding.path != path or round(start_s * decoding.rate) < decoding.position:
+        source, decoding = _as_source(source), self._kept
+        if decoding is None or decoding.source != source or round(start_s * decoding.rate) < decoding.position:
             self.close()
-            decoding = _Decoding(path, self._remark, self._channel)
+            decoding = _Decoding(source, self._remark, self._channel)
         self._kept = decoding
         try:
             start = round(start_s * decoding.rate)
@@ -126,17 +132,18 @@ class Reader:
 class _Decoding:
     """Samples of a recording, mono and at its own rate, one after the other. All that it raises is DataError with its name."""
 
-    def __init__(self, path: Path, remark: Remark, channel: int | None = None) -> None:
-        self.path, self.rate, self._channel = path, 0, channel
+    def __init__(self, source: Path | Bytes | Cell, remark: Remark, channel: int | None = None) -> None:
+        self.source, self.path, self.rate, self._channel = source, path_of(source), 0, channel
         self.position = 0
         """Samples that were given or left out."""
         self._remark, self._is_loud = remark, False
         self._sound: _Forward | None = None
         with self._naming():
-            self._file = open(path, "rb")
+            self._file = opened(source)
         try:
             with self._naming():
-                self._size = os.fstat(self._file.fileno()).st_size
+                self._size = self._file.seek(0, os.SEEK_END)
+                self._file.seek(0)
                 contents = containers.followed(self._file, self._size)
                 self._pieces = iter(contents.pieces)
                 self._open_next()
@@ -144,7 +151,7 @@ class _Decoding:
             self.close()
             raise
         for what in contents.remarks:
-            remark(path, what)
+            remark(self.path, what)
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -218,7 +225,7 @@ class _Decoding:
             self._open(piece)
 
     def _open(self, piece: Piece) -> None:
-        if piece == Piece(0, self._size):
+        if piece == Piece(0, self._size) and isinstance(self.source, Path):
             os.lseek(self._file.fileno(), 0, os.SEEK_SET)
             self._sound = sound = _Forward(self._file.fileno(), closefd=False)
         else:
@@ -336,8 +343,8 @@ class _Section:
         return self._position
 
 
-def _as_path(path: str | Path) -> Path:
-    return path if isinstance(path, Path) else Path(path)  # which takes as long as to open a file
+def _as_source(source: Source) -> Path | Bytes | Cell:
+    return Path(source) if isinstance(source, str) else source
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

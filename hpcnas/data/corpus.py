@@ -10,6 +10,7 @@ from typing import Any
 
 from hpcnas.core.errors import ConfigError
 from hpcnas.data.conditions import AS_RECORDED, Conditions, ConditionsConfig
+from hpcnas.data.inside import Inside
 from hpcnas.data.spelling import composed
 
 SPLITS = ("train", "validation", "test")
@@ -27,9 +28,11 @@ class DataConfig(ConditionsConfig):
 
     name: str = "builtin_kws"
     """``builtin_kws``, ``builtin_lid`` (both synthesised on first use), ``speech_commands`` (that folder layout, at ``path``),
-    ``language_folders`` (one folder per class, at ``path``), or ``manifest`` (lists of recordings)."""
+    ``language_folders`` (one folder per class, at ``path``), ``manifest`` (lists of recordings), or, at
+    ``path`` or in ``manifests``, ``kaldi`` (data folders), ``lhotse`` (manifests), ``huggingface`` (Arrow and Parquet files) or
+    ``webdataset`` (tar shards, NeMo's too)."""
     path: str = ""
-    """Root folder of the corpus; for ``builtin_kws`` empty means below ``cache``."""
+    """Root folder of the corpus, or a file that is one; for ``builtin_kws`` empty means below ``cache``."""
     protocol: str = "12"
     """``12``: ten keywords, ``_unknown_``, ``_silence_``; ``all``: every word folder is a class."""
     keywords: tuple[str, ...] = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -45,7 +48,8 @@ class DataConfig(ConditionsConfig):
     longest_s: float = 30.0
     """What lies behind this in a recording is not used."""
     manifests: tuple[str, ...] = ()
-    """JSON lines, ``.csv`` or ``.tsv``: one file each for train, validation and test."""
+    """One each for train, validation and test: JSON lines, ``.csv`` or ``.tsv``; for other layouts what holds a split, such
+    as a folder, a file or ``"train-{000..127}.tar"``."""
     path_column: str = ""
     """Column of a manifest with the recording's path; empty: the usual names."""
     label_column: str = ""
@@ -150,6 +154,23 @@ class Example:
     gain: float = 1.0
     name: str = field(default="", repr=False)
     """What it is known by wherever its folder is; empty: its path below the corpus' root."""
+    inside: Inside | None = field(default=None, repr=False)
+    """Where it is, if it is in a larger file: its path is then what it is called."""
+
+    @property
+    def source(self) -> Path | Inside:
+        """What is read."""
+        return self.inside or self.path
+
+    @property
+    def file(self) -> Path:
+        """The file that it is, or is in."""
+        return self.inside.file if self.inside else self.path
+
+    @property
+    def order(self) -> tuple[Path, tuple[int, int], float]:
+        """In which examples are read, so that no file is read backwards."""
+        return self.file, self.inside.order if self.inside else (0, 0), self.start_s
 
 
 @dataclass(frozen=True)

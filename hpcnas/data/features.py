@@ -20,6 +20,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -186,8 +187,9 @@ def fingerprint(index: CorpusIndex, data: DataConfig, config: FilterBank) -> str
     and times of all files."""
     settings = [FORMAT, data.window_s, data.on_bad_file, asdict(config), index.class_names]
     digest = hashlib.sha256(json.dumps(settings).encode())
+    stat_of = lru_cache(1)(Path.stat)  # thousands of recordings are in one shard
     for example in (*index.examples, *index.noise):
-        stat = example.path.stat()
+        stat = stat_of(example.file)
         digest.update(f"{example}{stat.st_size}{stat.st_mtime_ns}".encode())
     if index.copies:
         digest.update(f"{MIXING}{sorted(index.copies.items())}".encode())
@@ -242,12 +244,12 @@ def extract(
             sizes = [2 * config.bands * frames_of(examples[row].length_s or data.window_s, config) for row in rows]
             places = dict(zip(rows, itertools.accumulate(sizes, initial=begin)))
             # Stretches of one recording in their order, whatever that of the examples: it is decoded once.
-            for row in sorted(rows, key=lambda row: (examples[row].path, examples[row].start_s)):
+            for row in sorted(rows, key=lambda row: examples[row].order):
                 example = examples[row]
                 length_s = example.length_s or data.window_s
                 try:
                     spoken_s = example.spoken_s or length_s  # what lies behind it may be another example
-                    samples = reader.read(example.path, example.start_s, spoken_s) * np.float32(example.gain)
+                    samples = reader.read(example.source, example.start_s, spoken_s) * np.float32(example.gain)
                 except DataError as error:
                     bad.append(BadFile(name, row, problems.of(example.path, error)))
                     samples = np.zeros(1, np.float32)
@@ -283,7 +285,7 @@ def _heard_before(row: int, examples: Sequence[Example], reader: audio.Reader) -
         return None
     other = examples[int((2 * drawn - 1) * len(examples))]
     with suppress(DataError):  # its own row tells of it
-        return reader.read(other.path, other.start_s, min(BEFORE_S, other.spoken_s or BEFORE_S)) * np.float32(other.gain)
+        return reader.read(other.source, other.start_s, min(BEFORE_S, other.spoken_s or BEFORE_S)) * np.float32(other.gain)
     return None
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from hpcnas.core.corpus_identity import MEMBER, NO_LABEL, PARTS, CorpusIdentity
 from hpcnas.data.corpus import SILENCE, UNKNOWN, CorpusIndex, DataConfig
+from hpcnas.data.inside import Source, opened, size_of
 from hpcnas.data.surroundings import sounds_of
 
 LOOKED_INTO = 512
@@ -41,7 +42,8 @@ def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], 
     files = {text: text if os.path.isabs(text) else here + text for text in texts}
     own = [files[text] for (_, example), text in zip(examples, texts) if not example.name]
     root = root or _root(own, data)
-    sizes = {text: os.stat(text).st_size % 2**32 for text in files}
+    sources = {text: example.source for (_, example), text in zip(examples, texts)}
+    sizes = {text: size_of(source) % 2**32 for text, source in sources.items()}
     seen: Counter[str] = Counter()
     members, names = [], []
     for (number, example), text in zip(examples, texts):
@@ -55,6 +57,7 @@ def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], 
     for sound in sounds_of(index.copies):  # heard in training; known by their names wherever their folders are
         names.append(f"{sound.name}, of data.noise or data.rooms")
         texts.append(os.fspath(sound.path))
+        sources[texts[-1]] = sound.path
         seen[names[-1]] += 1
         digest = _digest(f"{names[-1]} {seen[names[-1]]}".encode("utf-8", "surrogateescape"))
         members.append((int(digest, 16), PARTS.index("noise"), NO_LABEL, sound.path.stat().st_size % 2**32))
@@ -65,7 +68,7 @@ def identify(index: CorpusIndex, data: DataConfig, features: Mapping[str, Any], 
         drawn=tuple(name for name in (UNKNOWN, SILENCE) if name in index.class_names),
         features=dict(features),
         members=rows[order],
-        contents=_contents((int(rows["name"][row]), texts[row]) for row in order[:LOOKED_INTO].tolist()),
+        contents=_contents((int(rows["name"][row]), sources[texts[row]]) for row in order[:LOOKED_INTO].tolist()),
         root=root,
         names=[names[row] for row in order.tolist()],
     )
@@ -75,14 +78,14 @@ def _below(file: str, root: str) -> str:
     return file[len(root) + 1 :] if file.startswith(root + os.sep) else os.path.relpath(file, root)
 
 
-def _contents(some: Iterable[tuple[int, str]]) -> dict[int, str]:
-    """A digest of the beginning of each of these files."""
+def _contents(some: Iterable[tuple[int, Source]]) -> dict[int, str]:
+    """A digest of the beginning of each of these recordings."""
     found, known = {}, {}
-    for name, path in some:
-        if path not in known:
-            with open(path, "rb") as file:
-                known[path] = _digest(file.read(HEAD))
-        found[name] = known[path]
+    for name, source in some:
+        if source not in known:
+            with opened(source) as file:
+                known[source] = _digest(file.read(HEAD))
+        found[name] = known[source]
     return found
 
 
