@@ -6,6 +6,7 @@ Unknown keys are errors. ``--set table.key=value`` overrides; the value is read 
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import typing
 from collections.abc import Mapping, Sequence
@@ -311,6 +312,14 @@ OF_THE_FIELD = ("data.negatives", "data.negative_hours", "spotting.false_alarms_
 """Keys that do where the search's objective is of audio that goes on."""
 PLACES = ("data.path", "data.manifests", "data.mined_negatives", "data.noise", "data.rooms", "data.cache")
 """Keys that say where a corpus is: a run that knows its recordings may find them elsewhere."""
+
+
+def elsewhere(data: DataConfig, path: str, given: Sequence[str] = ()) -> list[str]:
+    """Overrides by which a corpus of the same layout is read from ``path``, beside those that were ``given``. Lists that named
+    one give way, but for those of ``manifest``, whose recordings are there."""
+    is_given = any(override.replace(" ", "").startswith("data.manifests=") for override in given)
+    gives_way = data.manifests and data.name != "manifest" and not is_given
+    return [f"data.path={json.dumps(path)}", *(["data.manifests=[]"] if gives_way else [])]
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:

@@ -100,7 +100,7 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
     path, data = arguments.run, arguments.data or arguments.corpus
     classifier = opened(path, arguments.model)
     own_config = classifier.config
-    overrides = [*arguments.set, *([f"data.path={json.dumps(data)}"] if data else [])]
+    overrides = [*arguments.set, *(configuration.elsewhere(own_config.data, data, arguments.set) if data else [])]
     config = configuration.parsed(configuration.dump(classifier.config), "--set", overrides)
     changed = configuration.differences(classifier.config, config)
     if foreign := [change for change in changed if not change.startswith("data.")]:

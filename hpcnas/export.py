@@ -12,7 +12,6 @@ with torch on the test split before it is kept; docs/deploy.md says how to use t
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -131,7 +130,7 @@ def kilobytes(exported: Exported) -> str:
 
 def speech(classifier: Classifier, data: str | None = None) -> Speech:
     """The corpus of the model's run, which is at ``data`` now; raises ExportError if it is not to be had."""
-    overrides = [f"data.path={json.dumps(data)}"] if data else []
+    overrides = configuration.elsewhere(classifier.config.data, data) if data else []
     config = configuration.parsed(configuration.dump(classifier.config), "--data", overrides)
     try:
         corpus = load_corpus(SoloWorld(), config, classifier.front_end)

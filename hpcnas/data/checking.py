@@ -6,14 +6,18 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 
 from hpcnas.core.errors import DataError
 from hpcnas.data.corpus import NO_LABEL, SPLITS, CorpusIndex, DataConfig, Example
+from hpcnas.data.inside import Inside
 from hpcnas.data.problems import SHOWN, printable
 
 logger = logging.getLogger(__name__)
 
+LOOKED_AT = 1 << 16
+"""Bytes at the beginning of recordings in which those of one name and size differ, or are the same."""
 SLACK_S = 0.001
 """Stretches that share less than this do not overlap: times in lists are rounded."""
 
@@ -51,13 +55,35 @@ def _say_alike(names: Sequence[str], where: str) -> None:
 def _real_names(index: CorpusIndex) -> dict[Path, str]:
     """What each recording is called without links. Folders are looked up once: there may be millions of recordings."""
     folders: dict[Path, str] = {}
-    names = {}
+    names = _names_inside(index)
     for _, example in _all(index):
         if (path := example.path) in names:
             continue
         if (folder := path.parent) not in folders:
             folders[folder] = os.path.realpath(folder)
         names[path] = os.path.realpath(path) if path.is_symlink() else os.path.join(folders[folder], path.name)
+    return names
+
+
+def _names_inside(index: CorpusIndex) -> dict[Path, str]:
+    """The same of recordings in larger files. What two splits have under one name, and is the same, goes by the first one's."""
+    held: dict[tuple[str, int], list[tuple[str, Inside]]] = {}
+    files: dict[Path, str] = {}
+    names = {}
+    for split, example in _all(index):
+        if (inside := example.inside) is None or example.path in names:
+            continue
+        if inside.file not in files:
+            files[inside.file] = os.path.realpath(inside.file)
+        names[example.path] = os.path.join(files[inside.file], inside.name)
+        held.setdefault((example.path.name, inside.size), []).append((split, inside))
+    for alike in held.values():
+        if len({split for split, _ in alike}) > 1:
+            first: dict[bytes, str] = {}
+            for _, inside in sorted(alike, key=lambda one: (str(one[1].file), one[1].order)):
+                with inside.open() as recording:
+                    digest = blake2b(recording.read(LOOKED_AT)).digest()
+                names[inside.path] = first.setdefault(digest, names[inside.path])
     return names
 
 

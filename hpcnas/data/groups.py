@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hpcnas.core.errors import ConfigError
-from hpcnas.data import manifest
+from hpcnas.data import LISTED
 from hpcnas.data.corpus import DataConfig, Example
+from hpcnas.data.listed import speaker_in
 from hpcnas.data.splitting import source_of
 
 UP_TO_S = (3.0, 10.0, 30.0)
@@ -21,21 +22,21 @@ def groups(config: DataConfig, split: str, examples: Sequence[Example]) -> Mappi
         ConfigError: for ``data.groups`` that no manifest has.
     """
     source = source_of(config)
-    found: dict[str, Sequence[str]] = {SPEAKER: [source(example.path) or "" for example in examples]}
+    by_place = LISTED[config.name].fields_of(config, split) if config.name in LISTED else {}
+    told = [by_place.get((example.path, example.start_s), {}) for example in examples]
+    speakers = [speaker_in(fields) or source(example.path) or "" for example, fields in zip(examples, told)]
+    found: dict[str, Sequence[str]] = {SPEAKER: speakers}
     if any(example.length_s for example in examples):
         found[DURATION] = [_duration(example) for example in examples]
-    if not config.groups:
-        return found
-    if config.name != "manifest":
+    if config.groups and config.name not in LISTED:
         raise ConfigError(
             f'data.groups = {list(config.groups)}: are columns of a manifest, and data.name = "{config.name}" has none'
         )
-    by_place = manifest.fields_of(config, split)
     for column in config.groups:
         if not any(column in fields for fields in by_place.values()):
             known = sorted({name for fields in by_place.values() for name in fields})
             raise ConfigError(f'data.groups names "{column}": the manifest for {split} has {", ".join(known)}')
-        found[column] = [_text(by_place.get((example.path, example.start_s), {}).get(column)) for example in examples]
+        found[column] = [_text(fields.get(column)) for fields in told]
     return found
 
 

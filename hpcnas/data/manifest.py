@@ -8,36 +8,19 @@ recording is longer ``offset`` and ``duration`` in seconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data import audio, noise, problems
-from hpcnas.data.checking import checked
-from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, stretch_s
-from hpcnas.data.finding import Unused
+from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
+from hpcnas.data.listed import LABEL_COLUMNS, Entry, by_place, indexed, label_of
 from hpcnas.data.problems import Problem
 from hpcnas.data.rows import rows
-from hpcnas.data.spelling import below, composed
+from hpcnas.data.spelling import below
 
 PADDING_COUNTS = False
 PATH_COLUMNS = ("audio_filepath", "path", "file_name", "filename", "file", "wav")
-LABEL_COLUMNS = ("label", "command", "language", "lang", "locale", "lang_id")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of a manifest that can be used."""
-
-    label: str
-    path: Path
-    offset_s: float
-    duration_s: float
-    """0: to the recording's end."""
-    fields: Mapping[str, object] = field(default_factory=dict)
-    """All of the line, by column."""
 
 
 def index(config: DataConfig) -> CorpusIndex:
@@ -48,31 +31,14 @@ def index(config: DataConfig) -> CorpusIndex:
     """
     manifests = _manifests(config)
     bad: list[Problem] = []
-    entries = {split: _entries(path, config, bad) for split, path in manifests.items()}
-    names = tuple(sorted({entry.label for of_split in entries.values() for entry in of_split}))
-    examples: dict[str, list[Example]] = {split: [] for split in SPLITS}
-    for split, of_split in entries.items():
-        for entry in of_split:
-            try:
-                examples[split].append(_example(entry, names.index(entry.label), config))
-            except DataError as error:
-                bad.append(problems.of(entry.path, error))
-    problems.settle(bad, config.on_bad_file)
+    entries = {split: list(entries_in(path, config, bad)) for split, path in manifests.items()}
     root = Path(config.path).expanduser() if config.path else next(iter(manifests.values())).parent
-    splits = {split: tuple(examples[split]) for split in SPLITS}
-    held_out = {example.path.resolve() for split in ("validation", "test") for example in splits[split]}
-    unused = Unused()
-    noises = noise.recordings(root, config, unused)
-    for_training = tuple(one for one in noises if one.path.resolve() not in held_out)
-    unused.add("of background noise that manifests hold out", len(noises) - len(for_training), is_loss=False)
-    unused.say(root)
-    return checked(CorpusIndex(names, splits, for_training), ", ".join(map(str, manifests.values())), config)
+    return indexed(entries, bad, root, ", ".join(map(str, manifests.values())), config)
 
 
 def fields_of(config: DataConfig, split: str) -> Mapping[tuple[Path, float], Mapping[str, object]]:
     """The columns of a split's lines, by recording and where in it an example begins, in seconds."""
-    entries = _entries(_manifests(config)[split], config, [])
-    return {(entry.path, entry.offset_s): entry.fields for entry in reversed(entries)}
+    return by_place([*entries_in(_manifests(config)[split], config, [])])
 
 
 def says_splits(config: DataConfig) -> bool:
@@ -93,36 +59,23 @@ def _manifests(config: DataConfig) -> dict[str, Path]:
     return dict(zip(splits, manifests))
 
 
-def _entries(manifest: Path, config: DataConfig, bad: list[Problem]) -> list[Entry]:
+def entries_in(manifest: Path, config: DataConfig, bad: list[Problem]) -> Iterator[Entry]:
     """The lines of one manifest; ``bad`` receives those that cannot be used."""
     path_columns = (config.path_column,) if config.path_column else PATH_COLUMNS
     label_columns = (config.label_column,) if config.label_column else LABEL_COLUMNS
     base = Path(config.path).expanduser() if config.path else manifest.parent
-    entries = []
     for row in rows(manifest, (path_columns, label_columns)):
         try:
             if row.problem:
                 raise DataError(row.problem)
-            label = composed(text_in(row.fields, label_columns, "label"))
-            if not label.isprintable():
-                raise DataError(f"has a label with control characters ({label!r})")
+            label = label_of(text_in(row.fields, label_columns, "label"))
             path = below(base, text_in(row.fields, path_columns, "path"))
             offset_s, duration_s = seconds_in(row.fields, "offset"), seconds_in(row.fields, "duration")
             if path is None:
                 raise DataError("names a file that does not exist")
-            entries.append(Entry(label, path, offset_s, duration_s, row.fields))
+            yield Entry(label, path, offset_s, duration_s, row.fields)
         except DataError as error:
             bad.append(Problem(f"{manifest}, {row.where}", str(error)))
-    return entries
-
-
-def _example(entry: Entry, label: int, config: DataConfig) -> Example:
-    left_s = audio.duration_s(entry.path) - entry.offset_s
-    if left_s <= 0:
-        raise DataError(f"{entry.path}: ends before its offset")
-    duration_s = min(left_s, entry.duration_s or left_s)
-    length_s = stretch_s(duration_s, config)
-    return Example(entry.path, label, entry.offset_s, length_s, min(duration_s, length_s))
 
 
 def text_in(fields: Mapping[str, object], columns: tuple[str, ...], what: str) -> str:

@@ -19,6 +19,7 @@ from hpcnas.core.errors import DataError
 from hpcnas.data import audio, finding, lists, manifest, problems, synthetic_negatives
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example
 from hpcnas.data.finding import Unused
+from hpcnas.data.listed import LABEL_COLUMNS
 from hpcnas.data.problems import Problem
 from hpcnas.data.rows import rows
 from hpcnas.data.spelling import below, folded, key_of, words_of
@@ -154,7 +155,7 @@ def _listed(path: Path, config: DataConfig, keywords: Collection[str], bad: list
     if path.suffix.lower() in audio.SUFFIXES:
         return [Negative(path)]
     columns = (config.path_column,) if config.path_column else manifest.PATH_COLUMNS
-    labels = (config.label_column,) if config.label_column else manifest.LABEL_COLUMNS
+    labels = (config.label_column,) if config.label_column else LABEL_COLUMNS
     found = []
     for row in rows(path, (columns,)):
         if said := _said(row.fields, labels, keywords):
