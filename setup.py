@@ -56,6 +56,7 @@ setup(
         "executorch": ["executorch>=1.4.1,<1.5", "torch>=2.13,<3"],
         "tensorboard": ["tensorboard>=2.15,<3"],
         "micro": ["pymicro-features>=2,<3"],
+        "parquet": ["pyarrow>=16,<27"],
         "rooms": ["pyroomacoustics>=0.8,<1"],
         "mlflow": ["mlflow-skinny>=2.15,<4"],
         "speech": ["espeakng-loader>=0.2.4,<1"],

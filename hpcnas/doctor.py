@@ -49,6 +49,7 @@ class Use(Enum):
     SPEECH = "built-in speech"
     MICRO = "a device's features"
     ROOMS = "simulated rooms"
+    PARQUET = "Arrow and Parquet files"
 
 
 SEARCHING = (Use.ONE, Use.RANKS, Use.GROUPS)
@@ -365,6 +366,7 @@ def of_extras() -> Iterator[Finding]:
         (("espeakng_loader",), "espeakng-loader", Use.SPEECH, "pip install 'espeakng-loader>=0.2.4,<1'"),
         (("pymicro_features",), "pymicro-features", Use.MICRO, "pip install 'pymicro-features>=2,<3'"),
         (("pyroomacoustics",), "pyroomacoustics", Use.ROOMS, "pip install 'pyroomacoustics>=0.8,<1'"),
+        (("pyarrow",), "pyarrow", Use.PARQUET, "pip install 'pyarrow>=16,<27'"),
     ):
         missing = [name for name in names if importlib.util.find_spec(name) is None]
         if missing:

@@ -104,7 +104,7 @@ def test_threads_are_shown_with_their_reason_and_what_is_no_number_with_a_way_ou
 def test_what_is_not_installed_is_missing_for_its_use_alone(monkeypatch):
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     missing = list(doctor.of_extras())
-    assert prevented(missing) == {Use.EXPORT, Use.LITERT, Use.EXECUTORCH, Use.SPEECH, Use.MICRO, Use.ROOMS}
+    assert prevented(missing) == {Use.EXPORT, Use.LITERT, Use.EXECUTORCH, Use.SPEECH, Use.MICRO, Use.ROOMS, Use.PARQUET}
     assert all("pip install" in one.advice for one in missing)
 
 
