@@ -63,7 +63,9 @@ setup(
         "docs": ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2"],
         "test": [
             "hypothesis>=6.80,<7",
-            "ipykernel>=6.25,<8",
+            # Newer kernels and clients want a newer typing-extensions than the converter in [litert] admits.
+            "ipykernel>=6.25,<7",
+            "jupyter-client>=8,<8.7",
             "mypy>=2,<3",
             "nbclient>=0.10,<1",
             "pandas>=2,<4",
