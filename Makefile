@@ -18,7 +18,7 @@ search: setup-search
 	@tools/with_env.sh $(VENV) python -m hpcnas.report $(RUN)
 
 test: setup-horovod
-	@tools/with_env.sh $(VENV) python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	@tools/with_env.sh $(VENV) python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # Pure logic and files: no MPI, no training.
 FAST = architecture archive budget combiners coordinator detection finals fitting layers metrics mutation pareto paper roster \

@@ -1,12 +1,21 @@
-"""Fixtures: a tiny corpus of tones in the Speech Commands layout, and real `mpirun`s with a time limit."""
+"""Fixtures: a tiny corpus of tones in the Speech Commands layout, and real `mpirun`s with a time limit.
+
+``make test`` runs tests beside each other in several processes (workers of pytest-xdist). What takes long and is looked at by
+several tests is made once for all of them (``made_once``).
+"""
 
 from __future__ import annotations
 
+import fcntl
+import importlib
+import io
 import logging
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +38,50 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+FIRST = ("test_slurm", "test_pages", "test_litert", "test_lost_ranks", "test_programs", "test_micro", "test_export")
+"""Files that take longest: of tests that are begun last, one would keep the others waiting."""
+TOGETHER = ("test_lost_ranks",)
+"""Files whose tests start so many ranks that two at a time would crowd a small machine."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Beside each other, what takes longest is begun first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Tests of a file with a fixture of the whole module run in one process, all others where there is room."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    def shares(file: str) -> bool:
+        path = Path(config.rootpath, file)
+        return path.stem in TOGETHER or 'scope="module"' in path.read_text(encoding="utf-8")
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if shares(file) else nodeid
+
+    return Scheduling(config, log)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder, filled by ``make`` in whichever worker comes first; not to be changed."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, done = base / name, base / f".{name}-made"
+    with open(base / f".{name}-lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 MPIRUN = Path(__file__).parent.parent / "tools" / "mpirun.sh"
 
 TONES_HZ = {"low": 300, "mid": 900, "high": 2700, "other": 5000}
@@ -46,7 +99,10 @@ def _logging_as_it_was():
 @pytest.fixture(scope="session")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four words that are noisy tones: 12 speakers each, 8 in train, 2 in validation, 2 in test."""
-    root = tmp_path_factory.mktemp("tones")
+    return made_once(tmp_path_factory, "tones", _make_tones)
+
+
+def _make_tones(root: Path) -> None:
     rng = np.random.default_rng(0)
     lists: dict[str, list[str]] = {"validation_list.txt": [], "testing_list.txt": []}
     time_s = np.arange(RATE // 2) / RATE
@@ -62,7 +118,6 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(root / "_background_noise_" / "white.wav", 0.05 * rng.standard_normal(3 * RATE), RATE, subtype="PCM_16")
     for name, lines in lists.items():
         (root / name).write_text("\n".join(lines))
-    return root
 
 
 def _tiny(tones: Path) -> list[str]:
@@ -96,7 +151,7 @@ def tiny(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[s
 @pytest.fixture(scope="session")
 def tiny_once(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The same for a run that several tests look at."""
-    return [*_tiny(tones), "--set", f"data.cache={tmp_path_factory.mktemp('cache')}"]
+    return [*_tiny(tones), "--set", f"data.cache={made_once(tmp_path_factory, 'cache', lambda folder: None)}"]
 
 
 @dataclass(frozen=True)
@@ -118,11 +173,28 @@ def mpi_command(ranks: int, *arguments: str) -> list[str]:
     return [*launcher, sys.executable, *([] if arguments[0].endswith(".py") else ["-m"]), *arguments]
 
 
+WITHOUT_RANKS = ("hpcnas.detect", "hpcnas.evaluate", "hpcnas.export", "hpcnas.report")
+"""Programs that start no ranks: they run in this process, where torch is loaded already. ``tests/test_pages.py`` starts them as
+users do."""
+
+
+def _in_this_process(program: str, arguments: tuple[str, ...]) -> Done:
+    output, status = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True), 0
+    with redirect_stdout(output), redirect_stderr(output):
+        try:
+            importlib.import_module(program).main(arguments)
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return Done(status, output.buffer.getvalue().decode("utf-8"))
+
+
 @pytest.fixture(scope="session")
 def mpirun_once():
     """Run ``python -m ...`` on so many ranks; a deadlock ends with status 124 after ``limit`` seconds."""
 
     def run(ranks: int, *arguments: str, limit: int = 240) -> Done:
+        if arguments[0] in WITHOUT_RANKS and ranks == 1:
+            return _in_this_process(arguments[0], arguments[1:])
         command = ["timeout", "-k", "5", str(limit), *mpi_command(ranks, *arguments)]
         done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_environment())
         return Done(done.returncode, done.stdout)
@@ -133,32 +205,28 @@ def mpirun_once():
 @pytest.fixture(scope="session")
 def causal_run(mpirun_once, tiny_once, tmp_path_factory) -> RunDir:
     """A search of causal models; not to be changed."""
-    run = tmp_path_factory.mktemp("causal") / "run"
-    causal = ["--set", "space.causal=true", "--set", "training.epochs=6", "--set", "search.max_trials=2"]
-    done = mpirun_once(1, "hpcnas.search", *tiny_once, *causal, "--run", str(run))
-    assert done.returncode == 0, done.output
-    return RunDir(run)
+
+    def search(folder: Path) -> None:
+        causal = ["--set", "space.causal=true", "--set", "training.epochs=6", "--set", "search.max_trials=2"]
+        done = mpirun_once(1, "hpcnas.search", *tiny_once, *causal, "--run", str(folder / "run"))
+        assert done.returncode == 0, done.output
+
+    made = made_once(tmp_path_factory, "causal", search)
+    return RunDir(shutil.copytree(made / "run", tmp_path_factory.mktemp("causal") / "run"))
 
 
 @pytest.fixture(scope="session")
 def finished_run(mpirun_once, causal_run, tmp_path_factory) -> RunDir:
     """The same with its ensemble, at ``runs/kws`` of a folder with a few recordings: what the documentation's examples see."""
-    folder = tmp_path_factory.mktemp("finished")
-    run = folder / "runs" / "kws"
-    shutil.copytree(causal_run.root, run)
-    done = mpirun_once(
-        1,
-        "hpcnas.ensemble",
-        str(run),
-        "--set",
-        "ensemble.finalists=1",
-        "--set",
-        "ensemble.challengers=0",
-        "--set",
-        "ensemble.epochs=1",
-    )
-    assert done.returncode == 0, done.output
-    return RunDir(run)
+
+    def ensemble(folder: Path) -> None:
+        run = shutil.copytree(causal_run.root, folder / "runs" / "kws")
+        small = ["ensemble.finalists=1", "ensemble.challengers=0", "ensemble.epochs=1"]
+        done = mpirun_once(1, "hpcnas.ensemble", str(run), *(part for one in small for part in ("--set", one)))
+        assert done.returncode == 0, done.output
+
+    made = made_once(tmp_path_factory, "finished", ensemble)
+    return RunDir(shutil.copytree(made, tmp_path_factory.mktemp("finished") / "home") / "runs" / "kws")
 
 
 @pytest.fixture
