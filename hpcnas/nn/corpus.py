@@ -73,8 +73,8 @@ class Split:
             assert self.copies is not None, "there are no copies"
             starts = self.copies[rows, copies]
         source = self._in_memory if self.resident is None else self.resident
-        first = moved(starts + offsets, source.device).unsqueeze(1)
-        frames = source.index_select(0, (first + torch.arange(length, device=source.device)).flatten())
+        index = ((starts + offsets)[:, None] + np.arange(length)).ravel()
+        frames = source.index_select(0, moved(index, source.device))
         return moved(frames, self.device).view(len(rows), length, source.shape[1]).float().transpose(1, 2)
 
     def real_frames(self, rows: np.ndarray, offsets: np.ndarray, length: int) -> Tensor | None:
