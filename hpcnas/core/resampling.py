@@ -102,21 +102,18 @@ def _ratio(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
 def _ranked(scores_N: np.ndarray, is_target_N: np.ndarray) -> Weighed:
     """The area under one class's ROC curve."""
     levels, of_targets = np.unique(scores_N[is_target_N], return_inverse=True)
-    by_level = np.argsort(of_targets, kind="stable")
-    targets = np.flatnonzero(is_target_N)[by_level]
-    first_targets = np.searchsorted(of_targets[by_level], np.arange(len(levels)))
-    others = np.flatnonzero(~is_target_N)
-    others = others[np.argsort(scores_N[others], kind="stable")]
-    below = np.searchsorted(scores_N[others], levels, "left")  # so many others are below each level, so many not above it
-    not_above = np.searchsorted(scores_N[others], levels, "right")
+    # Where each other example lies: 2u below level u of the targets and above the one before, 2u + 1 at it.
+    bins = np.searchsorted(levels, scores_N, "left") + np.searchsorted(levels, scores_N, "right")
+    bins[is_target_N] = 2 * len(levels) + 1
 
     def values(counts_RN: np.ndarray) -> np.ndarray:
-        heard = np.add.reduceat(counts_RN[:, targets], first_targets, axis=1)
-        areas = np.empty(len(counts_RN))
+        areas, pairs = np.empty(len(counts_RN)), np.empty(len(counts_RN))
         for row, counts in enumerate(counts_RN):
-            total = np.append(0.0, counts[others].cumsum())
-            areas[row] = heard[row] @ (total[below] + total[not_above]) / 2
-        return _ratio(areas, heard.sum(1) * counts_RN[:, others].sum(1))
+            heard = np.bincount(of_targets, weights=counts[is_target_N], minlength=len(levels))
+            up_to = np.bincount(bins, weights=counts)[: 2 * len(levels) + 1].cumsum()
+            areas[row] = heard @ (up_to[:-1:2] + up_to[1::2]) / 2
+            pairs[row] = heard.sum() * up_to[-1]
+        return _ratio(areas, pairs)
 
     return values
 
