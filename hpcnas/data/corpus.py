@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hpcnas.core.corpus_identity import CorpusIdentity
 from hpcnas.core.errors import ConfigError
 from hpcnas.data.conditions import AS_RECORDED, Conditions, ConditionsConfig
 from hpcnas.data.inside import Inside
@@ -174,15 +175,28 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """That an index is kept in a file, see ``known_index``."""
+
+    file: Path
+    fingerprint: str
+    """Of the features, see ``features.fingerprint``."""
+    identity: CorpusIdentity
+    """As it was when the file was made; without names, and without the settings by which the corpus is heard."""
+
+
+@dataclass(frozen=True)
 class CorpusIndex:
     """All examples of a corpus, in an order that depends on its files and the configuration alone."""
 
     class_names: tuple[str, ...]
-    splits: Mapping[str, tuple[Example, ...]]
+    splits: Mapping[str, Sequence[Example]]
     noise: tuple[Example, ...]
     """Stretches of background noise, for augmentation: none of which the test is made; may be empty."""
     copies: Mapping[str, tuple[Conditions | None, ...]] = field(default_factory=dict)
     """By split, how often each recording is kept, and in which conditions (None: as it is); splits that are not named: once."""
+    kept: Kept | None = field(default=None, init=False, compare=False)
+    """Where it comes from a file; an index that was changed from it (``replace``) does not."""
 
     def copies_of(self, split: str) -> tuple[Conditions | None, ...]:
         return self.copies.get(split, AS_RECORDED)

@@ -21,6 +21,7 @@ from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import SPLITS, CorpusIndex
 from hpcnas.nn.corpus import Corpus, Split, sampled
 from hpcnas.nn.front_end import FrontEnd, fitted
+from hpcnas.runtime import known_corpus
 from hpcnas.runtime.together import World, on_every_rank, on_first_rank
 from hpcnas.store.files import replacing
 from hpcnas.store.model_card import ModelCard
@@ -51,9 +52,12 @@ def load_corpus(
         raise ConfigError("data.all_is_test = true: leaves nothing to train on; it is for hpcnas.evaluate")
     bank = config.features.bank
     on_every_rank(world, bank.check)
-    index, path = on_first_rank(world, lambda: _look_up(config, find() if find else indexed(config)))
+    found: list[CorpusIndex] = []
+    """On rank 0: of the others none needs it, unless features are missing."""
+    path = on_first_rank(world, lambda: _look_up(config, find() if find else indexed(config), found))
     if on_first_rank(world, lambda: not _is_sound(path)):
-        _make(world, config, index, path)
+        told = on_first_rank(world, lambda: known_corpus.packed(found[0]))
+        _make(world, config, known_corpus.unpacked(told), path)
     loaded = features.load(staged(world, path, config.cluster.scratch))
     for line in loaded.remarks if world.rank == 0 else ():
         logger.warning("%s", line)
@@ -114,16 +118,19 @@ def card_of(corpus: Corpus) -> ModelCard:
 def indexed(config: Config) -> CorpusIndex:
     """All recordings that ``config`` names, with what is added for training, and the conditions that they are heard in; raises
     DataError."""
-    own = DATASETS[config.data.name].index(config.data)
+    known, begun = known_corpus.recalled(config), time.time()
+    own = known or known_corpus.remembered(config, DATASETS[config.data.name].index(config.data), begun)
     return surroundings.with_conditions(config.data, unknown.with_unknown(config.data, own))
 
 
-def _look_up(config: Config, index: CorpusIndex) -> tuple[CorpusIndex, Path]:
-    """The corpus and its feature file."""
+def _look_up(config: Config, index: CorpusIndex, found: list[CorpusIndex]) -> Path:
+    """The feature file of the corpus, which is put into ``found``."""
     folder = cache_folder(config.data.cache) / "features"
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
-    return index, folder / f"{features.fingerprint(index, config.data, config.features.bank)}.h5"
+    found.append(index)
+    name = index.kept.fingerprint if index.kept else features.fingerprint(index, config.data, config.features.bank)
+    return folder / f"{name}.h5"
 
 
 def _is_sound(path: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,10 @@ def known_front_end(run: RunDir, config: Config) -> FrontEnd | None:
 
 def identified(index: CorpusIndex, config: Config, before: CorpusIdentity | None) -> CorpusIdentity:
     """The corpus as it is, by names that have most in common with what was written down."""
+    if index.kept:
+        now = replace(index.kept.identity, features=hearing(config))
+        if before is None or not changes(before, now):
+            return now
     now = identify(index, config.data, hearing(config))
     if before is None or before.root == now.root or not changes(before, now):
         return now
