@@ -2,9 +2,12 @@
 keywords, with windows of audio without keywords, with those of them that the first model took for keywords, and with several.
 
     tools/with_env.sh .venv python benchmarks/hard_negatives.py [CONFIG.toml] --work FOLDER [--model TC-ResNet8] [--seeds 3]
-        [--trained NAME ...] [--words 10] [--windows 500] [--hours 2] [--test-hours 3] [--set KEY=VALUE ...]
+        [--trained NAME ...] [--words 10] [--windows 500] [--hours 2] [--test-hours 3] [--learnt FOLDER --heard FOLDER]
+        [--set KEY=VALUE ...]
 
-All of a seed are trained alike, and heard in the same built-in audio without keywords, by other voices than that for training.
+All of a seed are trained alike, and heard in the same built-in audio without keywords, by other voices than that for training;
+``--learnt`` and ``--heard`` name other audio, divided by lists. ``--words 0`` is for keywords that are not written as eSpeak NG
+would read them.
 Prints a Markdown table: means over seeds, with 95 % intervals where there is one seed.
 """
 
@@ -19,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcnas import config as configuration
-from hpcnas.data import synthetic_negatives
+from hpcnas.data import negatives, synthetic_negatives
 
 TRAINED = {
     "as now": (),
@@ -28,6 +31,8 @@ TRAINED = {
     "mined": ("mined",),
     "words and mined": ("words", "mined"),
 }
+HOP = "spotting.hop_s=0.2"
+"""Half of what it takes to hear hours."""
 FIGURES = (
     "accuracy",
     "misses at 1 false alarm an hour",
@@ -56,12 +61,14 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=500)
     parser.add_argument("--hours", type=float, default=2.0, help="without keywords, for training")
     parser.add_argument("--test-hours", type=float, default=3.0)
+    parser.add_argument("--learnt", help="folder of audio without keywords for training")
+    parser.add_argument("--heard", help="folder of audio without keywords for the test")
     parser.add_argument("--set", action="append", default=[])
     arguments = parser.parse_args()
     data = configuration.load(Path(arguments.config) if arguments.config else None, arguments.set).data
-    folder = synthetic_negatives.folder(data.keywords, arguments.hours, data.cache, for_training=True)
-    heard = ["data.negatives=builtin", f"data.negative_hours={arguments.test_hours / (1 - synthetic_negatives.VALIDATION)}"]
-    heard += ["spotting.hop_s=0.2"]
+    folder = arguments.learnt or synthetic_negatives.folder(data.keywords, arguments.hours, data.cache, for_training=True)
+    hours = arguments.test_hours / (1 - synthetic_negatives.VALIDATION)
+    heard = [f"data.negatives={arguments.heard or negatives.BUILTIN}", f"data.negative_hours={hours}", HOP]
     common = [part for one in arguments.set for part in ("--set", one)]
     config = [arguments.config] if arguments.config else []
     alike = f"data.confusable_words={arguments.words}"
@@ -75,11 +82,12 @@ def main() -> None:
             keys = [f"seed={seed}", f"data.negatives={folder}", *(key for part in TRAINED[name] for key in own[part])]
             if "windows" in TRAINED[name]:
                 keys.append(f"data.negative_percent={share_of(first, arguments.windows)}")
-            hop = ["--set", "spotting.hop_s=0.2"]
             if "mined" in TRAINED[name] and not mined.exists():
                 count = ["--count", str(arguments.windows), "--out", str(mined)]
                 print(
-                    program("mine", str(first), "--model", arguments.model, *count, *hop).strip(), file=sys.stderr, flush=True
+                    program("mine", str(first), "--model", arguments.model, *count, "--set", HOP).strip(),
+                    file=sys.stderr,
+                    flush=True,
                 )
             chosen = ["--models", arguments.model, "--seeds", "1", "--run", str(run), "--resume", "--json"]
             program("compare", *config, *common, *(part for key in keys for part in ("--set", key)), *chosen)

@@ -74,7 +74,7 @@ def test_imports_point_the_right_way(module: Path):
 
 def test_programs_of_one_process_start_no_mpi():
     """Importing mpi4py initialises MPI, which login nodes and job steps without a launcher may refuse."""
-    programs = [f"hpcnas.{name}" for name in ("evaluate", "detect", "export", "report", "track", "use.library")]
+    programs = [f"hpcnas.{name}" for name in ("evaluate", "mine", "detect", "export", "report", "track", "use.library")]
     lines = ["import runpy, sys", "sys.modules.update(mpi4py=None, horovod=None)", *(f"import {name}" for name in programs)]
     lines += [f"runpy.run_path({str(tool)!r})" for tool in sorted((PACKAGE.parent / "tools").glob("*.py"))]
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
