@@ -7,6 +7,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hpcnas.config import Config
@@ -80,7 +81,7 @@ def mine(world: World, classifier: Classifier, name: str, config: Config, wanted
 
 def for_training(config: Config) -> Sequence[Negative]:
     """The recordings that may be mined; raises DataError."""
-    corpus = indexed(config)
+    corpus = indexed(replace(config, data=config.data.as_it_is))
     return negatives.part(negatives.index(config.data, corpus, corpus.keywords), "train")
 
 

@@ -68,10 +68,11 @@ def field_of(world: World, config: Config, corpus: Corpus) -> Field:
 
 def _checked(config: Config, keywords: tuple[str, ...]) -> tuple[Negative, ...]:
     """The recordings of the validation part, if they are enough."""
+    plain = replace(config, data=config.data.as_it_is)
     rate, key = config.spotting.false_alarms_per_hour, 'search.objective = "misses_at_fa"'
     if not config.data.negatives:
         raise ConfigError(f"{key}: needs audio without keywords; name some in data.negatives")
-    own = negatives.part(negatives.index(config.data.as_it_is, indexed(config), keywords), "validation")
+    own = negatives.part(negatives.index(plain.data, indexed(plain), keywords), "validation")
     hours = sum(min(one.end_s, audio.duration_s(one.path)) - one.start_s for one in own) / 3600
     if not supports(hours, rate):
         raise ConfigError(
