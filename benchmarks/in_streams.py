@@ -34,7 +34,7 @@ class Recordings:
             raise SystemExit(f"{config.data.path}: has no background noise")
         examples = index.splits["test"]
         self.labels = np.array([example.label for example in examples])
-        read = (audio.read(e.path, e.start_s, config.data.window_s) * np.float32(e.gain) for e in examples)
+        read = (audio.read(e.source, e.start_s, config.data.window_s) * np.float32(e.gain) for e in examples)
         self.samples = [audio.fitted(samples, self._length) for samples in read]
         self._noise = [audio.read(part.path, part.start_s, part.length_s or None) for part in index.noise]
 

@@ -46,7 +46,7 @@ def strung(classifier: Classifier, minutes: float) -> tuple[np.ndarray, list[Spo
         order = order or rng.permutation(len(examples)).tolist()
         example = examples[order.pop()]
         gap = (QUIET * rng.standard_normal(rng.integers(audio.RATE // 2, audio.RATE))).astype(np.float32)
-        recording = audio.read(example.path, example.start_s, config.data.window_s) * np.float32(example.gain)
+        recording = audio.read(example.source, example.start_s, config.data.window_s) * np.float32(example.gain)
         parts += [gap, audio.fitted(recording, window)]
         start_s = (length + len(gap)) / audio.RATE
         if classifier.class_names[example.label] not in (UNKNOWN, SILENCE):

@@ -19,6 +19,7 @@ import pytest
 import soundfile
 from layouts import Clip
 
+from hpcnas import config as configuration
 from hpcnas.core.corpus_identity import changes
 from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data import DATASETS, audio, features, groups, identity, inside
@@ -314,6 +315,25 @@ def test_what_cannot_be_used_is_summed_up_or_left_out(kind, spoil, message, clip
     except DataError as error:  # nothing is left of it
         assert "is empty" in str(error) or "every class" in str(error)
     assert "left out" in caplog.text
+
+
+@needs_arrow
+@pytest.mark.parametrize("kind", ["arrow", "parquet"])
+def test_recordings_in_tables_that_are_no_audio_are_summed_up(kind, clips, tmp_path, caplog):
+    no_audio = [tmp_path / "s00_nohash_8.wav", tmp_path / "s00_nohash_9.wav"]
+    for path in no_audio:
+        path.write_bytes(b"RIFF")
+    config = written(kind, tmp_path / "kept", [*clips, *(Clip(path, "yes", "s00") for path in no_audio)])
+    with pytest.raises(DataError, match=r"2 recording\(s\) cannot be used \(2 [^:]*: \S*/000000\d\d\d/s00_nohash_8.wav, "):
+        index(config)
+    assert len(index(replace(config, on_bad_file="skip")).examples) == len(clips)
+
+
+def test_lists_of_a_run_give_way_to_another_place():
+    elsewhere = configuration.elsewhere
+    assert elsewhere(DataConfig(name="kaldi", manifests=("a",)), "b") == ['data.path="b"', "data.manifests=[]"]
+    assert elsewhere(DataConfig(name="kaldi", manifests=("a",)), "b", ["data.manifests = ['c']"]) == ['data.path="b"']
+    assert elsewhere(DataConfig(name="manifest", manifests=("a", "b", "c")), "d") == ['data.path="d"']
 
 
 REFUSED: list[tuple[str, Callable[[Path], object], str]] = [

@@ -141,7 +141,7 @@ class DataConfig(ConditionsConfig):
         return replace(plain, negative_percent=0.0, mine_negatives=0, mined_negatives=())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class Example:
     """A labelled stretch of a recording."""
 

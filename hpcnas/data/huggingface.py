@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hpcnas.core.errors import DataError
-from hpcnas.data import audio
+from hpcnas.data import audio, problems
 from hpcnas.data.corpus import DataConfig
 from hpcnas.data.inside import Bytes, Cell, Source, first_line, library, row_group
 from hpcnas.data.listed import LABEL_COLUMNS, Entry, Layout, Places, label_of, natural
@@ -47,7 +47,10 @@ def _read(file: Path, config: DataConfig, bad: list[Problem]) -> Iterator[Entry]
                 try:
                     yield _entry(recording, of_row, config, places)
                 except DataError as error:
-                    bad.append(Problem(f"{file}, {where}, row {number}", str(error).partition(";")[0]))
+                    if isinstance(recording, (Bytes, Cell)):
+                        bad.append(problems.of(recording.path, error))
+                    else:
+                        bad.append(Problem(f"{file}, {where}, row {number}", str(error)))
     except (pyarrow.ArrowException, OSError) as error:
         bad.append(Problem(str(file), f"{CUT} ({first_line(error)})"))
 

@@ -122,6 +122,9 @@ def _members(file: Path, bad: list[Problem]) -> Iterator[tarfile.TarInfo]:
                     bad.append(Problem(printable(f"{file}/{member.name}"), "has a name that an earlier file of the shard has"))
                     continue
                 seen.add(member.name)
+                if member.issparse():
+                    bad.append(Problem(printable(f"{file}/{member.name}"), "is stored in pieces (sparse)"))
+                    continue
                 yield member
             end = tar.offset
         with open(file, "rb") as whole:

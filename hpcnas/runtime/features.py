@@ -52,12 +52,18 @@ def load_corpus(
         raise ConfigError("data.all_is_test = true: leaves nothing to train on; it is for hpcnas.evaluate")
     bank = config.features.bank
     on_every_rank(world, bank.check)
-    found: list[CorpusIndex] = []
-    """On rank 0: of the others none needs it, unless features are missing."""
-    path = on_first_rank(world, lambda: _look_up(config, find() if find else indexed(config), found))
+    known: list[CorpusIndex] = []
+    """On rank 0. Of millions of recordings it takes gigabytes: other ranks get it if there are features to be made of it."""
+
+    def look_up() -> Path:
+        known.append(find() if find else indexed(config))
+        return _feature_file(config, known[0])
+
+    path = on_first_rank(world, look_up)
     if on_first_rank(world, lambda: not _is_sound(path)):
-        told = on_first_rank(world, lambda: known_corpus.packed(found[0]))
+        told = on_first_rank(world, lambda: known_corpus.packed(known[0]))
         _make(world, config, known_corpus.unpacked(told), path)
+    known.clear()
     loaded = features.load(staged(world, path, config.cluster.scratch))
     for line in loaded.remarks if world.rank == 0 else ():
         logger.warning("%s", line)
@@ -123,12 +129,11 @@ def indexed(config: Config) -> CorpusIndex:
     return surroundings.with_conditions(config.data, unknown.with_unknown(config.data, own))
 
 
-def _look_up(config: Config, index: CorpusIndex, found: list[CorpusIndex]) -> Path:
-    """The feature file of the corpus, which is put into ``found``."""
+def _feature_file(config: Config, index: CorpusIndex) -> Path:
+    """Where the features of a corpus are, or will be."""
     folder = cache_folder(config.data.cache) / "features"
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
-    found.append(index)
     name = index.kept.fingerprint if index.kept else features.fingerprint(index, config.data, config.features.bank)
     return folder / f"{name}.h5"
 
