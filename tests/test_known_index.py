@@ -16,6 +16,7 @@ from hpcnas.core.corpus_identity import changes
 from hpcnas.data import DATASETS, known_index
 from hpcnas.data.corpus import SPLITS, CorpusIndex, Example
 from hpcnas.data.identity import identify
+from hpcnas.data.inside import Bytes
 from hpcnas.runtime import known_corpus
 from hpcnas.runtime.features import indexed, load_corpus
 from hpcnas.runtime.own_corpus import identified
@@ -154,8 +155,13 @@ def test_a_cache_that_cannot_be_written_is_none(config, monkeypatch, caplog):
     assert "cannot be kept ([Errno 30] Read-only file system)" in caplog.text
 
 
-def test_all_of_an_example_is_kept():
-    assert {field.name for field in fields(Example)} == {"path", "label", *known_index._NUMBERS}, "known_index.write"
+def test_all_of_an_example_is_kept_or_nothing():
+    kept = {"path", "label", *known_index._NUMBERS}
+    assert {field.name for field in fields(Example)} == kept | {"name", "inside"}, "known_index.write"
+    plain = Example(Path("a.wav"), 0)
+    for one in (replace(plain, name="a word"), replace(plain, inside=Bytes(Path("shard.tar"), "a.wav", 512, 9))):
+        assert not known_index.can_hold(CorpusIndex(("a",), {"train": (plain, one)}, ()))
+    assert known_index.can_hold(CorpusIndex(("a",), {"train": (plain,)}, ()))
 
 
 def test_a_damaged_index_is_made_anew(config, known, caplog):
