@@ -29,11 +29,11 @@ test-fast: setup
 lint: setup
 	@tools/with_env.sh $(VENV) sh -c 'ruff check . && ruff format --check . && mypy'
 
-# docs/ as a site in build/site. Nothing is fetched but, the first time, the generator.
+# docs/ as a site in build/site. Nothing is fetched but, the first time, the generator. Not --quiet: --strict counts what is printed.
 site: setup
 	@tools/with_env.sh $(VENV) sh -c 'python -c "import material, mkdocstrings" 2>/dev/null || \
 	python -m pip install -q --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[docs]"'
-	@NO_MKDOCS_2_WARNING=1 tools/with_env.sh $(VENV) mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 tools/with_env.sh $(VENV) mkdocs build --strict
 	@echo build/site/index.html
 
 # A search needs no Horovod unless it says so (cluster.engine = "horovod"), here or in its file.
