@@ -155,6 +155,23 @@ def test_a_cache_that_cannot_be_written_is_none(config, monkeypatch, caplog):
     assert "cannot be kept ([Errno 30] Read-only file system)" in caplog.text
 
 
+def test_lists_may_have_any_name_and_manifests_be_patterns(tmp_path, config):
+    recording, labels = tmp_path / "audio" / "a.wav", tmp_path / "data" / "utt2lang"
+    for path in (recording, labels):
+        path.parent.mkdir()
+        path.write_text("a en\n")
+    for number in (0, 1):
+        (tmp_path / f"cuts_{number}.jsonl.gz").touch()
+    index = CorpusIndex(("en",), {"train": (Example(recording, 0),)}, ())
+    data = replace(config.data, path=str(labels.parent), manifests=(f"{tmp_path}/cuts_{{0..1}}.jsonl.gz",))
+    made_of = known_index.places(index, data)
+    watched = {place.path for place in made_of}
+    assert {str(labels), f"{tmp_path}/cuts_0.jsonl.gz", f"{tmp_path}/cuts_1.jsonl.gz"} <= watched
+    assert known_index.are_as_they_were(made_of)
+    labels.write_text("a deu\n")
+    assert not known_index.are_as_they_were(made_of)
+
+
 def test_all_of_an_example_is_kept_or_nothing():
     kept = {"path", "label", *known_index._NUMBERS}
     assert {field.name for field in fields(Example)} == kept | {"name", "inside"}, "known_index.write"

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from hpcnas.core.corpus_identity import MEMBER, PARTS, CorpusIdentity
+from hpcnas.data import audio, listed
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, Kept
 
@@ -25,7 +26,6 @@ LARGE = 100_000
 """Recordings from which on an index is kept; the files of smaller corpora are all asked for their sizes and times anyway."""
 LOOKED_AT = 1000
 """Recordings whose size and time are compared, evenly spread."""
-LISTS = (".txt", ".csv", ".tsv", ".json", ".jsonl")
 USER_BLOCK = 512
 """Bytes at the beginning of the file, for a checksum of the others."""
 _NUMBERS = ("start_s", "length_s", "spoken_s", "gain")
@@ -60,19 +60,19 @@ def can_hold(index: CorpusIndex) -> bool:
 
 
 def places(index: CorpusIndex, data: DataConfig) -> list[Place]:
-    """What the index depends on: folders of recordings and those above them, files beside these and one folder further down,
-    manifests, and some of the recordings."""
+    """What the index depends on: folders of recordings and those above them, files beside these and one folder further down
+    that are no recordings and may be lists, manifests, and some of the recordings."""
     recordings = [os.fspath(example.path) for part in (*index.splits.values(), index.noise) for example in _spread(part)]
     own = {os.path.dirname(path) for path in _paths(index)}
     roots = [os.fspath(Path(data.path).expanduser())] if data.path else []
-    manifests = [os.fspath(Path(name).expanduser()) for name in data.manifests]
+    manifests = [os.fspath(path) for name in data.manifests for path in listed.expanded(name)]
     roots += [os.path.dirname(name) for name in manifests]
     above = {folder for root in roots for start in (root, *own) for folder in _up_to(root, start)} - own
     beside = {entry for folder in above for entry in _entries(folder)}
     made = os.path.realpath(cache_folder(data.cache) / "features")  # changes with every index that is kept
     below = {folder for folder in beside if os.path.isdir(folder) and os.path.realpath(folder) != made} - own - above
     beside |= {entry for folder in below for entry in _entries(folder)}
-    lists = {entry for entry in beside if entry.lower().endswith(LISTS) and os.path.isfile(entry)}
+    lists = {entry for entry in beside if not entry.lower().endswith(audio.SUFFIXES) and os.path.isfile(entry)}
     return [Place.of(path or os.curdir) for path in sorted({*recordings, *own, *above, *below, *lists, *manifests})]
 
 
