@@ -163,7 +163,7 @@ def beginning(run: RunDir, *words: str, resume: bool = False):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--set", "space.max_params=100"], "no model of the zoo keeps space.max_params = 100, space.max_macs = 3000000, "),
+        (["--set", "space.max_params=100"], "no model of the zoo keeps space.max_params = 100, space.max_macs = 2000000, "),
         (["--models", "best"], "no search has a result here yet"),
         (["--models", "x-vector", "--set", "space.causal=true"], "x-vector: cannot be built: statistics_pool is not causal"),
         (["--seeds", "0"], "--seeds 0: must be at least 1"),
