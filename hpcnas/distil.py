@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from mpi4py import MPI
@@ -55,7 +56,7 @@ def distil(world: MPI.Intracomm, argv: Sequence[str]) -> int:
         if world.rank == 0:
             logger.info("%s: the student is complete already; remove %s to train another", run.root, run.student.root)
         return 0
-    further = lambda: mining.further(world, run, run.student, config, "ensemble")  # noqa: E731
+    further = partial(mining.further, world, run, run.student, config, "ensemble")
     corpus, remember = set_up(world, config, run, run.student, arguments.accept_new_data, further=further)
     teachers = on_every_rank(world, lambda: ensemble_file.load(run.ensemble_file)).members
 

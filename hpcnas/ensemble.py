@@ -15,6 +15,7 @@ import argparse
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def ensemble(world: MPI.Intracomm, argv: Sequence[str]) -> int:
                 run.ensemble_file,
             )
         return 0
-    further = lambda: mining.further(world, run, run.ensemble, config, "best")  # noqa: E731
+    further = partial(mining.further, world, run, run.ensemble, config, "best")
     corpus, remember = set_up(world, config, run, run.ensemble, arguments.accept_new_data, further=further)
     plan = final_plan(
         config,

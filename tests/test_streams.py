@@ -74,7 +74,7 @@ def test_windows_cover_the_validation_part(tones, home, tmp_path, monkeypatch):
     given += [f"data.negatives={json.dumps([str(home)])}", f"data.cache={tmp_path / 'cache'}", "search.objective=misses_at_fa"]
     config = configuration.load(None, given)
     corpus = load_corpus(SoloWorld(), config)
-    found = streams.field_of(SoloWorld(), config, corpus)
+    found = streams.long_audio(SoloWorld(), config, corpus)
     assert len(found.windows) == 14 and found.stream.hours == pytest.approx(8.4 / 3600)
     assert found.stream.times_s.tolist() == 2 * [0.5 + 0.5 * n for n in range(7)]
     assert found.stream.recordings_S.tolist() == 7 * [0] + 7 * [1] and found.stream.keywords == [0, 1, 2]
@@ -82,10 +82,10 @@ def test_windows_cover_the_validation_part(tones, home, tmp_path, monkeypatch):
     with pytest.raises(
         configuration.ConfigError, match=r"has 0\.00 h, which cannot tell spotting\.false_alarms_per_hour = 1; 3 h"
     ):
-        streams.field_of(SoloWorld(), config, corpus)
+        streams.long_audio(SoloWorld(), config, corpus)
     none = replace(config, data=replace(config.data, negatives=()))
     with pytest.raises(configuration.ConfigError, match=r"needs audio without keywords; name some in data\.negatives"):
-        streams.field_of(SoloWorld(), none, corpus)
+        streams.long_audio(SoloWorld(), none, corpus)
 
 
 @pytest.mark.parametrize("ranks", [1, 3])

@@ -92,7 +92,7 @@ def builtin(config: DataConfig, keywords: Collection[str], for_training: bool = 
 
 def windows(recordings: Sequence[Negative], count: int, window_s: float, label: int) -> list[Example]:
     """So many windows, each somewhere in its own of as many equal parts of the audio; where, is a hash of its number."""
-    lengths_s = [min(one.end_s, audio.duration_s(one.path)) - one.start_s for one in recordings]
+    lengths_s = [end_of(one) - one.start_s for one in recordings]
     edges_s = np.cumsum([0.0, *lengths_s])
     found = []
     for number in range(count):
@@ -102,6 +102,11 @@ def windows(recordings: Sequence[Negative], count: int, window_s: float, label: 
         start_s = recordings[row].start_s + share * max(0.0, lengths_s[row] - window_s)
         found.append(window(recordings[row].path, label, start_s))
     return found
+
+
+def end_of(one: Negative) -> float:
+    """Where it ends in its recording, in seconds; raises DataError."""
+    return min(one.end_s, audio.duration_s(one.path))
 
 
 def window(path: Path, label: int, start_s: float) -> Example:

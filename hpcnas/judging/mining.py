@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hpcnas.config import Config
 from hpcnas.core.errors import RunError
-from hpcnas.data import audio, mined, negatives, unknown
+from hpcnas.data import mined, negatives, unknown
 from hpcnas.data.corpus import CorpusIndex
 from hpcnas.data.mined import Mined, Window
 from hpcnas.data.negatives import Negative
@@ -92,7 +92,7 @@ def windows_of(told: Told, class_names: Sequence[str], window_s: float, delay_s:
         delay_s: by which scores come later than what they are of.
     """
     recording, found, _ = told
-    end_s = min(recording.end_s, audio.duration_s(recording.path))
+    end_s = negatives.end_of(recording)
     path = Path(os.path.abspath(recording.path))
     windows = []
     for one in found:

@@ -30,7 +30,7 @@ from hpcnas.runtime.own_corpus import own_corpus
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.server import Server
-from hpcnas.runtime.streams import field_of
+from hpcnas.runtime.streams import long_audio
 from hpcnas.runtime.together import on_every_rank
 from hpcnas.runtime.trainer import LARGEST_LOGITS, TrialRunner
 from hpcnas.runtime.worker import MakeRunner, Worker
@@ -78,8 +78,8 @@ def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) ->
     on_every_rank(world, lambda: None if trains_not else precision.use(plan.training, place.device))
     at_hand = corpus.on(place.device, cluster.gpu_features_mb * 2**20)
     name = config.search.objective
-    field = field_of(world, config, corpus) if name == IN_THE_FIELD else None
-    metric = metrics.OBJECTIVES.get(name, metrics.accuracy)
+    of_long_audio = long_audio(world, config, corpus) if name == IN_THE_FIELD else None
+    metric = metrics.accuracy if of_long_audio else metrics.OBJECTIVES[name]  # in its place the long audio is asked
 
     def make_runner(number: int, group: Group, channel: GroupChannel, line: Line | None) -> TrialRunner:
         trainer = Trainer(at_hand, group, plan.training, plan.augmentation, place.device, size)
@@ -87,7 +87,7 @@ def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) ->
         return TrialRunner(
             number, channel, line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.budget,
             metric, plan.splits, plan.objective, RANKINGS[config.search.rank_by], plan.ready,
-            math.inf if plan.combiner.has_teams or len(plan.splits) > 1 else LARGEST_LOGITS, field,
+            math.inf if plan.combiner.has_teams or len(plan.splits) > 1 else LARGEST_LOGITS, of_long_audio,
         )  # fmt: skip
 
     return run_trials(world, config, lambda: Desk(config, corpus, plan), make_runner)

@@ -3,6 +3,7 @@ overlap by half, their features cached like a corpus', heard by the ranks of a g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from hpcnas.config import Config
 from hpcnas.core.errors import ConfigError
 from hpcnas.core.false_alarms import hours_needed, supports
 from hpcnas.core.streams import Stream
-from hpcnas.data import audio, negatives
+from hpcnas.data import negatives
 from hpcnas.data.corpus import SPLITS, CorpusIndex
 from hpcnas.data.negatives import Negative
 from hpcnas.nn.corpus import Corpus, Split
@@ -22,7 +23,7 @@ from hpcnas.runtime.together import World, on_first_rank
 
 
 @dataclass(frozen=True)
-class Field:
+class LongAudio:
     """The windows, and where they lie."""
 
     windows: Split
@@ -38,7 +39,7 @@ class Field:
         return self.stream.heard_share(logits_NK, labels_N, of_windows)
 
 
-def field_of(world: World, config: Config, corpus: Corpus) -> Field:
+def long_audio(world: World, config: Config, corpus: Corpus) -> LongAudio:
     """Of the validation part; collective over ``world``.
 
     Raises:
@@ -49,32 +50,35 @@ def field_of(world: World, config: Config, corpus: Corpus) -> Field:
     empty = CorpusIndex(names, dict.fromkeys(SPLITS, ()), ())
     own = on_first_rank(world, lambda: _checked(config, empty.keywords))
     window_s = config.data.window_s
-    ends_s = on_first_rank(world, lambda: [min(one.end_s, audio.duration_s(one.path)) for one in own])
     starts = [
         (number, start_s)
-        for number, (one, end_s) in enumerate(zip(own, ends_s))
-        for start_s in np.arange(one.start_s, max(end_s - window_s, one.start_s) + 1e-6, window_s / 2).tolist()
+        for number, one in enumerate(own)
+        for start_s in np.arange(one.start_s, max(one.end_s - window_s, one.start_s) + 1e-6, window_s / 2).tolist()
     ]
     examples = [negatives.window(own[number].path, 0, start_s) for number, start_s in starts]
     apart = replace(config, data=config.data.as_it_is)
     found = load_corpus(world, apart, corpus.front_end, lambda: empty.with_more("validation", examples)).validation
     assert found.rows is not None
     recordings, times_s = np.array(starts)[found.rows].T
-    hours = sum(end_s - one.start_s for one, end_s in zip(own, ends_s)) / 3600
     keywords = [number for number, name in enumerate(names) if name in empty.keywords]
     spotting = replace(config.spotting, hop_s=window_s / 2)
-    return Field(found, Stream(recordings.astype(int), times_s + window_s / 2, hours, keywords, spotting))
+    return LongAudio(found, Stream(recordings.astype(int), times_s + window_s / 2, hours_of(own), keywords, spotting))
 
 
-def _checked(config: Config, keywords: tuple[str, ...]) -> tuple[Negative, ...]:
-    """The recordings of the validation part, if they are enough."""
+def hours_of(recordings: Sequence[Negative]) -> float:
+    """Of recordings whose ends are known."""
+    return sum(one.end_s - one.start_s for one in recordings) / 3600
+
+
+def _checked(config: Config, keywords: tuple[str, ...]) -> list[Negative]:
+    """The recordings of the validation part with their ends, if they are enough."""
     plain = replace(config, data=config.data.as_it_is)
     rate, key = config.spotting.false_alarms_per_hour, 'search.objective = "misses_at_fa"'
     if not config.data.negatives:
         raise ConfigError(f"{key}: needs audio without keywords; name some in data.negatives")
-    own = negatives.part(negatives.index(plain.data, indexed(plain), keywords), "validation")
-    hours = sum(min(one.end_s, audio.duration_s(one.path)) - one.start_s for one in own) / 3600
-    if not supports(hours, rate):
+    part = negatives.part(negatives.index(plain.data, indexed(plain), keywords), "validation")
+    own = [replace(one, end_s=negatives.end_of(one)) for one in part]
+    if not supports(hours := hours_of(own), rate):
         raise ConfigError(
             f"{key}: the validation part of data.negatives has {hours:.2f} h, which cannot tell "
             f"spotting.false_alarms_per_hour = {rate:g}; {hours_needed(rate):g} h would"

@@ -32,7 +32,7 @@ from hpcnas.runtime import checkpoint, faults, memory
 from hpcnas.runtime.channel import GroupChannel, Line
 from hpcnas.runtime.checkpoint import SoFar
 from hpcnas.runtime.models import Library, labels_alone
-from hpcnas.runtime.streams import Field
+from hpcnas.runtime.streams import LongAudio
 from hpcnas.store import weights
 from hpcnas.store.run_dir import Stage
 
@@ -76,7 +76,7 @@ class TrialRunner:
         objective: what a trial's training minimises.
         ready: called with a trial's model before anything is inherited or trained.
         largest_logits: bytes of validation logits up to which they are stored with the weights.
-        field: audio without keywords that the score is of too, in place of ``metric``.
+        long_audio: without keywords that the score is of too, in place of ``metric``.
     """
 
     number: int
@@ -94,7 +94,7 @@ class TrialRunner:
     merit: Callable[[np.ndarray, np.ndarray], float] | None = None
     ready: Callable[[Trial, Model], None] = lambda trial, model: None
     largest_logits: float = math.inf
-    field: Field | None = None
+    long_audio: LongAudio | None = None
     _lacked_memory: bool = False
     """Whether that is why the last trial failed."""
 
@@ -177,7 +177,8 @@ class TrialRunner:
                 self._announce_the_end()
             logits = self._logits(average.model, "validation", epoch)
             together = _finite("mean of the team's logits", (logits + mates.sum(0)) / (1 + len(mates)), epoch)
-            score = self.field.score(trainer, average.model, together, labels) if self.field else self.metric(together, labels)
+            apart = self.long_audio
+            score = apart.score(trainer, average.model, together, labels) if apart else self.metric(together, labels)
             self._note(attempt, score, together, labels, epoch)
             if is_last:
                 break
