@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from conditions import program
 
 from hpcnas import config as configuration
 from hpcnas.data import negatives, synthetic_negatives
@@ -41,13 +41,6 @@ FIGURES = (
     "words that sound alike taken for keywords",
     "synthesised keywords missed",
 )
-
-
-def program(name: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", f"hpcnas.{name}", *arguments], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"hpcnas.{name} {' '.join(arguments)}: ended with {done.returncode}")
-    return done.stdout
 
 
 def main() -> None:
@@ -84,11 +77,8 @@ def main() -> None:
                 keys.append(f"data.negative_percent={share_of(first, arguments.windows)}")
             if "mined" in TRAINED[name] and not mined.exists():
                 count = ["--count", str(arguments.windows), "--out", str(mined)]
-                print(
-                    program("mine", str(first), "--model", arguments.model, *count, "--set", HOP).strip(),
-                    file=sys.stderr,
-                    flush=True,
-                )
+                said = program("mine", str(first), "--model", arguments.model, *count, "--set", HOP)
+                print(said.strip(), file=sys.stderr, flush=True)
             chosen = ["--models", arguments.model, "--seeds", "1", "--run", str(run), "--resume", "--json"]
             program("compare", *config, *common, *(part for key in keys for part in ("--set", key)), *chosen)
             judged = [part for key in (*heard, *([alike] if arguments.words else [])) for part in ("--set", key)]

@@ -1,17 +1,17 @@
 """How long a job of a corpus of millions of recordings takes until it can train, and what each rank holds:
 
-    mpirun -np 4 python benchmarks/large_corpus.py [RECORDINGS] [FOLDER]
+    tools/mpirun.sh -np 4 python benchmarks/large_corpus.py [--recordings 2500000] [--folder FOLDER]
 
-Makes the index and the feature file of so many recordings (2.5 million) in 107 folders, with short frames and no audio: but for
-the thousand of each split that are looked at, there is no recording. Then all ranks go through what a search does when it goes
-on, up to the batch of its first step.
+Makes the index and the feature file of so many recordings in 107 folders, unless ``--folder`` has them, with short frames and
+no audio: but for the thousand of each split that are looked at, there is no recording. Then all ranks go through what a search
+does when it goes on, up to the batch of its first step.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -106,20 +106,22 @@ def resident_mb() -> float:
 
 
 def main() -> None:
-    recordings = int(sys.argv[1]) if len(sys.argv) > 1 else 2_500_000
-    given = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recordings", type=int, default=2_500_000)
+    parser.add_argument("--folder", type=Path, help="default: a temporary one, which is left behind")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     world = MPI.COMM_WORLD
-    folder = on_first_rank(world, lambda: given or Path(tempfile.mkdtemp()))
+    folder = on_first_rank(world, lambda: arguments.folder or Path(tempfile.mkdtemp()))
     start = time.monotonic()
     if on_first_rank(world, lambda: not (folder / "run").exists()):
         if world.rank == 0 and os.fork() == 0:  # in a process of its own, whose memory is no part of what is measured
-            write(folder, recordings)
+            write(folder, arguments.recordings)
             os._exit(0)
         os.wait() if world.rank == 0 else None
         world.Barrier()
     if world.rank == 0:
-        print(f"index of {recordings} recordings written in {time.monotonic() - start:.0f} s", flush=True)
+        print(f"index of {arguments.recordings} recordings written in {time.monotonic() - start:.0f} s", flush=True)
     config, run = settings(folder), RunDir(folder / "run")
     before, start, spent = resident_mb(), time.monotonic(), time.process_time()
     corpus, _ = own_corpus(world, config, run, run.search)

@@ -47,12 +47,17 @@ def det_curve(scores: np.ndarray, is_target: np.ndarray, negative_hours: float |
 def equal_error_rate(scores: np.ndarray, is_target: np.ndarray) -> float:
     """Where miss rate and false alarm rate are equal, between thresholds by linear interpolation, in [0, 1]."""
     curve = det_curve(scores, is_target)
-    crossing = int(np.argmax(curve.misses >= curve.false_alarms))
-    if crossing == 0:
-        return float(curve.misses[0])
-    gap = curve.false_alarms - curve.misses
-    share = gap[crossing - 1] / (gap[crossing - 1] - gap[crossing])
-    return float(curve.misses[crossing - 1] + share * (curve.misses[crossing] - curve.misses[crossing - 1]))
+    return crossing(curve.misses, curve.false_alarms)
+
+
+def crossing(misses_U: np.ndarray, alarms_U: np.ndarray) -> float:
+    """Where rates at (U,) ascending thresholds meet, of which misses rise and false alarms fall; by linear interpolation."""
+    at = int(np.argmax(misses_U >= alarms_U))
+    if at == 0:
+        return float(misses_U[0])
+    gap = alarms_U - misses_U
+    share = gap[at - 1] / (gap[at - 1] - gap[at])
+    return float(misses_U[at - 1] + share * (misses_U[at] - misses_U[at - 1]))
 
 
 def roc_area(scores: np.ndarray, is_target: np.ndarray) -> float:

@@ -184,7 +184,7 @@ class _Crossings:
             every = np.add.reduceat(weights, starts).cumsum()
             misses = np.append(missed[row], missed[row] + own) / spoken[row]
             alarms = np.append(accepted[row], accepted[row] - (every - own)) / others[row]
-            values[row] = _crossing(misses, alarms)
+            values[row] = detection.crossing(misses, alarms)
         return values
 
     def _at(self, threshold: int, counts_RN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -212,13 +212,3 @@ class _Crossings:
             if is_below and (high == last or (self._gap(high, counts_RN) <= 0).all()):
                 return low, high
             reach *= 4
-
-
-def _crossing(misses_U: np.ndarray, alarms_U: np.ndarray) -> float:
-    """As in ``detection.equal_error_rate``."""
-    at = int(np.argmax(misses_U >= alarms_U))
-    if at == 0:
-        return float(misses_U[0])
-    gap = alarms_U - misses_U
-    share = gap[at - 1] / (gap[at - 1] - gap[at])
-    return float(misses_U[at - 1] + share * (misses_U[at] - misses_U[at - 1]))

@@ -22,18 +22,24 @@ GROUPS_KEPT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Bytes:
-    """A recording that is a stretch of a larger file."""
+class _Inside:
+    """A recording in a larger file."""
 
     file: Path
     name: str
     """What it is called in there; no two have the same."""
-    start: int
-    size: int
 
     @property
     def path(self) -> Path:
         return self.file / self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes(_Inside):
+    """One that is a stretch of the file."""
+
+    start: int
+    size: int
 
     @property
     def order(self) -> tuple[int, int]:
@@ -45,20 +51,14 @@ class Bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A recording that is a value of a Parquet table, whose row groups are compressed and decoded as a whole."""
+class Cell(_Inside):
+    """One that is a value of a Parquet table, whose row groups are compressed and decoded as a whole."""
 
-    file: Path
-    name: str
     column: str
     group: int
     row: int
     """In its group."""
     size: int
-
-    @property
-    def path(self) -> Path:
-        return self.file / self.name
 
     @property
     def order(self) -> tuple[int, int]:
