@@ -4,7 +4,7 @@
         --rivals SparkNet-16 BC-ResNet-1 BC-ResNet-1-t2 --folder /tmp/by-hand
 
 For each limit of parameters: a search and its finals; then ``hpcnas.compare`` trains the rivals once, and the one with the
-lowest validation loss is the champion; then searched model and champion, ``--seeds`` times each. Runs of one process, as many
+best merit on validation (``search.rank_by``) is the champion; then searched model and champion, ``--seeds`` times each. Runs of one process, as many
 limits at a time as ``--jobs``. What is in the folder is not run again: further limits, rivals and seeds are added to it. Prints
 a Markdown table.
 """
@@ -67,10 +67,10 @@ def program(*words: str) -> None:
 
 
 def champion(run: RunDir) -> str:
-    """The rival with the lowest validation loss in its first training."""
+    """The rival that is best on validation in its first training."""
     archive = archive_of(run.comparison.journal)
     first = {name: ids[0] for name, ids in trainings_of(archive).items() if name != SEARCHED}
-    return min(first, key=lambda name: archive.results[first[name]].loss)
+    return max(first, key=lambda name: archive.results[first[name]].merit)
 
 
 def shown(limit: int, run: RunDir) -> str:

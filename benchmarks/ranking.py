@@ -6,7 +6,7 @@ ranked by.
 Takes towers evenly from the ranking of a search that has ended, and trains each from scratch twice: as the finals do, for
 ``ensemble.epochs``, and for ``training.epochs``. After each epoch the validation split is judged by the weights and by their
 averages. What is in the results already is not trained again. Prints a Markdown table of Spearman's correlation with the test
-accuracy and with minus the test loss at the end of the long training.
+accuracy, and with minus the test loss and the calibrated one, at the end of the long training.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from hpcnas import config as configuration
 from hpcnas.config import Config
 from hpcnas.core import metrics
 from hpcnas.core.archive import Archive
+from hpcnas.core.calibration import calibrated_loss
 from hpcnas.core.space import spell
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus, Split
@@ -40,12 +41,19 @@ Row = Mapping[str, object]
 """A training: tower, epochs, what the search thought of the tower, figures after each epoch."""
 
 
+JUDGED: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": metrics.accuracy,
+    "loss": metrics.cross_entropy,
+    "calibrated": calibrated_loss,
+}
 FIGURES: Mapping[str, Callable[[Row, int], float]] = {
     "accuracy": lambda row, after: row["accuracy"][after - 1],
     "loss": lambda row, after: -row["loss"][after - 1],
     "mean loss of the last three epochs": lambda row, after: -np.mean(row["loss"][max(0, after - 3) : after]),
     "averaged accuracy": lambda row, after: row["averaged accuracy"][after - 1],
     "averaged loss": lambda row, after: -row["averaged loss"][after - 1],
+    "calibrated loss": lambda row, after: -row["calibrated"][after - 1],
+    "averaged calibrated loss": lambda row, after: -row["averaged calibrated"][after - 1],
 }
 """What a training could be ranked by after so many epochs, higher is better; averaged: by the averages of the weights."""
 
@@ -110,20 +118,18 @@ def trained(config: Config, corpus: Corpus, tower: str, epochs: int) -> Row:
     model = build_model(spell(tower, BLOCK_TYPES), around, config.seed)
     optimizer = trainer.optimizer_for(model)
     average = trainer.average_of(model)
-    curves: dict[str, list[float]] = {"accuracy": [], "loss": [], "averaged accuracy": [], "averaged loss": []}
+    curves: dict[str, list[float]] = {f"{prefix}{what}": [] for prefix in ("", "averaged ") for what in JUDGED}
     for _ in trainer.train(model, optimizer, config.seed, average=average):
         for prefix, of in (("", model), ("averaged ", average.model)):
-            accuracy, loss = judged(trainer, of, corpus.validation)
-            curves[f"{prefix}accuracy"].append(accuracy)
-            curves[f"{prefix}loss"].append(loss)
-    accuracy, loss = judged(trainer, average.model, corpus.test)
-    plain_accuracy, plain_loss = judged(trainer, model, corpus.test)
-    return {**curves, "test": [accuracy, loss], "test of the weights": [plain_accuracy, plain_loss]}
+            for what, value in zip(JUDGED, judged(trainer, of, corpus.validation)):
+                curves[f"{prefix}{what}"].append(value)
+    test, plain = (judged(trainer, of, corpus.test) for of in (average.model, model))
+    return {**curves, "test": test, "test of the weights": plain}
 
 
-def judged(trainer: Trainer, model: nn.Module, split: Split) -> tuple[float, float]:
+def judged(trainer: Trainer, model: nn.Module, split: Split) -> list[float]:
     logits = trainer.evaluate(model, split)
-    return float(metrics.accuracy(logits, split.labels)), float(metrics.cross_entropy(logits, split.labels))
+    return [figure(logits, split.labels) for figure in JUDGED.values()]
 
 
 def stored(path: Path) -> Iterator[Row]:
@@ -134,7 +140,7 @@ def stored(path: Path) -> Iterator[Row]:
 def show(long: list[Row], short: list[Row]) -> None:
     test = np.array([row["test"] for row in long])
     print(f"{len(long)} towers, test accuracy {test[:, 0].min():.1%} to {test[:, 0].max():.1%}\n")
-    print("| ranked by | test accuracy | test loss |\n|---|---|---|")
+    print("| ranked by | test accuracy | test loss | calibrated |\n|---|---|---|---|")
     choices: dict[str, Callable[[Row, Row], float]] = {
         "accuracy in the search": lambda one, _: one["search accuracy"],
         "loss in the search": lambda one, _: -one["search loss"],
@@ -148,7 +154,8 @@ def show(long: list[Row], short: list[Row]) -> None:
                 choices[name] = lambda *pair, p=place, f=figure, a=after: f(pair[p], a)
     for name, choice in choices.items():
         values = [choice(*pair) for pair in zip(long, short)]
-        print(f"| {name} | {spearman(values, test[:, 0]):.2f} | {spearman(values, -test[:, 1]):.2f} |")
+        goals = (test[:, 0], -test[:, 1], -test[:, 2])
+        print(f"| {name} | {' | '.join(f'{spearman(values, goal):.2f}' for goal in goals)} |")
     gains = np.mean([np.subtract(row["test"], row["test of the weights"]) for row in long], 0)
     print(f"\nAveraging in the end: {100 * gains[0]:+.2f} points of test accuracy, {gains[1]:+.4f} of loss.")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpcnas.core import metrics
-from hpcnas.core.calibration import expected_calibration_error, none_below, temperature
+from hpcnas.core.calibration import calibrated_loss, expected_calibration_error, none_below, temperature
 
 
 def drawn(count: int = 4000, scale: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -25,6 +25,18 @@ def test_the_temperature_is_by_how_much_logits_are_too_large(scale):
     assert found == pytest.approx(scale, rel=0.1)
     assert expected_calibration_error(logits / found, labels) < 0.03
     assert metrics.cross_entropy(logits / found, labels) <= metrics.cross_entropy(logits, labels) + 1e-9
+
+
+def test_the_calibrated_loss_tells_what_is_known_and_not_how_surely_it_is_said():
+    logits, labels = drawn()
+    doubted = logits + np.random.default_rng(1).standard_normal(logits.shape)
+    losses = [calibrated_loss(scale * logits, labels) for scale in (0.3, 1.0, 4.0)]
+    np.testing.assert_allclose(losses, losses[1], rtol=1e-5)
+    assert losses[1] <= metrics.cross_entropy(logits, labels)
+    assert metrics.cross_entropy(doubted, labels) < metrics.cross_entropy(0.3 * logits, labels), "which the plain loss prefers"
+    assert calibrated_loss(doubted, labels) > losses[0]
+    sure = np.array([[9.0, 0.0], [0.0, 9.0]])
+    assert 0 <= calibrated_loss(sure, np.array([0, 1])) < 1e-6
 
 
 def test_confidence_without_rightness_is_the_error():

@@ -110,11 +110,11 @@ def test_halving_pays_for_the_longer_list():
     assert sum(epochs) < 7 * EPOCHS, "sixteen entrants for the price of less than seven"
 
 
-def test_the_finishers_are_trained_twice_and_their_mean_loss_decides():
+def test_the_finishers_are_trained_twice_and_their_mean_merit_decides():
     finals = finals_of(4, members=2, baseline=False)
     archive = staged(finals, [1.0, 4.0, 3.0, 2.0], 2, 0).archive
     assert [str(archive.trials[i].architecture) for i in (4, 5)] == ["dense:units=2", "dense:units=3"]
-    archive.add(replace(archive.results[4], loss=9.0))
+    archive.add(replace(archive.results[4], merits=(*archive.results[4].merits[:-1], -9.0)))
     assert finals.winner(archive) == 2, "the first one's second training was bad luck made plain"
 
 

@@ -20,6 +20,8 @@ class Contestant:
     name: str
     losses: tuple[float, ...]
     """On the validation split, in nats."""
+    merits: tuple[float, ...]
+    """What models are ranked by on the validation split, higher is better."""
     logits_SNK: np.ndarray
     """On the test split."""
 
@@ -55,13 +57,12 @@ class Standing:
 def stand(contestants: Sequence[Contestant], labels_N: np.ndarray) -> list[Standing]:
     """All models, highest accuracy first.
 
-    The others are compared with the best, the model with the lowest mean validation loss. A model chosen by test accuracy would
-    partly be the luckiest one there.
+    The others are compared with the best, the model with the highest mean merit. A model chosen by test accuracy would partly be
+    the luckiest one there.
     """
     right = [one.logits_SNK.argmax(2) == labels_N for one in contestants]
     draws = resampled_means(right)
-    losses = [float(np.mean(one.losses)) for one in contestants]
-    best = int(np.argmin(losses))
+    best = int(np.argmax([np.mean(one.merits) for one in contestants]))
     standings = []
     for place, one in enumerate(contestants):
         accuracies = tuple(map(float, right[place].mean(1)))
@@ -73,7 +74,7 @@ def stand(contestants: Sequence[Contestant], labels_N: np.ndarray) -> list[Stand
                 accuracy=float(np.mean(accuracies)),
                 interval=percentile_interval(draws[place]),
                 eer=float(np.mean([metrics.eer(logits, labels_N) for logits in one.logits_SNK])),
-                loss=losses[place],
+                loss=float(np.mean(one.losses)),
                 behind=float(right[best].mean() - right[place].mean()),
                 behind_interval=percentile_interval(draws[best] - draws[place]) if place != best else (0.0, 0.0),
                 p=mcnemar(right[best][:pairs].ravel(), right[place][:pairs].ravel()) if place != best else float("nan"),

@@ -87,8 +87,9 @@ def trainings_of(archive: Archive) -> dict[str, list[int]]:
 def judged(stage: Stage, archive: Archive, name: str) -> Contestant:
     """What the trainings of the model of that name came to."""
     ids = trainings_of(archive)[name]
+    results = [archive.results[id_] for id_ in ids]
     logits = [weights.load_logits(stage.weights(id_), "test") for id_ in ids]
-    return Contestant(name, tuple(archive.results[id_].loss for id_ in ids), np.stack(logits))
+    return Contestant(name, tuple(one.loss for one in results), tuple(one.merit for one in results), np.stack(logits))
 
 
 def searched(run: RunDir) -> Architecture:

@@ -347,7 +347,7 @@ def _members(run: RunDir, name: str) -> Sequence[Member]:
     compared = archive_of(run.comparison.journal)
     results = [result for result in compared.ranking if compared.trials[result.trial].proposal.mutation == name]
     if results:
-        return [Member("compare", min(results, key=lambda result: result.loss).trial, 1.0)]
+        return [Member("compare", max(results, key=lambda result: result.merit).trial, 1.0)]
     raise RunError(
         f'{run.root}: has no model "{name}"; known: ensemble, "member N", {", ".join(BESIDE)}, best, a compared model, or the '
         "number of a trial with a score"
