@@ -4,9 +4,9 @@
         --rivals SparkNet-16 BC-ResNet-1 BC-ResNet-1-t2 --folder /tmp/by-hand
 
 For each limit of parameters: a search and its finals; then ``hpcnas.compare`` trains the rivals once, and the one with the
-best merit on validation (``search.rank_by``) is the champion; then searched model and champion, ``--seeds`` times each. Runs of one process, as many
-limits at a time as ``--jobs``. What is in the folder is not run again: further limits, rivals and seeds are added to it. Prints
-a Markdown table.
+best merit on validation (``search.rank_by``) is the champion; then searched model and champion, ``--seeds`` times each. Runs
+of one process, as many limits at a time as ``--jobs``. What is in the folder is not run again: further limits, rivals and
+seeds are added to it. Prints a Markdown table.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from hpcnas.core.metrics import cross_entropy, log_posteriors
 
@@ -13,11 +12,23 @@ COLDEST, HOTTEST = 0.05, 20.0
 def temperature(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
     """The divisor of logits that makes their cross entropy lowest (Guo et al., ICML 2017, arXiv:1706.04599)."""
 
-    def loss(log_temperature: float) -> float:  # has one minimum
+    def loss(log_temperature: float) -> float:
         return cross_entropy(logits_NK / np.exp(log_temperature), labels_N)
 
-    bounds = np.log(COLDEST), np.log(HOTTEST)
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x))
+    inside = (np.sqrt(5) - 1) / 2
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    one, other = high - inside * (high - low), low + inside * (high - low)
+    of_one, of_other = loss(one), loss(other)
+    while high - low > 1e-3:  # golden section: the cross entropy has one minimum
+        if of_one < of_other:
+            high, other, of_other = other, one, of_one
+            one = high - inside * (high - low)
+            of_one = loss(one)
+        else:
+            low, one, of_one = one, other, of_other
+            other = low + inside * (high - low)
+            of_other = loss(other)
+    return float(np.exp((low + high) / 2))
 
 
 def calibrated_loss(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:

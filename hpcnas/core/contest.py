@@ -57,8 +57,8 @@ class Standing:
 def stand(contestants: Sequence[Contestant], labels_N: np.ndarray) -> list[Standing]:
     """All models, highest accuracy first.
 
-    The others are compared with the best, the model with the highest mean merit. A model chosen by test accuracy would partly be
-    the luckiest one there.
+    The others are compared with the best, the model with the highest mean merit. A model chosen by test accuracy would partly
+    be the luckiest one there.
     """
     right = [one.logits_SNK.argmax(2) == labels_N for one in contestants]
     draws = resampled_means(right)

@@ -30,8 +30,9 @@ class SearchConfig:
     hour of it takes as long as 7,200 recordings of a second, after every epoch."""
     rank_by: str = "calibrated_loss"
     """What trials are ranked by when they are varied, go on, or win the finals, on the validation split: ``loss``, the cross
-    entropy; ``calibrated_loss``, the same at the temperature that makes it lowest; or ``objective``. On a few hundred recordings
-    losses tell models apart that have the same accuracy; the plain one also rewards confidence, which comes early in training."""
+    entropy; ``calibrated_loss``, the same at the temperature that makes it lowest; or ``objective``. On a few hundred
+    recordings losses tell models apart that have the same accuracy; the plain one also rewards confidence, which some have
+    earlier in training than others."""
     max_trials: int = 36
     """Trials in all, failed ones included."""
     suggestions: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcnas.core.errors import DataError
-from hpcnas.data import audio, finding, lists, noise, problems
+from hpcnas.data import audio, finding, headers, lists, noise, problems
 from hpcnas.data.checking import checked
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, stretch_s
 from hpcnas.data.finding import Unused
@@ -46,9 +46,9 @@ def index(config: DataConfig) -> CorpusIndex:
     found = list(_found(root, config, unused, bad))
     names = tuple(sorted({name for _, name, _ in found}))
     examples: dict[str, list[Example]] = {split: [] for split in SPLITS}
-    for split, name, path in found:
+    for (split, name, path), length in zip(found, headers.lengths([path for *_, path in found])):
         try:
-            duration_s = audio.duration_s(path)
+            duration_s, _ = headers.known(length)
             length_s = stretch_s(duration_s, config)
             examples[split].append(Example(path, names.index(name), 0.0, length_s, min(duration_s, length_s)))
         except DataError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,11 +15,12 @@ from itertools import combinations
 from pathlib import Path
 
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data import audio, noise, problems
+from hpcnas.data import audio, headers, noise, problems
 from hpcnas.data.checking import checked
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, stretch_s
 from hpcnas.data.finding import Unused
-from hpcnas.data.inside import Inside, path_of
+from hpcnas.data.headers import Length
+from hpcnas.data.inside import Inside, Source, path_of
 from hpcnas.data.language_folders import SPLIT_FOLDERS
 from hpcnas.data.problems import SHOWN, Problem, printable
 from hpcnas.data.spelling import below, composed
@@ -148,7 +148,7 @@ def indexed(
             "holds their classes by data.label_column"
         )
     numbers = {name: number for number, name in enumerate(names)}
-    lengths = _Lengths()
+    lengths = _Lengths([entry for of_split in entries.values() for entry in of_split])
     examples: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for split, of_split in entries.items():
         for entry in of_split:
@@ -178,23 +178,24 @@ def by_place(entries: Sequence[Entry]) -> Mapping[tuple[Path, float], Mapping[st
 class _Lengths:
     """Of recordings; each is asked for once, however many stretches are taken from it."""
 
-    def __init__(self) -> None:
-        self._known: dict[Path | Inside, tuple[float, int]] = {}
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._known: dict[Source, Length | DataError] = {e.source: e.length for e in entries if e.length}
+        unknown = [*{entry.source: None for entry in entries if entry.source not in self._known}]
+        self._known |= zip(unknown, headers.lengths(unknown))
 
     def of(self, entry: Entry) -> float:
-        if entry.source not in self._known:
-            self._known[entry.source] = entry.length or audio.length(entry.source)
-        return self._known[entry.source][0]
+        """In seconds; raises DataError for a recording that cannot be read."""
+        return headers.known(self._known[entry.source])[0]
 
     @cached_property
     def odd(self) -> list[Problem]:
         """Recordings with less than the rate that features are made at, where others have that."""
-        rates = Counter(rate for _, rate in self._known.values())
-        if max(rates, default=0) < audio.RATE:
+        rates = {source: length[1] for source, length in self._known.items() if not isinstance(length, DataError)}
+        if max(rates.values(), default=0) < audio.RATE:
             return []
         return [
             problems.odd(path_of(source), f"{rate} samples a second, where others have {audio.RATE} or more")
-            for source, (_, rate) in self._known.items()
+            for source, rate in rates.items()
             if rate < audio.RATE
         ]
 

@@ -19,6 +19,7 @@ from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data import DATASETS, features, surroundings, unknown
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import SPLITS, CorpusIndex
+from hpcnas.data.progress import Progress
 from hpcnas.nn.corpus import Corpus, Split, sampled
 from hpcnas.nn.front_end import FrontEnd, fitted
 from hpcnas.runtime import known_corpus
@@ -156,7 +157,8 @@ def _make(world: World, config: Config, index: CorpusIndex, path: Path) -> None:
     job = on_first_rank(world, lambda: path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part"))
     own = job.with_name(f"{job.name}.{world.rank:05d}")
     examples = sum(len(index.copies_of(split)) * len(index.splits[split]) for split in SPLITS)
-    step = _Progress(examples // world.size).step if world.rank == 0 else lambda: None
+    # Rank 0 has as large a share as any other.
+    step = Progress("features", examples // world.size).step if world.rank == 0 else lambda: None
     try:
         made = on_every_rank(world, lambda: features.extract(own, index, config.data, bank, world.rank, world.size, step))
         shares = world.allgather(made)
@@ -210,18 +212,3 @@ def _is_running(process: int) -> bool:
     except PermissionError:
         pass  # somebody else's
     return True
-
-
-class _Progress:
-    """Says now and then how far rank 0 is with its share, which is as large as any other's."""
-
-    EVERY_S = 10.0
-
-    def __init__(self, total: int) -> None:
-        self._total, self._done, self._said = total, 0, time.monotonic()
-
-    def step(self) -> None:
-        self._done += 1
-        if time.monotonic() - self._said >= self.EVERY_S:
-            self._said = time.monotonic()
-            logger.info("features: %.0f %%", 100 * self._done / max(1, self._total))
