@@ -1,10 +1,10 @@
 """How long a job of a corpus of millions of recordings takes until it can train, and what each rank holds:
 
-    tools/mpirun.sh -np 4 python benchmarks/large_corpus.py [--recordings 2500000] [--folder FOLDER]
+    tools/mpirun.sh -np 4 python benchmarks/large_corpus.py [--recordings 2500000] [--shards] [--folder FOLDER]
 
-Makes the index and the feature file of so many recordings in 107 folders, unless ``--folder`` has them, with short frames and
-no audio: but for the thousand of each split that are looked at, there is no recording. Then all ranks go through what a search
-does when it goes on, up to the batch of its first step.
+Makes the index and the feature file of so many recordings in 107 folders, or in tar shards of a thousand, unless ``--folder`` has
+them, with short frames and no audio: but for the thousand of each split that are looked at, or the empty shards, there is no
+recording. Then all ranks go through what a search does when it goes on, up to the batch of its first step.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from hpcnas import config as configuration
 from hpcnas.core.corpus_identity import MEMBER, PARTS, CorpusIdentity
 from hpcnas.data import features, known_index
 from hpcnas.data.corpus import SPLITS, CorpusIndex, Example
+from hpcnas.data.inside import Bytes
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime import known_corpus
@@ -36,19 +37,20 @@ from hpcnas.store.run_dir import RunDir
 from hpcnas.store.sealed import seal
 
 CLASSES, BANDS, FRAMES = 107, 4, 10
+IN_A_SHARD, SIZE = 1000, 307_244
 
 
-def settings(folder: Path) -> configuration.Config:
+def settings(folder: Path, in_shards: bool) -> configuration.Config:
     return configuration.load(
         None,
         [
-            "data.name=language_folders", f"data.path={folder / 'corpus'}", f"data.cache={folder}", "data.window_s=0.1",
-            f"features.bands={BANDS}",
+            f"data.name={'webdataset' if in_shards else 'language_folders'}", f"data.path={folder / 'corpus'}",
+            f"data.cache={folder}", "data.window_s=0.1", f"features.bands={BANDS}",
         ],
     )  # fmt: skip
 
 
-def made_up(folder: Path, recordings: int) -> CorpusIndex:
+def made_up(folder: Path, recordings: int, in_shards: bool) -> CorpusIndex:
     """Names as long as VoxLingua107's, and lengths that all differ."""
     names = [f"l{number:03d}" for number in range(CLASSES)]
     folders = [folder / "corpus" / name for name in names]
@@ -57,10 +59,15 @@ def made_up(folder: Path, recordings: int) -> CorpusIndex:
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for number in range(recordings):
         label = number % CLASSES
-        path = folders[label] / f"{number:011d}__U__S{number % 97}---{number:09d}.750-{number:09d}.890.wav"
+        name = f"{number:011d}__U__S{number % 97}---{number:09d}.750-{number:09d}.890.wav"
+        at, shard = number % IN_A_SHARD, folder / "corpus" / f"train-{number // IN_A_SHARD:06d}.tar"
+        inside = Bytes(shard, name, at * SIZE, SIZE) if in_shards else None
+        path = inside.path if inside else folders[label] / name
         split = "validation" if number % 50 == 0 else "test" if number % 50 == 1 else "train"
-        splits[split].append(Example(path, label, 0.0, 0.1 + number * 1e-9, 0.1))
-    for examples in splits.values():
+        splits[split].append(Example(path, label, 0.0, 0.1 + number * 1e-9, 0.1, inside=inside))
+        if inside and not at:
+            shard.touch()
+    for examples in splits.values() if not in_shards else ():
         for row in np.linspace(0, len(examples) - 1, min(len(examples), known_index.LOOKED_AT)).astype(int).tolist():
             examples[row].path.touch()
     return CorpusIndex(tuple(names), {split: tuple(of) for split, of in splits.items()}, ())
@@ -76,8 +83,8 @@ def identity_of(index: CorpusIndex) -> CorpusIdentity:
     return CorpusIdentity(index.class_names, (), {}, members, {}, "")
 
 
-def write(folder: Path, recordings: int) -> None:
-    config, index = settings(folder), made_up(folder, recordings)
+def write(folder: Path, recordings: int, in_shards: bool) -> None:
+    config, index = settings(folder, in_shards), made_up(folder, recordings, in_shards)
     (folder / "features").mkdir()
     path, identity = known_corpus.file_of(config), identity_of(index)
     known_index.write(path, index, "synthetic", identity, known_index.places(index, config.data))
@@ -108,6 +115,7 @@ def resident_mb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recordings", type=int, default=2_500_000)
+    parser.add_argument("--shards", action="store_true", help="in tar shards, as WebDataset has them")
     parser.add_argument("--folder", type=Path, help="default: a temporary one, which is left behind")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -116,13 +124,13 @@ def main() -> None:
     start = time.monotonic()
     if on_first_rank(world, lambda: not (folder / "run").exists()):
         if world.rank == 0 and os.fork() == 0:  # in a process of its own, whose memory is no part of what is measured
-            write(folder, arguments.recordings)
+            write(folder, arguments.recordings, arguments.shards)
             os._exit(0)
         os.wait() if world.rank == 0 else None
         world.Barrier()
     if world.rank == 0:
         print(f"index of {arguments.recordings} recordings written in {time.monotonic() - start:.0f} s", flush=True)
-    config, run = settings(folder), RunDir(folder / "run")
+    config, run = settings(folder, arguments.shards), RunDir(folder / "run")
     before, start, spent = resident_mb(), time.monotonic(), time.process_time()
     corpus, _ = own_corpus(world, config, run, run.search)
     trainer = Trainer(corpus, SoloGroup(), config.training, config.augmentation)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
 import shutil
+import tarfile
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from hpcnas.core.corpus_identity import changes
 from hpcnas.data import DATASETS, known_index
 from hpcnas.data.corpus import SPLITS, CorpusIndex, Example
 from hpcnas.data.identity import identify
-from hpcnas.data.inside import Bytes
+from hpcnas.data.inside import Cell
 from hpcnas.runtime import known_corpus
 from hpcnas.runtime.features import indexed, load_corpus
 from hpcnas.runtime.own_corpus import identified
@@ -176,7 +178,7 @@ def test_all_of_an_example_is_kept_or_nothing():
     kept = {"path", "label", *known_index._NUMBERS}
     assert {field.name for field in fields(Example)} == kept | {"name", "inside"}, "known_index.write"
     plain = Example(Path("a.wav"), 0)
-    for one in (replace(plain, name="a word"), replace(plain, inside=Bytes(Path("shard.tar"), "a.wav", 512, 9))):
+    for one in (replace(plain, name="a word"), replace(plain, inside=Cell(Path("table.parquet"), "a.wav", "audio", 0, 0, 9))):
         assert not known_index.can_hold(CorpusIndex(("a",), {"train": (plain, one)}, ()))
     assert known_index.can_hold(CorpusIndex(("a",), {"train": (plain,)}, ()))
 
@@ -215,4 +217,28 @@ def test_manifests_count_with_their_contents(corpus, tmp_path, config):
     assert found is not None and found.examples == DATASETS["manifest"].index(own.data).examples
     assert {(example.length_s, example.spoken_s) for example in found.examples} == {(0.5, 0.5)}
     files["test"].write_text(files["test"].read_text() + "\n")
+    assert known_corpus.recalled(own) is None
+
+
+def test_shards_are_kept_too(corpus, tmp_path, config):
+    shards = tmp_path / "shards"
+    for number, split in enumerate(SPLITS):
+        (shards / split).mkdir(parents=True)
+        with tarfile.open(shards / split / "000.tar", "w") as shard:
+            for word in ("low", "mid", "high"):
+                shard.add(sorted((corpus / word).glob("*.wav"))[number], f"{word}/{number}.wav")
+                label = tarfile.TarInfo(f"{word}/{number}.cls")
+                label.size = len(word)
+                shard.addfile(label, io.BytesIO(word.encode()))
+    own = configuration.load(
+        None, ["data.name=webdataset", f"data.path={shards}", f"data.cache={tmp_path}", "data.window_s=0.5"]
+    )
+    made = load_corpus(SoloWorld(), own)
+    found = known_corpus.recalled(own)
+    assert found is not None and found.examples == DATASETS["webdataset"].index(own.data).examples
+    assert {example.inside.file.name for example in found.examples} == {"000.tar"}
+    again = load_corpus(SoloWorld(), own)
+    assert (again.train.frames == made.train.frames).all() and len(again.train) == 3
+    with open(shards / "test" / "000.tar", "ab") as shard:
+        shard.write(bytes(512))
     assert known_corpus.recalled(own) is None

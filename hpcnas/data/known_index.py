@@ -20,8 +20,9 @@ from hpcnas.core.corpus_identity import MEMBER, PARTS, CorpusIdentity
 from hpcnas.data import audio, listed
 from hpcnas.data.cache import cache_folder
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig, Example, Kept
+from hpcnas.data.inside import Bytes
 
-FORMAT = 1
+FORMAT = 2
 LARGE = 100_000
 """Recordings from which on an index is kept; the files of smaller corpora are all asked for their sizes and times anyway."""
 LOOKED_AT = 1000
@@ -29,6 +30,11 @@ LOOKED_AT = 1000
 USER_BLOCK = 512
 """Bytes at the beginning of the file, for a checksum of the others."""
 _NUMBERS = ("start_s", "length_s", "spoken_s", "gain")
+_STRETCH = ("start", "size")
+"""Of what is in a larger file."""
+
+Holder = tuple[str, bool]
+"""A folder of recordings, or a file that they are in; whether it is a file."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +61,16 @@ class Place:
 
 
 def can_hold(index: CorpusIndex) -> bool:
-    """Whether all recordings are files of their own, known by their paths."""
-    return not any(one.inside or one.name for part in (*index.splits.values(), index.noise) for one in part)
+    """Whether all recordings are files of their own, or stretches of larger ones, known by their paths."""
+    return not any(one.name or not isinstance(one.inside, Bytes | None) for part in _parts(index) for one in part)
 
 
 def places(index: CorpusIndex, data: DataConfig) -> list[Place]:
     """What the index depends on: folders of recordings and those above them, files beside these and one folder further down
     that are no recordings and may be lists, manifests, and some of the recordings."""
-    recordings = [os.fspath(example.path) for part in (*index.splits.values(), index.noise) for example in _spread(part)]
-    own = {os.path.dirname(path) for path in _paths(index)}
+    recordings = [os.fspath(example.file) for part in _parts(index) for example in _spread(part)]
+    recordings += {os.fspath(example.file) for part in _parts(index) for example in part if example.inside}
+    own = {os.path.dirname(example.file) for part in _parts(index) for example in part}
     roots = [os.fspath(Path(data.path).expanduser())] if data.path else []
     manifests = [os.fspath(path) for name in data.manifests for path in listed.expanded(name)]
     roots += [os.path.dirname(name) for name in manifests]
@@ -76,8 +83,8 @@ def places(index: CorpusIndex, data: DataConfig) -> list[Place]:
     return [Place.of(path or os.curdir) for path in sorted({*recordings, *own, *above, *below, *lists, *manifests})]
 
 
-def _paths(index: CorpusIndex) -> Iterator[str]:
-    return (os.fspath(example.path) for part in (*index.splits.values(), index.noise) for example in part)
+def _parts(index: CorpusIndex) -> Sequence[Sequence[Example]]:
+    return (*index.splits.values(), index.noise)
 
 
 def _spread(examples: Sequence[Example]) -> Iterator[Example]:
@@ -100,12 +107,15 @@ def write(path: Path, index: CorpusIndex, fingerprint: str, identity: CorpusIden
     """Write the file, but for its checksum."""
     parts: dict[str, Sequence[Example]] = {**index.splits, "noise": index.noise}
     examples = [example for part in PARTS for example in parts[part]]
-    folders: dict[str, int] = {}
-    names, of_folder = [], np.empty(len(examples), np.uint32)
+    holders: dict[Holder, int] = {}
+    names, held_by = [], np.empty(len(examples), np.uint32)
+    stretches = np.zeros((len(_STRETCH), len(examples)), np.int64)
     for row, example in enumerate(examples):
-        folder, name = os.path.split(os.fspath(example.path))
-        of_folder[row] = folders.setdefault(folder, len(folders))
+        holder, name = _held(example)
+        held_by[row] = holders.setdefault(holder, len(holders))
         names.append(os.fsencode(name))
+        if isinstance(example.inside, Bytes):
+            stretches[:, row] = [getattr(example.inside, key) for key in _STRETCH]
     with h5py.File(path, "w", userblock_size=USER_BLOCK) as file:
         file.attrs["format"] = FORMAT
         file.attrs["fingerprint"] = fingerprint
@@ -113,7 +123,7 @@ def write(path: Path, index: CorpusIndex, fingerprint: str, identity: CorpusIden
             {
                 "class_names": list(index.class_names),
                 "counts": [len(parts[part]) for part in PARTS],
-                "folders": list(folders),
+                "holders": list(holders),
                 "places": [[place.path, place.changed_ns, place.size] for place in made_of],
                 "identity": {
                     "class_names": list(identity.class_names),
@@ -123,12 +133,12 @@ def write(path: Path, index: CorpusIndex, fingerprint: str, identity: CorpusIden
                 },
             }
         )
-        file["folder"] = of_folder
+        file["holder"] = held_by
         file["names"] = np.frombuffer(b"".join(names), np.uint8)
         file["ends"] = np.cumsum([len(name) for name in names], dtype=np.uint64)
         file["label"] = np.array([example.label for example in examples], np.int16)
-        for key in _NUMBERS:
-            values = np.array([getattr(example, key) for example in examples])
+        numbers = {key: np.array([getattr(example, key) for example in examples]) for key in _NUMBERS}
+        for key, values in (*numbers.items(), *zip(_STRETCH, stretches)):
             file[key] = values[:1] if len(values) and (values == values[0]).all() else values
         file["members"] = np.ascontiguousarray(identity.members).view(np.uint8)
 
@@ -138,10 +148,10 @@ def load(path: Path) -> CorpusIndex:
     with h5py.File(path, "r", locking=False) as file:
         about, fingerprint = _told(file["about"][:]), str(file.attrs["fingerprint"])
         members = file["members"][:].view(MEMBER)
-        columns = {key: _mapped(path, file[key]) for key in ("folder", "names", "ends", "label", *_NUMBERS)}
+        columns = {key: _mapped(path, file[key]) for key in ("holder", "names", "ends", "label", *_NUMBERS, *_STRETCH)}
     ends = np.cumsum(about["counts"]).tolist()
     parts = {
-        part: MappedExamples(about["folders"], columns, end - n, end) for part, end, n in zip(PARTS, ends, about["counts"])
+        part: MappedExamples(about["holders"], columns, end - n, end) for part, end, n in zip(PARTS, ends, about["counts"])
     }
     told = about["identity"]
     contents = {int(name): digest for name, digest in told["contents"].items()}
@@ -164,7 +174,7 @@ def made_of(path: Path) -> list[Place]:
 class MappedExamples(Sequence[Example]):
     """Examples ``first`` to ``last`` of a file, each made when it is asked for."""
 
-    folders: Sequence[str]
+    holders: Sequence[Holder]
     columns: Mapping[str, np.ndarray]
     first: int
     last: int
@@ -189,9 +199,20 @@ class MappedExamples(Sequence[Example]):
             raise IndexError(row)
         ends, columns = self.columns["ends"], self.columns
         name = columns["names"][int(ends[at - 1]) if at else 0 : int(ends[at])].tobytes()
-        path = Path(self.folders[columns["folder"][at]], os.fsdecode(name))
-        start_s, length_s, spoken_s, gain = (float(columns[key][at if len(columns[key]) > 1 else 0]) for key in _NUMBERS)
-        return Example(path, int(columns["label"][at]), start_s, length_s, spoken_s, gain)
+        holder, is_file = self.holders[columns["holder"][at]]
+        values = (columns[key][at if len(columns[key]) > 1 else 0] for key in (*_NUMBERS, *_STRETCH))
+        start_s, length_s, spoken_s, gain, start, size = (value.item() for value in values)
+        inside = Bytes(Path(holder), os.fsdecode(name), start, size) if is_file else None
+        path = inside.path if inside else Path(holder, os.fsdecode(name))
+        return Example(path, int(columns["label"][at]), start_s, length_s, spoken_s, gain, inside=inside)
+
+
+def _held(example: Example) -> tuple[Holder, str]:
+    """What a recording is in, and its name there."""
+    if example.inside:
+        return (os.fspath(example.inside.file), True), example.inside.name
+    folder, name = os.path.split(example.path)
+    return (folder, False), name
 
 
 def _mapped(path: Path, dataset: h5py.Dataset) -> np.ndarray:
