@@ -2,9 +2,9 @@
 
     tools/mpirun.sh -np 4 python benchmarks/large_corpus.py [--recordings 2500000] [--shards] [--folder FOLDER]
 
-Makes the index and the feature file of so many recordings in 107 folders, or in tar shards of a thousand, unless ``--folder`` has
-them, with short frames and no audio: but for the thousand of each split that are looked at, or the empty shards, there is no
-recording. Then all ranks go through what a search does when it goes on, up to the batch of its first step.
+Makes the index and the feature file of so many recordings in 107 folders, or in tar shards of a thousand, unless
+``--folder`` has them, with short frames and no audio: but for the thousand of each split that are looked at, or the empty
+shards, there is no recording. Then all ranks go through what a search does when it goes on, up to the batch of its first step.
 """
 
 from __future__ import annotations
