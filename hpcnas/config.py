@@ -217,7 +217,7 @@ class EnsembleConfig:
 
     finalists: int = 12
     """So many of what the search found, its best, and all that was suggested are trained from scratch; again and again the
-    better part goes on, until ``finishers`` are left, which are trained twice. The lowest mean validation loss wins."""
+    better part goes on, until ``finishers`` are left, which are trained twice. The better mean of ``search.rank_by`` wins."""
     challengers: int = 24
     """So many small steps away from those who lead at a quarter of the way are trained so far too, and join the race; those
     that are behind most others half of the way to it are given up."""

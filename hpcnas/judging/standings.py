@@ -21,8 +21,8 @@ from hpcnas.zoo import ZOO
 
 COLUMNS = ("parameters", "MACs", "ms", "test accuracy", "95 %", "EER", "behind the best", "95 %", "p")
 NOTE = (
-    "Means over trainings; intervals over trainings and examples. ms: one example on one core. The best has the lowest "
-    "validation loss; behind it: points of accuracy; p: McNemar's test of being as often right."
+    "Means over trainings; intervals over trainings and examples. ms: one example on one core. The best ranks "
+    "first on validation; behind it: points of accuracy; p: McNemar's test of being as often right."
 )
 
 
