@@ -3,10 +3,10 @@
     tools/with_env.sh .venv python benchmarks/searches.py benchmarks/arsc12.toml --set data.path=FOLDER \
         --set search.max_steps=9000 --seeds 0 1 2 --folder /tmp/searches
 
-Runs of one process each, as many at a time as there are cores; what is in the folder already is not run again. Propulate is not
-among our packages: pip install propulate. Prints a Markdown table, means over the seeds: best validation accuracy, test
-accuracy of that trial, its parameters, training steps in all, until 95 % of the final best, and until the accuracy that each of
-the searches without inheritance ends at (for each seed, and of the means over the seeds).
+Runs of one process each, as many at a time as there are cores or ``--jobs``; what is in the folder already is not run again.
+Propulate is not among our packages: pip install propulate. Prints a Markdown table, means over the seeds: best validation
+accuracy, test accuracy of that trial, its parameters, training steps in all, until 95 % of the final best, and until the
+accuracy that each of the searches without inheritance ends at (for each seed, and of the means over the seeds).
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ RANDOM = ["strategy.name=random", *PLAIN]
 EVOLUTION = ["strategy.name=regularized_evolution", *PLAIN]
 INCREMENTAL = ["strategy.name=incremental", *PLAIN]
 LOCAL = ["strategy.name=local_search", *PLAIN]
+OTHERS = ("pareto", "constrained", "linear_model", "harmonica")
 VARIANTS = {
     "random, none": [*RANDOM, *OFF],
     "Optuna's TPE, none": ["strategy.name=optuna_tpe", *PLAIN, *OFF],
@@ -56,6 +57,7 @@ VARIANTS = {
     "incremental, none": [*INCREMENTAL, *OFF],
     "incremental, the paper's transfer": [*INCREMENTAL, *PAPER],
     "incremental, inheritance": INCREMENTAL,
+    **{f"{name}, inheritance": [f"strategy.name={name}", *PLAIN] for name in OTHERS},
     "local search, inheritance": LOCAL,
     "local search + asha, inheritance": [*LOCAL, "stopping.name=asha"],
     "the default without inheritance": OFF,
@@ -87,6 +89,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
     parser.add_argument("--variants", choices=VARIANTS, nargs="+", default=list(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
     runs = {
@@ -94,7 +97,7 @@ def main() -> None:
         for seed in arguments.seeds
         for name, changes in ((name, VARIANTS[name]) for name in arguments.variants)
     }
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(arguments.jobs) as pool:
         for (_, seed), (run, changes) in runs.items():
             pool.submit(search, arguments.config, run, [*arguments.set, *changes, f"seed={seed}"])
     torch.set_num_threads(os.cpu_count() or 1)
