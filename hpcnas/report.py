@@ -95,6 +95,7 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
     text = page.render(
         title=f"Search {run.name}",
         objective=run.objective,
+        ranked_by=run.ranked_by,
         subtitle=f"{run.config['data']['name']}: best architecture {archive.best()[0].architecture}",
         cards=headlines,
         models=rows,
@@ -120,7 +121,7 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
         shown.print(f"{value:>12}  {label}")
     tables = [model_table(rows)] if rows else []
     tables += [device_table(on_device, device_note)] if on_device else []
-    for table in (*tables, trial_table(archive, run.objective)):
+    for table in (*tables, trial_table(archive, run.objective, run.ranked_by)):
         shown.print(table)
     if differs:
         shown.print(differs, soft_wrap=True)

@@ -109,6 +109,18 @@ def test_an_early_file_without_later_columns_opens(run, tmp_path, monkeypatch):
     assert set(archive_file.load(path, ["settings"])["settings"]) == {""}
 
 
+def test_ranks_are_the_journals_where_an_early_file_does_not_tell_them(tmp_path, monkeypatch):
+    run = Run.open(made_run(tmp_path / "run").root)
+    expected = run.columns(["id", "merit"])
+    assert np.isfinite(expected["merit"]).any()
+    early = {name: column for name, column in archive_file.COLUMNS.items() if name != "merit"}
+    with monkeypatch.context() as patch:
+        patch.setattr(archive_file, "COLUMNS", early)
+        patch.setattr(archive_file.columns, "__defaults__", (tuple(early),))
+        archive_file.save(run.dir.archive, run.archive())
+    np.testing.assert_array_equal(run.columns(["id", "merit"])["merit"], expected["merit"])
+
+
 def test_ranking_and_front_are_those_of_the_search(run):
     columns, archive = run.columns(), run.archive()
     assert columns["id"][ranking(columns)].tolist() == [r.trial for r in archive.ranking]
@@ -176,7 +188,7 @@ def test_a_filter_is_read_or_refused_whatever_it_says(text):
 
 
 def test_sorting_puts_what_is_not_known_last():
-    columns = {**COLUMNS, "loss": -COLUMNS["score"]}
+    columns = {**COLUMNS, "loss": -COLUMNS["score"], "merit": COLUMNS["score"]}
     assert ranked.best(columns, "params").tolist() == [0, 1, 3, 2]
     assert ranked.best(columns, "-params", k=2).tolist() == [3, 1]
     assert ranked.best(columns).tolist() == [3, 1, 0]

@@ -33,6 +33,7 @@ OF_RESULT = (
     "state",
     "score",
     "loss",
+    "merit",
     "params",
     "macs",
     "activations",

@@ -22,7 +22,7 @@ from hpcnas.analysis.where import column_of
 from hpcnas.showing.terminal import outer_edge
 from hpcnas.store.archive_file import COLUMNS
 
-SHOWN = "id,score,loss,params,macs,depth,inherited,parent,mutation,state,architecture"
+SHOWN = "id,merit,score,loss,params,macs,depth,inherited,parent,mutation,state,architecture"
 
 
 @outer_edge()
@@ -30,8 +30,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser(__doc__)
     parser.add_argument("-k", type=int, default=10, help="how many (default: 10); 0: all")
     parser.add_argument(
-        "--sort", default="score", metavar="COLUMN", help="smallest first, or with = and - largest: --sort=-params"
-    )
+        "--sort", default="merit", metavar="COLUMN",
+        help="merit: as the search ranks them (default); else the smallest first, or with = and - the largest: --sort=-params",
+    )  # fmt: skip
     parser.add_argument("--where", default="", metavar="FILTER", help='such as "params<100k and state=completed"')
     parser.add_argument("--columns", type=command.names, default=SHOWN, help=f"of {', '.join(COLUMNS)}")
     command.run(parser.parse_args(argv), top)

@@ -75,7 +75,8 @@ def points(value: float) -> str:
 
 FORMATS: Mapping[str, Callable[[Any], str]] = {
     **dict.fromkeys(("params", "macs", "activations", "inherited", "best params", "best macs", "steps"), thousands),
-    **dict.fromkeys(("score", "loss", "best score", "best loss", "score then", "mean", "worst", "best"), "{:.4f}".format),
+    **dict.fromkeys(("score", "loss", "merit", "best score", "best loss", "score then"), "{:.4f}".format),
+    **dict.fromkeys(("mean", "worst", "best"), "{:.4f}".format),
     **dict.fromkeys(("effect", "low", "high", "difference"), "{:+.4f}".format),
     **dict.fromkeys(("seconds", "elapsed_s", "trained_s", "age_s", "end_in_s", "quiet_s"), duration),
     **dict.fromkeys(("busy share", "inherited share", "share"), share),

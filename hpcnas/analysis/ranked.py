@@ -16,19 +16,19 @@ def together(runs: Sequence[Run], columns: Sequence[Columns]) -> Columns:
     return {"run": names, **{name: np.concatenate([of[name] for of in columns]) for name in columns[0]}}
 
 
-def best(columns: Columns, sort: str = "score", condition: str = "", k: int | None = 10) -> np.ndarray:
+def best(columns: Columns, sort: str = "merit", condition: str = "", k: int | None = 10) -> np.ndarray:
     """Rows of the first ``k`` trials.
 
     Args:
-        sort: ``score``: the best first, as the search ranks them, only those that have one; else a column, the smallest first,
-            or with ``-`` in front the largest. Rows where it is not known come last.
+        sort: ``merit``: the best first, as the search ranks them, only those that have a score; else a column, the smallest
+            first, or with ``-`` in front the largest. Rows where it is not known come last.
         condition: a filter, see ``where``.
 
     Raises:
         QueryError: for an unknown column or a filter that cannot be read.
     """
     admitted = where(condition, columns) if condition.strip() else np.ones(len(columns["id"]), bool)
-    if sort == "score":
+    if sort == "merit":
         rows = ranking(columns)
     else:
         values = column_of(columns, sort.removeprefix("-"))

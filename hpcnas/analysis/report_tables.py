@@ -25,7 +25,7 @@ def trial_row(archive: Archive, result: Result, objective: str) -> dict[str, Any
     return {
         "id": trial.id,
         "score": as_text(result.score, objective),
-        "loss": f"{result.loss:.3f}",
+        "loss": f"{-result.merits[-1] if result.merits else result.loss:.3f}",
         "params": thousands(cost.params),
         "macs": thousands(cost.macs),
         "on_device": f"{cost.flash_kb:.1f} / {cost.arena_kb:.1f}" if cost.flash_kb else "",
@@ -71,9 +71,10 @@ def model_table(rows: Sequence[ModelRow]) -> Table:
     return table
 
 
-def trial_table(archive: Archive, objective: str) -> Table:
+def trial_table(archive: Archive, objective: str, ranked_by: str) -> Table:
     rows = best_trials(archive, objective)
-    names = {"id": "trial", "score": "validation", "params": "parameters", "inherited": "inherited", "parent": "parent"}
+    names = {"id": "trial", "score": "validation", "loss": ranked_by, "params": "parameters"}
+    names |= {"inherited": "inherited", "parent": "parent"}
     if any(row["on_device"] for row in rows):
         names["on_device"] = "flash / arena, kB"
     table = Table(*map(_right, names.values()), Column("architecture", overflow="fold"), title="Best trials")

@@ -13,7 +13,9 @@ from hpcnas.core.trial import TrialState
 from hpcnas.store.archive_file import RUNNING
 from hpcnas.store.journal_reader import last
 
-FIGURES = ("id", "state", "score", "loss", "params", "macs", "depth", "seconds", "epochs", "steps", "inherited", "group")
+FIGURES = (
+    "id", "state", "score", "loss", "merit", "params", "macs", "depth", "seconds", "epochs", "steps", "inherited", "group",
+)  # fmt: skip
 ON_FRONT = ("id", "score", "loss", "params", "macs", "depth", "architecture")
 
 

@@ -47,6 +47,11 @@ class Run:
         return self.dir.root.resolve().name
 
     @property
+    def ranked_by(self) -> str:
+        """What trials are ranked by, in words, if it is a loss; else the loss that is told beside the score."""
+        return str(self.config.get("search", {}).get("rank_by", "loss")).replace("objective", "loss").replace("_", " ")
+
+    @property
     def objective(self) -> str:
         return self.config.get("search", {}).get("objective", "accuracy")
 
@@ -78,14 +83,14 @@ class Run:
         if self.dir.archive.exists():
             try:
                 columns = archive_file.load(self.dir.archive, tuple({*names, *NEEDED}))
-                if knows(columns, newest):
+                if knows(columns, newest) and not is_early(columns):
                     return {name: columns[name] for name in names}
             except RunError as error:
                 print(f"note: {error}; reading the journal instead", file=sys.stderr)
         return archive_file.columns(self.archive(), names)
 
 
-NEEDED = ("id", "state", "attempt", "epochs", "steps")
+NEEDED = ("id", "state", "attempt", "epochs", "steps", "merit")
 
 
 def knows(columns: Columns, newest: Record) -> bool:
@@ -101,6 +106,12 @@ def knows(columns: Columns, newest: Record) -> bool:
     return columns["attempt"][row] == event.attempt and columns["state"][row] == archive_file.RUNNING
 
 
+def is_early(columns: Columns) -> bool:
+    """Whether a snapshot does not tell what its trials were ranked by, as its journal does."""
+    is_untold = np.isnan(columns["merit"])
+    return bool(is_untold.any() and np.isin(columns["state"][is_untold].astype(str), SCORED).any())
+
+
 def has_score(columns: Columns) -> np.ndarray:
     """(N,) bool: trials whose score counts."""
     return np.isin(columns["state"].astype(str), SCORED) & np.isfinite(columns["score"]) & np.isfinite(columns["loss"])
@@ -109,7 +120,7 @@ def has_score(columns: Columns) -> np.ndarray:
 def ranking(columns: Columns) -> np.ndarray:
     """Rows of trials that have a score, best first: as ``Archive.ranking``."""
     rows = np.flatnonzero(has_score(columns))
-    return rows[np.lexsort((columns["id"][rows], columns["loss"][rows], -columns["score"][rows]))]
+    return rows[np.lexsort((columns["id"][rows], columns["loss"][rows], -columns["merit"][rows]))]
 
 
 def front(columns: Columns) -> np.ndarray:

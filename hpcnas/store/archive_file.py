@@ -72,6 +72,7 @@ COLUMNS: Mapping[str, Column] = {
     "device_ms": Column(float, lambda t, r: r.cost.device_ms or np.nan, np.nan, "ms"),
     "score": Column(float, lambda t, r: r.score, np.nan),
     "loss": Column(float, lambda t, r: r.loss, np.nan, "nat"),
+    "merit": Column(float, lambda t, r: r.merit, np.nan),
     "seconds": Column(float, lambda t, r: r.seconds, np.nan, "s"),
     "epochs": Column(int, lambda t, r: r.epochs, -1),
     "steps": Column(int, lambda t, r: r.steps, -1, "optimiser steps"),
@@ -79,7 +80,7 @@ COLUMNS: Mapping[str, Column] = {
     "group": Column(int, lambda t, r: r.group, -1),
 }
 REBUILD = "tools/verify.py --repair writes it anew from the journal"
-LATER = ("settings", "team", "latency_ms", "flash_kb", "arena_kb", "device_ms")
+LATER = ("settings", "team", "latency_ms", "flash_kb", "arena_kb", "device_ms", "merit")
 """Columns that early files of this format lack."""
 
 
