@@ -21,6 +21,7 @@ import numpy as np
 from by_hand import program
 
 from hpcnas.core import metrics
+from hpcnas.core.calibration import calibrated_loss
 from hpcnas.core.units import thousands
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import archive_of
@@ -34,6 +35,7 @@ VARIANTS = {
     "not fitted to the limit": ("space.fit=false",),
     "the paper's steps": ("strategy.name=incremental",),
     "ranked by accuracy": ("search.rank_by=objective",),
+    "ranked by the plain loss": ("search.rank_by=loss",),
     "no averaged weights": ("training.averaging=0",),
     "no inheritance": ("inheritance.name=none",),
     "no halving of trials": ("stopping.name=none", "search.max_trials=20"),
@@ -52,6 +54,8 @@ class Outcome:
     """Cross entropy on the validation split, nats."""
     accuracy: float
     """On the test split, in [0, 1]."""
+    calibrated: float
+    """Cross entropy on the test split at the temperature that makes it lowest, nats."""
     params: float
     macs: float
     steps: float
@@ -71,7 +75,16 @@ def main() -> None:
     with ThreadPoolExecutor(arguments.jobs) as pool:
         done = dict(zip(work, pool.map(lambda one: outcome(arguments, *one), work)))
     seeds = range(arguments.seeds)
-    columns = ("left out", "test accuracy", "against the whole", "validation loss", "parameters", "MACs", "trainings")
+    columns = (
+        "left out",
+        "test accuracy",
+        "against the whole",
+        "test loss, calibrated",
+        "validation loss",
+        "parameters",
+        "MACs",
+        "trainings",
+    )
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for variant in arguments.variants:
         ours = [done[seed, variant] for seed in seeds]
@@ -80,7 +93,8 @@ def main() -> None:
         mean = {key: float(np.mean([getattr(one, key) for one in ours])) for key in vars(ours[0])}
         each = ", ".join(f"{one.accuracy:.1%}" for one in ours)
         print(
-            f"| {variant} | {mean['accuracy']:.1%} ({each}) | {np.mean(behind):+.1f}{error} | {mean['loss']:.3f} "
+            f"| {variant} | {mean['accuracy']:.1%} ({each}) | {np.mean(behind):+.1f}{error} "
+            f"| {mean['calibrated']:.3f} | {mean['loss']:.3f} "
             f"| {thousands(mean['params'])} | {thousands(mean['macs'])} | {mean['steps']:.0f} |"
         )
 
@@ -103,6 +117,7 @@ def outcome(arguments: argparse.Namespace, seed: int, variant: str) -> Outcome:
     return Outcome(
         loss=float(np.mean([result.loss for result in results])),
         accuracy=float(np.mean([metrics.accuracy(of, stored.labels["test"]) for of in logits])),
+        calibrated=float(np.mean([calibrated_loss(of, stored.labels["test"]) for of in logits])),
         params=results[0].cost.params,
         macs=results[0].cost.macs,
         steps=(archive_of(run.search.journal).steps + finals.steps) / results[0].steps,
