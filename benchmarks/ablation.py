@@ -75,16 +75,8 @@ def main() -> None:
     with ThreadPoolExecutor(arguments.jobs) as pool:
         done = dict(zip(work, pool.map(lambda one: outcome(arguments, *one), work)))
     seeds = range(arguments.seeds)
-    columns = (
-        "left out",
-        "test accuracy",
-        "against the whole",
-        "test loss, calibrated",
-        "validation loss",
-        "parameters",
-        "MACs",
-        "trainings",
-    )
+    of_test = ("test accuracy", "against the whole", "test loss, calibrated")
+    columns = ("left out", *of_test, "validation loss", "parameters", "MACs", "trainings")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for variant in arguments.variants:
         ours = [done[seed, variant] for seed in seeds]

@@ -74,7 +74,8 @@ class Race:
         """All trials that have reached the first rung, best first, challengers among them; None while an entrant is on its way
         there.
 
-        The loss there predicts the final one well enough: their rank correlation is 0.88."""
+        The loss there predicts the final one on the test well enough: in two sets of towers their rank correlation is 0.88 and
+        0.79."""
         first = self.rungs[0] if self.rungs else 1
         arrived = self._arrived(archive, range(self.entrants), first)
         if arrived is None:
