@@ -76,13 +76,16 @@ def test_scores_are_those_of_detect_around_what_was_heard(causal_run, home):
     config = configuration.load(causal_run.config, in_home(home, "data.mine_negatives=3")[1::2])
     found = mining.mine(SoloWorld(), classifier, "best", config, 3)
     parts = negatives.index(config.data, EMPTY, ())
-    best = []
+    detections = []
     for one in parts["train"]:
         samples = soundfile.read(one.path, dtype="float32")[0]
-        best += [(round(d.score, 4), one.path.name, d.time_s) for d in heard(classifier, samples, 0.01, config.spotting)]
-    score, name, time_s = max(best)
-    assert (found.windows[0].score, found.windows[0].path.name) == (pytest.approx(score, abs=2e-4), name)
-    assert found.windows[0].start_s == pytest.approx(min(max(0, time_s - 0.1 - 0.5), 7), abs=0.06)
+        detections += [(d.score, one.path.name, d.time_s) for d in heard(classifier, samples, 0.01, config.spotting)]
+    first, highest = found.windows[0], max(score for score, _, _ in detections)
+    assert first.score == pytest.approx(highest, abs=2e-4)
+    # Several may be as loud as each other.
+    loudest_of_all = [(name, time_s) for score, name, time_s in detections if score > highest - 2e-4]
+    starts_s = [min(max(0, time_s - 0.1 - 0.5), 7) for name, time_s in loudest_of_all if name == first.path.name]
+    assert any(first.start_s == pytest.approx(start_s, abs=0.06) for start_s in starts_s)
 
 
 @pytest.mark.parametrize(
