@@ -129,7 +129,8 @@ def test_a_rank_that_does_not_train_takes_no_gpu(gpus, monkeypatch):
 @pytest.mark.parametrize("key", ["mixed_precision", "tf32"])
 def test_fewer_bits_are_refused_where_the_device_does_not_compute_in_them(key, monkeypatch):
     asked = TrainingConfig(**{key: True})
-    with pytest.raises(ConfigError, match=f"training.{key} = true needs a GPU, and there is none; set it to false"):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False}, raising=False)
+    with pytest.raises(ConfigError, match=rf"training.{key} = true needs a GPU, .*and there is n.*; set it to false"):
         precision.use(asked, torch.device("cpu"))
     gpu = torch.device("cuda", 0)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
@@ -137,6 +138,12 @@ def test_fewer_bits_are_refused_where_the_device_does_not_compute_in_them(key, m
     with pytest.raises(ConfigError, match=f"training.{key} = true needs a GPU that computes in .*, and Tesla V100 does not"):
         precision.use(asked, gpu)
     precision.use(TrainingConfig(), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("told", [{"avx512_bf16": True, "amx_bf16": False}, {"amx_bf16": True}])
+def test_a_processor_that_multiplies_bfloat16_may(told, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    precision.use(TrainingConfig(mixed_precision=True), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("wanted", [True, False])

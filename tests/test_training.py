@@ -52,6 +52,13 @@ def trained(epochs: int = 5, seed: int = 1, augmentation: AugmentationConfig = O
     return trainer, model, steps
 
 
+def test_training_in_bfloat16_learns_as_well():
+    plain, fewer = (trained(epochs=20, mixed_precision=mixed) for mixed in (False, True))
+    logits = [trainer.evaluate(model, CORPUS.validation) for trainer, model, _ in (plain, fewer)]
+    assert metrics.accuracy(logits[1], CORPUS.validation.labels) > 0.9
+    assert 1e-4 < np.abs(logits[0] - logits[1]).max() < 0.5, "other roundings, and little else"
+
+
 def test_training_learns_what_can_be_learned():
     trainer, model, steps = trained(epochs=20)
     logits = trainer.evaluate(model, CORPUS.validation)

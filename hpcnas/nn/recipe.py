@@ -45,7 +45,7 @@ class TrainingConfig:
     """Trained and judged as it will run in 8-bit integers: weights and activations are rounded, gradients pass. Trials too; for
     the final stage alone see ``ensemble.quantised``."""
     mixed_precision: bool = False
-    """Forward pass in bfloat16; on a GPU only, of NVIDIA's from Ampere on."""
+    """Forward pass in bfloat16; on a GPU, of NVIDIA's from Ampere on, or a processor with AVX512_BF16 or AMX_BF16."""
     tf32: bool = False
     """Products of matrices and convolutions in TF32, with ten bits of each number's fraction; on such a GPU only."""
     checkpoint_s: float = 600.0

@@ -23,7 +23,16 @@ def use(training: TrainingConfig, device: torch.device) -> None:
 
 def _objection(device: torch.device, name: str) -> str:
     if device.type != "cuda":
-        return "needs a GPU, and there is none"
+        if name != "bfloat16":
+            return "needs a GPU, and there is none"
+        return "" if _multiplies_bfloat16() else "needs a GPU, or a processor with AVX512_BF16 or AMX_BF16, and there is neither"
     if torch.version.hip is None and torch.cuda.get_device_capability(device) < _AMPERE:
         return f"needs a GPU that computes in {name}, and {torch.cuda.get_device_name(device)} does not"
     return ""
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether this processor does; others convert to 32 bits and back, which takes longer than computing in them. A torch that
+    cannot tell counts as no."""
+    told = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(told.get("avx512_bf16") or told.get("amx_bf16"))
