@@ -25,7 +25,7 @@ def _objection(device: torch.device, name: str) -> str:
     if device.type != "cuda":
         if name != "bfloat16":
             return "needs a GPU, and there is none"
-        return "" if _multiplies_bfloat16() else "needs a GPU, or a processor with AVX512_BF16 or AMX_BF16, and there is neither"
+        return "" if _multiplies_bfloat16() else "needs a GPU or a processor with AVX512_BF16 or AMX_BF16, and there is none"
     if torch.version.hip is None and torch.cuda.get_device_capability(device) < _AMPERE:
         return f"needs a GPU that computes in {name}, and {torch.cuda.get_device_name(device)} does not"
     return ""
