@@ -34,5 +34,5 @@ def _objection(device: torch.device, name: str) -> str:
 def _multiplies_bfloat16() -> bool:
     """Whether this processor does; others convert to 32 bits and back, which takes longer than computing in them. A torch that
     cannot tell counts as no."""
-    told = getattr(torch.cpu, "get_capabilities", dict)()
+    told: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(told.get("avx512_bf16") or told.get("amx_bf16"))
