@@ -13,6 +13,9 @@ from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.archive import Archive
 from hpcnas.core.space import BlockType, SearchSpace
 from hpcnas.core.trial import Cost, Proposal, Result, Trial, TrialState, unscored
+from hpcnas.data import features
+from hpcnas.data.corpus import CorpusIndex, DataConfig
+from hpcnas.data.features import Division, FilterBank, Share
 from hpcnas.store import archive_file, ensemble_file, model_card, weights
 from hpcnas.store.ensemble_file import EnsembleFile, Member
 from hpcnas.store.journal import Journal
@@ -31,6 +34,16 @@ def trial(id_: int, architecture: str = "dense:units=8", parent: int | None = No
 def completed(id_: int, accuracy: float, *, loss: float = 1.0, params: int = 100, curve: tuple[float, ...] = ()) -> Result:
     cost = Cost(params, 10 * params, 50)
     return Result(id_, TrialState.COMPLETED, accuracy, loss, cost, 2, 20, 0, 1.5, 0, curve or (accuracy / 2, accuracy))
+
+
+def feature_file(
+    path: Path, index: CorpusIndex, data: DataConfig, bank: FilterBank | None = None, shares: int = 1
+) -> list[Share]:
+    """Make a feature file of so many shares, which stay beside it."""
+    division, bank = Division.of(index, data, shares), bank or FilterBank()
+    made = [features.extract(path.with_name(f"{path.name}-{n}-of-{shares}"), division, bank, n) for n in range(shares)]
+    features.assemble(path, division, bank, made)
+    return made
 
 
 def files(root: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers import feature_file
 
 from hpcnas import config as configuration
 from hpcnas.core.corpus_identity import changes
@@ -20,7 +21,6 @@ from hpcnas.data import audio, features, negatives, rooms, surroundings
 from hpcnas.data.codecs import CODECS, heard_through
 from hpcnas.data.conditions import Conditions, Sound
 from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
-from hpcnas.data.features import FilterBank
 from hpcnas.data.mixing import Mixer
 from hpcnas.nn.augmentation import AugmentationConfig
 from hpcnas.nn.group import SoloGroup
@@ -115,11 +115,8 @@ def test_each_epoch_hears_every_recording_once_in_a_copy_that_is_drawn_anew(conf
 def test_shares_of_any_number_of_ranks_come_to_the_same_file(config, tmp_path):
     index, files = indexed(config), []
     for ranks in (1, 3):
-        shares = [
-            features.extract(tmp_path / str(rank), index, config.data, FilterBank(), rank, ranks) for rank in range(ranks)
-        ]
         files.append(tmp_path / f"{ranks}.h5")
-        features.assemble(files[-1], index, config.data, FilterBank(), shares)
+        feature_file(files[-1], index, config.data, shares=ranks)
     assert files[0].read_bytes() == files[1].read_bytes()
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import feature_file
 
 from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.data import audio, features, language_folders, manifest
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
-from hpcnas.data.features import FilterBank
 
 LANGUAGES = ("de", "fr")
 
@@ -196,9 +196,8 @@ def test_what_lies_behind_a_short_stretch_is_not_read(tmp_path):
     write(tmp_path / "long.wav", 10.0)
     index = manifests(tmp_path, {"train": [{"audio_filepath": "long.wav", "label": "de", "offset": 1.0, "duration": 0.5}]})
     data = DataConfig(window_s=1.0)
-    share = features.extract(tmp_path / "share", index, data, FilterBank())
+    (share,) = feature_file(tmp_path / "f.h5", index, data)
     assert not share.bad
-    features.assemble(tmp_path / "f.h5", index, data, FilterBank(), [share])
     train = features.load(tmp_path / "f.h5").parts["train"]
     stretch = train.frames[train.starts[-1] : train.starts[-1] + train.lengths[-1]]
     assert (train.lengths[-1], train.spoken[-1]) == (100, 50)

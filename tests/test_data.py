@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import feature_file
 
 from hpcnas.core.errors import DataError
 from hpcnas.data import audio, features, problems, speech_commands, synthetic
@@ -176,9 +177,7 @@ def test_log_mel_finds_a_tone_in_its_band():
 
 def extract(path: Path, data: DataConfig, parts: int) -> features.Features:
     index = speech_commands.index(data)
-    own = [path.with_suffix(f".{part}") for part in range(parts)]
-    shares = [features.extract(file, index, data, FilterBank(), part, parts) for part, file in enumerate(own)]
-    features.assemble(path, index, data, FilterBank(), shares)
+    feature_file(path, index, data, shares=parts)
     return features.load(path)
 
 
@@ -199,11 +198,10 @@ def test_recordings_that_cannot_be_read_are_counted_by_reason_and_left_out(copy,
     soundfile.write(copy / "high" / "s00_nohash_0.wav", np.full(16000, np.nan), 16000, subtype="FLOAT")
     data, path = config(copy, on_bad_file="skip"), tmp_path / "f.h5"
     index = speech_commands.index(data)
-    share = features.extract(tmp_path / "share", index, data, FilterBank())
+    (share,) = feature_file(path, index, data)
     text = problems.summary([one.problem for one in share.bad])
     assert "3 recording(s)" in text and "2 cannot be read as audio" in text and "1 holds samples that are not finite" in text
     assert str(copy / "mid" / "s01_nohash_0.wav") in text
-    features.assemble(path, index, data, FilterBank(), [share])
     train = features.load(path).parts["train"]
     assert len(train.labels) == len(index.splits["train"]) - 3 == len(train.starts)
     assert train.starts[0] == 100, "the first one was left out"

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import feature_file
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcnas.core.errors import DataError
 from hpcnas.data import DATASETS, checking, features, noise, speech_commands
 from hpcnas.data.corpus import NO_LABEL, SPLITS, CorpusIndex, DataConfig, Example
-from hpcnas.data.features import FilterBank
 from hpcnas.data.splitting import drawn
 
 KEYWORDS = ("yes", "no")
@@ -146,8 +146,7 @@ def test_augmentation_takes_its_noise_from_the_training_part(root, tmp_path):
     data, found = DataConfig(window_s=0.1), index(root)
     of_training = {(e.path, e.start_s, e.length_s) for e in noise.divided(index(root, silence_percent=0.0).noise, 0.1)["train"]}
     assert {(e.path, e.start_s, e.length_s) for e in found.noise} == of_training
-    share = features.extract(tmp_path / "share", found, data, FilterBank())
-    features.assemble(tmp_path / "f.h5", found, data, FilterBank(), [share])
+    feature_file(tmp_path / "f.h5", found, data)
     assert len(features.load(tmp_path / "f.h5").parts["noise"].labels) == len(found.noise)
 
 

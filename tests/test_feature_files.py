@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import shutil
 import socket
 import time
-from types import SimpleNamespace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
 import soundfile
+from helpers import feature_file
 
 from hpcnas import config as configuration
 from hpcnas.core.errors import DataError
 from hpcnas.data import audio, features, manifest, speech_commands
 from hpcnas.data.corpus import SPLITS, DataConfig
-from hpcnas.data.features import FilterBank
+from hpcnas.data.features import BadFile, Division, FilterBank, Share
+from hpcnas.data.problems import Problem
+from hpcnas.runtime import pieces
 from hpcnas.runtime.features import LEFT_FOR_S, load_corpus
 from hpcnas.runtime.together import SoloWorld
 from hpcnas.store.sealed import is_intact, seal
@@ -36,15 +42,11 @@ def index(config):
     return speech_commands.index(config.data)
 
 
-def shares(folder, index, config, ranks):
-    return [features.extract(folder / str(rank), index, config.data, FilterBank(), rank, ranks) for rank in range(ranks)]
-
-
 @pytest.mark.parametrize("ranks", [1, 3, 200])
 def test_shares_of_any_number_of_ranks_come_to_the_same_file(index, config, tmp_path, ranks):
     one, many = tmp_path / "one.h5", tmp_path / "many.h5"
-    features.assemble(one, index, config.data, FilterBank(), shares(tmp_path, index, config, 1))
-    features.assemble(many, index, config.data, FilterBank(), shares(tmp_path, index, config, ranks))
+    feature_file(one, index, config.data)
+    feature_file(many, index, config.data, shares=ranks)
     assert one.read_bytes() == many.read_bytes()
     seal(one)
     assert is_intact(one) and np.asarray(features.load(one).parts["train"].frames).any(axis=1).all()
@@ -52,12 +54,13 @@ def test_shares_of_any_number_of_ranks_come_to_the_same_file(index, config, tmp_
 
 @pytest.mark.parametrize("damage", ["flipped", "short", "long"])
 def test_a_share_that_arrives_other_than_it_was_written_is_refused(index, config, tmp_path, damage):
-    made = shares(tmp_path, index, config, 3)
+    path = tmp_path / "f.h5"
+    made = feature_file(path, index, config.data, shares=3)
     content = bytearray(made[1].path.read_bytes())
     content[len(content) // 2] ^= 1 if damage == "flipped" else 0
     made[1].path.write_bytes({"flipped": content, "short": content[:-100], "long": content + b"more"}[damage])
-    with pytest.raises(DataError, match="1: is not as it was written"):
-        features.assemble(tmp_path / "f.h5", index, config.data, FilterBank(), made)
+    with pytest.raises(DataError, match="1-of-3: is not as it was written"):
+        features.assemble(path, Division.of(index, config.data, 3), FilterBank(), made)
 
 
 def test_a_damaged_file_is_noticed_and_made_anew(config, tmp_path, caplog):
@@ -89,6 +92,122 @@ def test_what_killed_jobs_left_is_swept_and_what_others_are_writing_is_not(confi
     os.utime(folder / ".0123456789abcdef.h5.gone.cluster-7.part.00003", (then, then))
     load_corpus(SoloWorld(), config)
     assert {p.name for p in folder.glob(".*")} == {name for name, stays in names.items() if stays}
+
+
+def files_of_pieces(tmp_path):
+    return sorted(path.name for path in (tmp_path / "features").glob(".*.pieces/*"))
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(pieces, "EXAMPLES", 5)
+
+
+def cut_off_after(count, monkeypatch):
+    """Let the making of features end in the middle of a piece."""
+    extract, made = features.extract, []
+
+    def until(path, *arguments):
+        made.append(path)
+        if len(made) > count:
+            path.write_bytes(b"half of it")
+            raise KeyboardInterrupt
+        return extract(path, *arguments)
+
+    monkeypatch.setattr(features, "extract", until)
+    return lambda: monkeypatch.setattr(features, "extract", extract)
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_a_job_goes_on_with_what_another_one_has_made(config, index, tmp_path, monkeypatch, caplog, small_pieces, ranks):
+    whole = tmp_path / "whole.h5"
+    feature_file(whole, index, config.data)
+    seal(whole)
+    restore = cut_off_after(4, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        load_corpus(SoloWorld(), config)
+    restore()
+    assert len(files_of_pieces(tmp_path)) == 8, "frames of four pieces, and what is to be said of them"
+    made, extract = [], features.extract
+    monkeypatch.setattr(features, "extract", lambda path, *more: made.append(path) or extract(path, *more))
+    with caplog.at_level(logging.INFO):
+        together(ranks, config)
+    all_ = pieces.number_of(sum(map(len, index.splits.values())))
+    assert f"features: 4 of {all_} pieces are there from an earlier job" in caplog.text and len(made) == all_ - 4
+    (path,) = (tmp_path / "features").glob("*.h5")
+    assert path.read_bytes() == whole.read_bytes() and files_of_pieces(tmp_path) == []
+
+
+class ThreadWorld:
+    """A world whose ranks are threads of one process."""
+
+    def __init__(self, rank, size, barrier, values):
+        self.rank, self.size, self._barrier, self._values = rank, size, barrier, values
+
+    def allgather(self, value):
+        self._values[self.rank] = value
+        self._barrier.wait(60)
+        values = list(self._values)
+        self._barrier.wait(60)
+        return values
+
+    def bcast(self, value, root=0):
+        return self.allgather(value)[root]
+
+
+def together(ranks, config):
+    """Threads that load a corpus as so many ranks."""
+    barrier, values = Barrier(ranks), [None] * ranks
+    with ThreadPoolExecutor(ranks) as pool:
+        list(pool.map(lambda rank: load_corpus(ThreadWorld(rank, ranks, barrier, values), config), range(ranks)))
+
+
+@pytest.mark.parametrize("spoil", ["frames", "json"])
+def test_a_piece_that_is_not_as_it_was_written_is_made_anew(config, tmp_path, monkeypatch, caplog, small_pieces, spoil):
+    restore = cut_off_after(3, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        load_corpus(SoloWorld(), config)
+    restore()
+    (piece,) = (tmp_path / "features").glob(f".*.pieces/0001.{spoil}")
+    piece.write_bytes(piece.read_bytes()[:-3])
+    with caplog.at_level(logging.INFO):
+        load_corpus(SoloWorld(), config)
+    assert "features: 2 of " in caplog.text and files_of_pieces(tmp_path) == []
+
+
+def test_another_job_that_was_faster_is_no_failure(config, index, tmp_path, monkeypatch, small_pieces):
+    assemble = features.assemble
+
+    def late(path, division, *more):
+        assemble(path, division, *more)
+        (tmp_path / "features" / f"{features.fingerprint(index, config.data, FilterBank())}.h5").write_bytes(path.read_bytes())
+        raise FileNotFoundError("a piece is gone")
+
+    monkeypatch.setattr(features, "assemble", late)
+    assert len(load_corpus(SoloWorld(), config).train)
+
+
+def test_pieces_that_nobody_goes_on_with_are_swept(config, tmp_path):
+    old, new = (tmp_path / "features" / f".{name}.h5.pieces" for name in ("0123456789abcdef", "fedcba9876543210"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "0000.frames").touch()
+    then = time.time() - pieces.KEPT_FOR_S - 60
+    os.utime(old, (then, then))
+    load_corpus(SoloWorld(), config)
+    assert new.exists() and not old.exists()
+
+
+def test_what_is_said_of_a_piece_is_read_as_it_was_written(tmp_path):
+    told = Problem("a\\x00b.wav", "is odd"), Problem("b.wav", "is no audio")
+    share = Share(tmp_path, b"", (BadFile("train", 3, told[1]),), (told[0],), (told[1],))
+
+    def extract(path):
+        path.write_bytes(b"frames")
+        return replace(share, path=path, sha256=hashlib.sha256(b"frames").digest())
+
+    made = pieces.make(tmp_path, 7, extract)
+    assert pieces.known(tmp_path, 7) == made and made.bad == share.bad and pieces.known(tmp_path, 8) is None
 
 
 def test_what_is_odd_or_left_out_is_counted_at_every_start(config, tones, tmp_path, caplog):
@@ -126,7 +245,7 @@ def test_stretches_in_any_order_are_what_they_are_one_by_one(tmp_path):
         path.write_text("\n".join(map(json.dumps, values)))
     data = DataConfig(name="manifest", manifests=tuple(lines), window_s=0.5)
     index = manifest.index(data)
-    features.assemble(tmp_path / "f.h5", index, data, FilterBank(), shares(tmp_path, index, SimpleNamespace(data=data), 2))
+    feature_file(tmp_path / "f.h5", index, data, shares=2)
     for split, recordings in features.load(tmp_path / "f.h5").parts.items():
         for example, start in zip(index.splits.get(split, ()), recordings.starts):
             alone = features.log_mel(audio.read(example.path, example.start_s, 0.5), FilterBank()).T

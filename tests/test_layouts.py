@@ -17,12 +17,13 @@ import layouts
 import numpy as np
 import pytest
 import soundfile
+from helpers import feature_file as made_features
 from layouts import Clip
 
 from hpcnas import config as configuration
 from hpcnas.core.corpus_identity import changes
 from hpcnas.core.errors import ConfigError, DataError
-from hpcnas.data import DATASETS, audio, features, groups, identity, inside
+from hpcnas.data import DATASETS, audio, groups, identity, inside
 from hpcnas.data.corpus import SPLITS, CorpusIndex, DataConfig
 from hpcnas.data.features import FilterBank
 from hpcnas.data.inside import Bytes
@@ -82,9 +83,7 @@ def index(config: DataConfig) -> CorpusIndex:
 
 def feature_file(path: Path, config: DataConfig, shares: int = 2) -> bytes:
     """A checksum of the whole file, as so many ranks make it."""
-    found = index(config)
-    parts = [features.extract(path.with_name(f"{n}"), found, config, BANK, n, shares) for n in range(shares)]
-    features.assemble(path, found, config, BANK, parts)
+    made_features(path, index(config), config, BANK, shares)
     return hashlib.sha256(path.read_bytes()).digest()
 
 

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import torch
 from example_scripts import as_exported, assert_hears_alike, example
+from helpers import feature_file
 from hypothesis import given
 from hypothesis import strategies as st
 from pymicro_features import MicroFrontend
@@ -180,8 +181,7 @@ def stretches(tmp_path) -> CorpusIndex:
 def frames_by_split(folder: Path, index: CorpusIndex, bank: FilterBank, ranks: int) -> dict[str, np.ndarray]:
     """(20, 100, 40) of training and test."""
     data = DataConfig(on_bad_file="skip")
-    made = [features.extract(folder / str(rank), index, data, bank, rank, ranks) for rank in range(ranks)]
-    features.assemble(folder / "f.h5", index, data, bank, made)
+    feature_file(folder / "f.h5", index, data, bank, ranks)
     parts = features.load(folder / "f.h5").parts
     of = {name: np.asarray(parts[name].frames, np.float64).reshape(21, 100, 40) for name in ("train", "test")}
     assert all(len(parts[name].starts) == 20 for name in of)

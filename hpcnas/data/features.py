@@ -1,8 +1,8 @@
 """Log-mel features, or a device's own (``micro``): computed once per corpus, by all ranks, and put together in one file that
 ranks map instead of copying.
 
-Every rank writes a share of its own, since file systems over a network may lose bytes where two nodes write into one file; one
-of them copies the shares, each against its checksum, into an HDF5 file with contiguous datasets:
+They are computed in shares, each a file of its own, since file systems over a network may lose bytes where two nodes write into
+one; one rank copies the shares, each against its checksum, into an HDF5 file with contiguous datasets:
 ``<split>/frames`` (T, F) float16, raw log-mel of all examples one after the other;
 ``<split>/starts`` and ``lengths`` (N,), where in them each example lies; ``<split>/spoken`` (N,), frames that are no padding;
 ``<split>/labels`` (N,); ``<split>/usable`` (N,), false for examples that could not be read; ``noise/...`` likewise. Examples
@@ -15,9 +15,8 @@ Shape letters: ``N`` examples, ``F`` mel bands, ``T`` frames.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -200,6 +199,34 @@ def fingerprint(index: CorpusIndex, data: DataConfig, config: FilterBank) -> str
 
 
 @dataclass(frozen=True)
+class Division:
+    """A corpus in shares, each for any process to compute. What is read one after the other is in one share."""
+
+    index: CorpusIndex
+    data: DataConfig
+    shares: int
+    parts: Mapping[str, Sequence[Example]]
+    """The splits, with each example as often as there are copies of it, and the noise."""
+    reading: Mapping[str, np.ndarray]
+    """Rows of each part in the order in which they are read, so that no recording is decoded twice."""
+
+    @classmethod
+    def of(cls, index: CorpusIndex, data: DataConfig, shares: int) -> Division:
+        parts = _parts(index, data)
+        reading = {name: np.array(sorted(range(len(of)), key=lambda row: of[row].order), int) for name, of in parts.items()}
+        return cls(index, data, shares, parts, reading)
+
+    def rows(self, part: str, share: int) -> np.ndarray:
+        """Of one share, in the order in which they are read and their frames lie in its file."""
+        first, last = (len(self.reading[part]) * (share + i) // self.shares for i in (0, 1))
+        return self.reading[part][first:last]
+
+    def size(self, share: int) -> int:
+        """Examples of one share."""
+        return sum(len(self.rows(part, share)) for part in self.parts)
+
+
+@dataclass(frozen=True)
 class BadFile:
     """An example that cannot be used."""
 
@@ -214,7 +241,7 @@ class Share:
 
     path: Path
     sha256: bytes
-    """Of the file, which holds the frames of this share's examples of each part, float16, one part after the other."""
+    """Of the file, which holds the frames of this share's rows of each part, float16, one part after the other."""
     bad: tuple[BadFile, ...] = ()
     odd: tuple[Problem, ...] = ()
     """What recordings have that users should know of, though they are used."""
@@ -222,29 +249,17 @@ class Share:
     """Noise and rooms that cannot be used; others were, in their place."""
 
 
-def extract(
-    path: Path,
-    index: CorpusIndex,
-    data: DataConfig,
-    config: FilterBank,
-    share: int = 0,
-    shares: int = 1,
-    step: Callable[[], None] = lambda: None,
-) -> Share:
-    """Compute this process's ``share`` of ``shares`` into a file of its own; ``step`` is called after each example."""
+def extract(path: Path, division: Division, config: FilterBank, share: int, step: Callable[[], None] = lambda: None) -> Share:
+    """Compute one share into a file of its own; ``step`` is called after each example."""
     bad: list[BadFile] = []
     odd: list[Problem] = []
-    begin = 0
+    index, data, digest = division.index, division.data, hashlib.sha256()
     reader = audio.Reader(lambda path, what: odd.append(problems.odd(path, what)))
     earlier = audio.Reader(lambda path, what: None)  # of others' recordings, which say themselves what is odd in them
-    with open(path, "w+b") as file, reader, earlier, Mixer() as mixer:
-        for name, examples in _parts(index, data).items():
+    with open(path, "wb") as file, reader, earlier, Mixer() as mixer:
+        for name, examples in division.parts.items():
             copies = index.copies_of(name)
-            rows = _rows(examples, share, shares)
-            sizes = [2 * config.bands * frames_of(examples[row].length_s or data.window_s, config) for row in rows]
-            places = dict(zip(rows, itertools.accumulate(sizes, initial=begin)))
-            # Stretches of one recording in their order, whatever that of the examples: it is decoded once.
-            for row in sorted(rows, key=lambda row: examples[row].order):
+            for row in division.rows(name, share).tolist():
                 example = examples[row]
                 length_s = example.length_s or data.window_s
                 try:
@@ -263,14 +278,10 @@ def extract(
                 if name == NOISE:  # a shorter one is repeated: no silence between
                     samples = np.resize(samples, round(length_s * audio.RATE))
                 samples = audio.fitted(samples, round(length_s * audio.RATE))
-                file.seek(places[row])
-                file.write(log_mel(samples, config, before).T.astype(np.float16).tobytes())
+                frames = log_mel(samples, config, before).T.astype(np.float16).tobytes()
+                file.write(frames)
+                digest.update(frames)
                 step()
-            begin += sum(sizes)
-        digest = hashlib.sha256()
-        file.seek(0)
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
     return Share(path, digest.digest(), tuple(bad), (*odd, *mixer.odd), tuple(mixer.bad))
 
 
@@ -289,46 +300,52 @@ def _heard_before(row: int, examples: Sequence[Example], reader: audio.Reader) -
     return None
 
 
-def assemble(path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, shares: Sequence[Share]) -> None:
-    """Write the whole file: one process, with the shares of all in their order.
+def assemble(path: Path, division: Division, config: FilterBank, shares: Sequence[Share]) -> None:
+    """Write the whole file: one process, with all shares in their order.
 
     Raises:
         DataError: for recordings that cannot be used, unless these are left out, and for a share that is not as it was written.
     """
     bad = [one for share in shares for one in share.bad]
+    on_bad_file = division.data.on_bad_file
     said = (
-        problems.settled([*dict.fromkeys(one.problem for one in bad)], data.on_bad_file),
-        problems.settled(sorted({one for share in shares for one in share.bad_sounds}, key=str), data.on_bad_file),
+        problems.settled([*dict.fromkeys(one.problem for one in bad)], on_bad_file),
+        problems.settled(sorted({one for share in shares for one in share.bad_sounds}, key=str), on_bad_file),
         problems.remarks([one for share in shares for one in share.odd]),
     )
-    _lay_out(path, index, data, config, bad, [line for line in said if line])
-    frame = 2 * config.bands
-    places = []
-    for name, examples in _parts(index, data).items():
+    _lay_out(path, division, config, bad, [line for line in said if line])
+    edges = {}
+    for name in division.parts:
         offset, starts, total = _place(path, name)
-        edges = [*(starts * frame + offset), offset + total * frame]
-        places.append([(int(edges[rows.start]), int(edges[rows.stop])) for rows in _all_rows(examples, len(shares))])
+        edges[name] = 2 * config.bands * np.append(starts, total) + offset
     with open(path, "r+b") as whole:
         for number, share in enumerate(shares):
             digest = hashlib.sha256()
             with open(share.path, "rb") as file:
-                for spans in places:
-                    begin, end = spans[number]
-                    whole.seek(begin)
-                    while begin < end and (chunk := file.read(min(_CHUNK, end - begin))):
-                        digest.update(chunk)
-                        begin += whole.write(chunk)
+                for name, places in edges.items():
+                    for first, last in _runs(division.rows(name, number)):
+                        begin, end = int(places[first]), int(places[last + 1])
+                        whole.seek(begin)
+                        while begin < end and (chunk := file.read(min(_CHUNK, end - begin))):
+                            digest.update(chunk)
+                            begin += whole.write(chunk)
                 digest.update(file.read(1))  # there must be no more
             if digest.digest() != share.sha256:
                 raise DataError(f"{share.path}: is not as it was written; is the file system of data.cache sound?")
 
 
-def _lay_out(
-    path: Path, index: CorpusIndex, data: DataConfig, config: FilterBank, bad: Sequence[BadFile], remarks: Sequence[str]
-) -> None:
+def _runs(rows: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First and last of rows that follow each other: one piece in both files."""
+    for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
+        if len(run):
+            yield int(run[0]), int(run[-1])
+
+
+def _lay_out(path: Path, division: Division, config: FilterBank, bad: Sequence[BadFile], remarks: Sequence[str]) -> None:
     """The file with everything but the frames."""
+    index, data = division.index, division.data
     with h5py.File(path, "w", userblock_size=USER_BLOCK) as file:
-        for name, examples in _parts(index, data).items():
+        for name, examples in division.parts.items():
             lengths = np.array([frames_of(example.length_s or data.window_s, config) for example in examples], np.int64)
             group = file.create_group(name)
             _allocate(group, "frames", (int(lengths.sum()), config.bands))
@@ -344,16 +361,6 @@ def _lay_out(
         file.attrs["format"] = FORMAT
         file.attrs["class_names"] = list(index.class_names)
         file.attrs["config"] = json.dumps(asdict(config))
-
-
-def _rows(examples: Sequence[Example], share: int, shares: int) -> range:
-    """Which examples of a part belong to a share: neighbours, so that their frames are one piece."""
-    first, last = (len(examples) * (share + i) // shares for i in (0, 1))
-    return range(first, last)
-
-
-def _all_rows(examples: Sequence[Example], shares: int) -> list[range]:
-    return [_rows(examples, share, shares) for share in range(shares)]
 
 
 @dataclass(frozen=True)
@@ -415,7 +422,7 @@ def _parts(index: CorpusIndex, data: DataConfig) -> dict[str, Sequence[Example]]
 
 
 def _repeated(examples: Sequence[Example], times: int) -> Sequence[Example]:
-    """Each so often, one after the other: a recording's copies are made by one process."""
+    """Each so often, one after the other."""
     return examples if times == 1 else [example for example in examples for _ in range(times)]
 
 

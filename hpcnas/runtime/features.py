@@ -22,7 +22,7 @@ from hpcnas.data.corpus import SPLITS, CorpusIndex
 from hpcnas.data.progress import Progress
 from hpcnas.nn.corpus import Corpus, Split, sampled
 from hpcnas.nn.front_end import FrontEnd, fitted
-from hpcnas.runtime import known_corpus
+from hpcnas.runtime import known_corpus, pieces
 from hpcnas.runtime.together import World, on_every_rank, on_first_rank
 from hpcnas.store.files import replacing
 from hpcnas.store.model_card import ModelCard
@@ -151,20 +151,12 @@ def _is_sound(path: Path) -> bool:
 
 
 def _make(world: World, config: Config, index: CorpusIndex, path: Path) -> None:
-    """Compute the features, every rank a share of its own, and put them together; collective over ``world``."""
+    """Compute the features, every rank pieces of its own, and put them together; collective over ``world``."""
     start, bank = time.monotonic(), config.features.bank
-    # Another job may be making the same file.
-    job = on_first_rank(world, lambda: path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part"))
-    own = job.with_name(f"{job.name}.{world.rank:05d}")
     examples = sum(len(index.copies_of(split)) * len(index.splits[split]) for split in SPLITS)
-    # Rank 0 has as large a share as any other.
-    step = Progress("features", examples // world.size).step if world.rank == 0 else lambda: None
-    try:
-        made = on_every_rank(world, lambda: features.extract(own, index, config.data, bank, world.rank, world.size, step))
-        shares = world.allgather(made)
-        on_first_rank(world, lambda: _put_together(job, path, index, config, shares))
-    finally:
-        own.unlink(missing_ok=True)
+    division, folder = features.Division.of(index, config.data, pieces.number_of(examples)), pieces.folder_of(path)
+    shares = sorted(pair for made in world.allgather(_own_pieces(world, division, bank, folder)) for pair in made)
+    on_first_rank(world, lambda: _put_together(path, division, config, [share for _, share in shares]))
     if world.rank == 0:
         hours = (
             sum(
@@ -180,17 +172,44 @@ def _make(world: World, config: Config, index: CorpusIndex, path: Path) -> None:
         )  # fmt: skip
 
 
-def _put_together(job: Path, path: Path, index: CorpusIndex, config: Config, shares: Sequence[features.Share]) -> None:
+def _own_pieces(
+    world: World, division: features.Division, bank: features.FilterBank, folder: Path
+) -> list[tuple[int, features.Share]]:
+    """This rank's pieces with their numbers; those that are there are taken as they are. Collective over ``world``."""
+    own = range(world.rank, division.shares, world.size)
+    there = {number: share for number in own if (share := pieces.known(folder, number))}
+    many = sum(world.allgather(len(there)))
+    # Rank 0 has as many as any other.
+    progress = Progress("features", sum(map(division.size, own))) if world.rank == 0 else None
+    if progress and many:
+        logger.info("features: %d of %d pieces are there from an earlier job", many, division.shares)
+        progress.step(sum(map(division.size, there)))
+
+    def extracted(number: int) -> features.Share:
+        step = progress.step if progress else lambda: None
+        return pieces.make(folder, number, lambda part: features.extract(part, division, bank, number, step))
+
+    return on_every_rank(world, lambda: [(number, there.get(number) or extracted(number)) for number in own])
+
+
+def _put_together(path: Path, division: features.Division, config: Config, shares: Sequence[features.Share]) -> None:
+    # A name of its own: another job may be making the same file.
+    job = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
     try:
-        features.assemble(job, index, config.data, config.features.bank, shares)
+        features.assemble(job, division, config.features.bank, shares)
         seal(job)
         job.replace(path)
+    except FileNotFoundError:
+        if not path.exists():  # else the other job was faster, and has removed the pieces
+            raise
     finally:
         job.unlink(missing_ok=True)
+    pieces.remove(pieces.folder_of(path))
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed jobs have left; other jobs may be writing theirs."""
+    """Remove what killed jobs have left, and no job will go on with; other jobs may be writing theirs."""
+    pieces.sweep(folder)
     for part in folder.glob(".*.part*"):
         job = _JOB.match(part.name)
         try:
