@@ -6,7 +6,8 @@
 A limit is kB of flash / kB of working memory. For each of them and each of ``--seeds``: a search and its finals, whose
 trainings are quantised (``ensemble.quantised``). The rivals are trained once with each seed, in the same way, whatever they
 take. Runs of one process, as many at a time as ``--jobs``. What is in the folder is not run again. Prints a Markdown table:
-test accuracy in LiteRT of the same weights in floats and in integers, and what tflite-micro takes.
+test accuracy in LiteRT of the same weights in floats and in integers, flash in units of 1024 bytes, and what tflite-micro takes, in
+thousands.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Exported:
     flash_kb: float
     """Of the graph alone, as it goes into flash, in units of 1024 bytes: a .tflite file has its description beside it."""
     arena_kb: str
-    """What tflite-micro takes, or why it takes none."""
+    """What tflite-micro takes, in thousands of bytes, or why it takes none."""
 
 
 def main() -> None:
