@@ -6,8 +6,8 @@
 A limit is kB of flash / kB of working memory. For each of them and each of ``--seeds``: a search and its finals, whose
 trainings are quantised (``ensemble.quantised``). The rivals are trained once with each seed, in the same way, whatever they
 take. Runs of one process, as many at a time as ``--jobs``. What is in the folder is not run again. Prints a Markdown table:
-test accuracy in LiteRT of the same weights in floats and in integers, flash in units of 1024 bytes, and what tflite-micro takes, in
-thousands.
+test accuracy in LiteRT of the same weights in floats and in integers, flash in units of 1024 bytes, and what tflite-micro
+takes, in thousands.
 """
 
 from __future__ import annotations
