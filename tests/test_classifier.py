@@ -137,14 +137,15 @@ def test_memory_does_not_grow_with_the_length_of_a_recording(both, kind):
             yield 0.02 * rng.standard_normal(10 * audio.RATE).astype(np.float32)
             held_mb.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
 
-    def hear_all(minutes: int) -> None:
-        for _ in hear(blocks(minutes), both[kind], 0.0, SpottingConfig(hop_s=0.5)):
+    def grown_mb() -> float:
+        """In the last five of six minutes."""
+        held_mb.clear()
+        for _ in hear(blocks(6), both[kind], 0.0, SpottingConfig(hop_s=0.5)):
             pass
+        return max(held_mb[6:]) - held_mb[5]
 
-    hear_all(1)  # the process may grow once: libraries that are loaded late, arrays that the allocator keeps
-    held_mb.clear()
-    hear_all(6)
-    assert max(held_mb) - held_mb[0] < 60, "six minutes were 350 MB when they were read as a whole"
+    # The process may grow once, for libraries that are loaded late and arrays that the allocator keeps, but not each time.
+    assert min(grown_mb(), grown_mb()) < 20, "five minutes were 290 MB when they were read as a whole"
 
 
 def test_weights_of_other_classes_are_one_line(causal_run, tmp_path):

@@ -126,11 +126,13 @@ def test_a_rank_that_does_not_train_takes_no_gpu(gpus, monkeypatch):
     place.take()
 
 
-@pytest.mark.parametrize("key", ["mixed_precision", "tf32"])
-def test_fewer_bits_are_refused_where_the_device_does_not_compute_in_them(key, monkeypatch):
+@pytest.mark.parametrize(
+    ("key", "needed"), [("mixed_precision", "a GPU or a processor with AVX512_BF16 or AMX_BF16"), ("tf32", "a GPU")]
+)
+def test_fewer_bits_are_refused_where_the_device_does_not_compute_in_them(key, needed, monkeypatch):
     asked = TrainingConfig(**{key: True})
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False}, raising=False)
-    with pytest.raises(ConfigError, match=rf"training.{key} = true needs a GPU.*, and there is none; set it to false"):
+    with pytest.raises(ConfigError, match=f"training.{key} = true needs {needed}, and there is none; set it to false"):
         precision.use(asked, torch.device("cpu"))
     gpu = torch.device("cuda", 0)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")

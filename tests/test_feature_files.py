@@ -19,7 +19,7 @@ import soundfile
 from helpers import feature_file
 
 from hpcnas import config as configuration
-from hpcnas.core.errors import DataError
+from hpcnas.core.errors import DataError, RunError
 from hpcnas.data import audio, features, manifest, speech_commands
 from hpcnas.data.corpus import SPLITS, DataConfig
 from hpcnas.data.features import BadFile, Division, FilterBank, Share
@@ -175,16 +175,24 @@ def test_a_piece_that_is_not_as_it_was_written_is_made_anew(config, tmp_path, mo
     assert "features: 2 of " in caplog.text and files_of_pieces(tmp_path) == []
 
 
-def test_another_job_that_was_faster_is_no_failure(config, index, tmp_path, monkeypatch, small_pieces):
-    assemble = features.assemble
+@pytest.mark.parametrize("other", ["whole", "damaged", "none"])
+def test_a_piece_that_is_gone_is_no_failure_only_where_another_job_was_faster(config, index, tmp_path, monkeypatch, other):
+    assemble, name = features.assemble, features.fingerprint(index, config.data, FilterBank())
 
     def late(path, division, *more):
         assemble(path, division, *more)
-        (tmp_path / "features" / f"{features.fingerprint(index, config.data, FilterBank())}.h5").write_bytes(path.read_bytes())
+        seal(path)
+        if other != "none":
+            made = path.read_bytes()
+            (tmp_path / "features" / f"{name}.h5").write_bytes(made if other == "whole" else made[:-1])
         raise FileNotFoundError("a piece is gone")
 
     monkeypatch.setattr(features, "assemble", late)
-    assert len(load_corpus(SoloWorld(), config).train)
+    if other == "whole":
+        assert len(load_corpus(SoloWorld(), config).train)
+    else:
+        with pytest.raises(RunError, match="a piece is gone"):
+            load_corpus(SoloWorld(), config)
 
 
 def test_pieces_that_nobody_goes_on_with_are_swept(config, tmp_path):

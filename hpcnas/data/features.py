@@ -208,7 +208,8 @@ class Division:
     parts: Mapping[str, Sequence[Example]]
     """The splits, with each example as often as there are copies of it, and the noise."""
     reading: Mapping[str, np.ndarray]
-    """Rows of each part in the order in which they are read, so that no recording is decoded twice."""
+    """Rows of each part in the order in which they are read, so that a recording is decoded once, and again only where two
+    shares meet in it."""
 
     @classmethod
     def of(cls, index: CorpusIndex, data: DataConfig, shares: int) -> Division:

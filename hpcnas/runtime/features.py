@@ -200,7 +200,7 @@ def _put_together(path: Path, division: features.Division, config: Config, share
         seal(job)
         job.replace(path)
     except FileNotFoundError:
-        if not path.exists():  # else the other job was faster, and has removed the pieces
+        if not _is_sound(path):  # else the other job was faster, and has removed the pieces
             raise
     finally:
         job.unlink(missing_ok=True)
