@@ -4,8 +4,8 @@ VENV ?= .venv
 RUN ?= runs/default
 # One rank coordinates and sleeps, so that there may be one more than cores.
 NP ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
-# Appended to the search, such as ARGS="jobs/kws.toml --set search.max_trials=20".
-ARGS ?=
+# What to search with, such as ARGS="jobs/kws.toml --set search.max_trials=20"; ARGS= for the defaults.
+ARGS ?= jobs/first.toml
 
 # Tests run beside each other. Many wait for ranks, for other processes or for a clock, so there is one worker more than cores.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n + 1 : 8)))

@@ -2,21 +2,21 @@
 
     python -m hpcnas.evaluate RUN_OR_MODEL [DATA] [--model NAME] [--split test] [--against MODEL] [--json] [--set KEY=VALUE]
         [--conditions [--noise FOLDER ...] [--rooms FOLDER ...]]
+    mpirun -np 64 python -m hpcnas.evaluate ...      the same, each rank with a share of the recordings and of the hours
 
 Models: ``ensemble``, ``member 0``, ``baseline``, ``student``, ``best`` (of the search), or the number of a trial of a run; or a
 file that was exported as ``state_dict``. ``--against`` takes the same, another run's directory, or ``RUN:MODEL``. Prints tables
 and writes a page below ``report/``, or beside the file. Keyword models are also run over the split's recordings one after the
 other, as over a stream, and over the hours of ``data.negatives``, in as many processes as it may use threads; with
 ``data.confusable_words`` over words that sound like them, too. ``--conditions`` also hears the split in noise, in rooms,
-quieter and through codecs.
+quieter and through codecs. Recordings are judged on GPUs where ranks, or the process, have them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,16 +41,14 @@ from hpcnas.judging import spread
 from hpcnas.judging.alike import figures_of_alike
 from hpcnas.judging.evaluation import ClassRow, Evaluation, Figure, calibrated, figures_of, with_thresholds
 from hpcnas.judging.field import FalseAlarms
-from hpcnas.judging.robustness import Asked, alone, conditions_of, groupings, robustness
+from hpcnas.judging.robustness import Asked, conditions_of, groupings, robustness, under_alone
 from hpcnas.judging.versus import ensure_comparable, fitted, hearing_of, opponent
 from hpcnas.nn.corpus import Corpus, Split
-from hpcnas.nn.group import SoloGroup
-from hpcnas.nn.training import Trainer
-from hpcnas.runtime.features import indexed, load_corpus
-from hpcnas.runtime.threads import set_alone
-from hpcnas.runtime.together import SoloWorld
+from hpcnas.runtime.crew import Crew, run_by_crew
+from hpcnas.runtime.features import found_together, load_corpus
+from hpcnas.runtime.together import on_first_rank
 from hpcnas.showing import pictures
-from hpcnas.showing.terminal import console, outer_edge, plain
+from hpcnas.showing.terminal import console, plain
 from hpcnas.store import model_card
 from hpcnas.store.files import replacing
 from hpcnas.store.run_dir import RunDir
@@ -66,8 +64,11 @@ OF_TRAINING = (
 """Keys of what is no keyword that say what a model has learnt, where it is judged on its own corpus."""
 
 
-@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
+    run_by_crew(evaluate, argv)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hpcnas.evaluate", description="Full figures of a model on a corpus.")
     parser.add_argument("run", type=Path, help="run directory, or a model exported as state_dict")
     parser.add_argument("corpus", nargs="?", metavar="DATA", help="the same as --data")
@@ -91,12 +92,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
-    arguments = parser.parse_args(argv)
-    evaluate(arguments, console(), set_alone())
+    return parser
 
 
-def evaluate(arguments: argparse.Namespace, console: Console, processes: int) -> None:
-    """Print the figures and write the page."""
+def evaluate(crew: Crew, argv: Sequence[str] | None) -> None:
+    """Print the figures and write the page; called by every rank."""
+    arguments = _parser().parse_args(argv)
     path, data = arguments.run, arguments.data or arguments.corpus
     classifier = opened(path, arguments.model)
     own_config = classifier.config
@@ -121,52 +122,56 @@ def evaluate(arguments: argparse.Namespace, console: Console, processes: int) ->
     other = opponent(path, arguments.against) if arguments.against else None
     if other:
         ensure_comparable(classifier, other, arguments.against)
-    index = indexed(config)
-    corpus = adapted(load_corpus(SoloWorld(), config, classifier.front_end, lambda: index), classifier)
+    index = found_together(crew.world, config)
+    corpus = adapted(load_corpus(crew.world, config, classifier.front_end, lambda: index), classifier, crew.say)
     split = getattr(corpus, arguments.split)
     if not len(split):
         raise DataError(f"the {arguments.split} split is empty; see --split")
     if is_whole:
-        print(f"{data}: has neither lists nor folders of splits; all of its {len(split)} examples are judged", file=sys.stderr)
-    logits = predicted(classifier, corpus, split)
+        crew.say(f"{data}: has neither lists nor folders of splits; all of its {len(split)} examples are judged")
+    logits = predicted(crew, classifier, corpus, split)
     is_own = not data and is_heard_alike(own_config, config)
     if is_own:
-        of_validation = predicted(classifier, corpus, corpus.validation)
+        of_validation = predicted(crew, classifier, corpus, corpus.validation)
         classifier = calibrated(classifier, of_validation, corpus.validation)
-    false_alarms = FalseAlarms(classifier, asked.as_it_is, index, processes)
+    false_alarms = FalseAlarms(classifier, asked.as_it_is, index, crew)
     if is_own:
         classifier = with_thresholds(classifier, corpus.validation, false_alarms.of("validation"))
-        if not path.is_file() and classifier.thresholds:
+        if crew.speaks and not path.is_file() and classifier.thresholds:
             model_card.add_thresholds(RunDir(path).model_card, classifier.name, classifier.thresholds)
     alarms = false_alarms.of(arguments.split)
     evaluation = figures_of(classifier, corpus, split, logits, alarms)
     is_right, versus = logits.argmax(1) == split.labels, None
     evaluation = replace(evaluation, groupings=groupings(is_right, split.rows, config.data, index, arguments.split))
-    more = sounding_alike(classifier, config, asked, arguments.split)
+    more = sounding_alike(crew, classifier, config, asked, arguments.split)
     evaluation = replace(evaluation, figures=[*evaluation.figures, *more])
     if arguments.conditions:
-        tried, untold = conditions_of(asked, index, Asked(arguments.noise, arguments.rooms))
-        judge = partial(right_under, classifier, config, index, arguments.split)
+        sounds = Asked(arguments.noise, arguments.rooms)
+        tried, untold = on_first_rank(crew.world, lambda: conditions_of(asked, index, sounds))
+        judge = partial(right_under, crew, classifier, config, index, arguments.split)
         evaluation = replace(evaluation, robustness=robustness(is_right, tried, untold, judge))
     if other:
-        versus = compared(arguments.against, is_right, rights_of(other, config, index, arguments.split))
+        versus = compared(arguments.against, is_right, rights_of(crew, other, config, index, arguments.split))
+    if not crew.speaks:
+        return
+    out = console()
     if arguments.json:
         chosen = {"thresholds": asdict(classifier.thresholds)} if classifier.thresholds else {}
         print(json.dumps(as_values(evaluation, versus) | chosen, indent=1))
         return
-    show(console, evaluation)
+    show(out, evaluation)
     if is_own and classifier.thresholds:
-        console.print(basis(classifier.thresholds, is_kept=not path.is_file()), soft_wrap=True)
+        out.print(basis(classifier.thresholds, is_kept=not path.is_file()), soft_wrap=True)
     if versus:
         shares = f"{versus.accuracy:.2%} against {versus.against_accuracy:.2%}"
         told = f"as often right as {versus.against} ({shares}): p = {versus.p:.4f} (McNemar's exact test)"
-        console.print(told, soft_wrap=True)
+        out.print(told, soft_wrap=True)
     if path.is_file():
         page = path.with_name(f"{path.stem}-{arguments.split}.html")
     else:
         page = RunDir(path).evaluation(f"{classifier.name}-{arguments.split}")
     write_page(page, f"{path.resolve().name}: {classifier.name}", classifier, evaluation)
-    console.print(f"page: {page}", soft_wrap=True)
+    out.print(f"page: {page}", soft_wrap=True)
 
 
 def is_heard_alike(own: Config, config: Config) -> bool:
@@ -196,11 +201,11 @@ def is_judged_whole(data: DataConfig, own: DataConfig, given: Sequence[str]) -> 
     return not is_given and not is_own and not DATASETS[data.name].says_splits(data)
 
 
-def adapted(corpus: Corpus, classifier: Classifier, is_told: bool = False) -> Corpus:
+def adapted(corpus: Corpus, classifier: Classifier, say: Callable[[str], None] = lambda text: None) -> Corpus:
     """The corpus with labels as the model numbers them; raises DataError for a class that the model does not know.
 
-    A test set may have ``_unknown_`` and ``_silence_`` though the model knows keywords alone: these are left out, which is said
-    unless it ``is_told`` already.
+    A test set may have ``_unknown_`` and ``_silence_`` though the model knows keywords alone: it is said that these are left
+    out.
     """
     known = list(classifier.class_names)
     absent = [name for name in corpus.class_names if name not in known]
@@ -209,8 +214,8 @@ def adapted(corpus: Corpus, classifier: Classifier, is_told: bool = False) -> Co
             f"the corpus has classes that the model does not know: {', '.join(foreign)}; known: {', '.join(known)}; "
             "--data names another corpus"
         )
-    if absent and not is_told:
-        print(f"left out, as the model does not know them: {' and '.join(absent)}", file=sys.stderr)
+    if absent:
+        say(f"left out, as the model does not know them: {' and '.join(absent)}")
     numbers = np.array([known.index(name) if name in known else -1 for name in corpus.class_names])
     splits: dict[str, Any] = {name: relabelled(getattr(corpus, name), numbers) for name in SPLITS}
     return replace(corpus, **splits, class_names=tuple(known))
@@ -225,42 +230,42 @@ def relabelled(split: Split, numbers: np.ndarray) -> Split:
     return replace(split, **chosen, labels=labels[kept])
 
 
-def predicted(classifier: Classifier, corpus: Corpus, split: Split) -> np.ndarray:
+def predicted(crew: Crew, classifier: Classifier, corpus: Corpus, split: Split) -> np.ndarray:
     """(N, K) logits."""
-    return Trainer(corpus, SoloGroup(), classifier.config.training).evaluate(classifier.model, split)
+    return crew.logits(classifier.model, corpus, split, classifier.config.training)
 
 
 def right_under(
-    classifier: Classifier, config: Config, index: CorpusIndex, split_name: str, conditions: Conditions
+    crew: Crew, classifier: Classifier, config: Config, index: CorpusIndex, split_name: str, conditions: Conditions
 ) -> np.ndarray:
     """(N,) whether a model has each recording of a split right under conditions."""
-    found = load_corpus(SoloWorld(), config, classifier.front_end, lambda: alone(index, split_name, conditions))
-    corpus = adapted(found, classifier, is_told=True)
+    found = load_corpus(crew.world, config, classifier.front_end, lambda: under_alone(index, split_name, conditions))
+    corpus = adapted(found, classifier)
     split = getattr(corpus, split_name)
-    return predicted(classifier, corpus, split).argmax(1) == split.labels
+    return predicted(crew, classifier, corpus, split).argmax(1) == split.labels
 
 
-def sounding_alike(classifier: Classifier, config: Config, data: DataConfig, split_name: str) -> list[Figure]:
+def sounding_alike(crew: Crew, classifier: Classifier, config: Config, data: DataConfig, split_name: str) -> list[Figure]:
     """What becomes of words that sound like the model's keywords, if ``data`` asks for some."""
     if not data.confusable_words:
         return []
     empty = CorpusIndex(tuple(classifier.class_names), dict.fromkeys(SPLITS, ()), ())
     unknown.label_of("confusable_words", classifier.class_names)
-    examples = confusable.part(data, empty, split_name)
-    corpus = load_corpus(SoloWorld(), config, classifier.front_end, lambda: empty.with_more(split_name, examples))
+    examples = on_first_rank(crew.world, lambda: confusable.part(data, empty, split_name))
+    corpus = load_corpus(crew.world, config, classifier.front_end, lambda: empty.with_more(split_name, examples))
     split = getattr(corpus, split_name)
     words = [examples[row].path.parent.name for row in split.rows]
-    return figures_of_alike(classifier, predicted(classifier, corpus, split), split.labels, words)
+    return figures_of_alike(classifier, predicted(crew, classifier, corpus, split), split.labels, words)
 
 
-def rights_of(other: Classifier, config: Config, index: CorpusIndex, split_name: str) -> np.ndarray:
+def rights_of(crew: Crew, other: Classifier, config: Config, index: CorpusIndex, split_name: str) -> np.ndarray:
     """(N,) whether a second model has each recording right, heard through its own front end."""
     own = hearing_of(other, config)
     if own.features != config.features or own.data != config.data:  # else the features are there
         index = replace(index, copies={})
-    corpus = adapted(load_corpus(SoloWorld(), own, other.front_end, lambda: fitted(index, own.data)), other)
+    corpus = adapted(load_corpus(crew.world, own, other.front_end, lambda: fitted(index, own.data)), other, crew.say)
     split = getattr(corpus, split_name)
-    return predicted(other, corpus, split).argmax(1) == split.labels
+    return predicted(crew, other, corpus, split).argmax(1) == split.labels
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Audio without keywords that a finished model takes for some, for another training to learn from.
 
     python -m hpcnas.mine RUN_OR_MODEL [--model NAME] [--count N] [--out FILE] [--set KEY=VALUE]
+    mpirun -np 64 python -m hpcnas.mine ...      the same, each rank with a share of the recordings
 
 Hears the training part of ``data.negatives``, in as many processes as it may use threads, and writes a list for
 ``data.mined_negatives`` of a new run. Within a run ``data.mine_negatives`` does the same between search and finals.
@@ -17,14 +18,17 @@ from hpcnas import config as configuration
 from hpcnas.core.checks import at_least
 from hpcnas.core.errors import ConfigError
 from hpcnas.judging import mining
-from hpcnas.runtime.threads import set_alone
-from hpcnas.runtime.together import SoloWorld
-from hpcnas.showing.terminal import outer_edge
+from hpcnas.runtime.crew import Crew, run_by_crew
+from hpcnas.runtime.together import on_first_rank
 from hpcnas.use.classifier import MODEL_NAMES, opened
 
 
-@outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
+    run_by_crew(mine, argv)
+
+
+def mine(crew: Crew, argv: Sequence[str] | None) -> None:
+    """Hear the audio and write the list; called by every rank."""
     parser = argparse.ArgumentParser(
         prog="python -m hpcnas.mine", description="Find what a model takes for keywords in audio without any."
     )
@@ -44,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = f"mined-{classifier.name.replace(' ', '-')}.json"
     out = arguments.out or (place / name if place.is_dir() else place.with_name(f"{place.stem}-{name}"))
     label = f"{place.resolve().name}: {classifier.name}"
-    found = mining.mine(SoloWorld(), classifier, label, config, arguments.count, set_alone())
-    mining.save(out, found)
-    print(f"{mining.summary(found)}; in {out}")
+    found = mining.mine(crew.world, classifier, label, config, arguments.count, crew.processes)
+    on_first_rank(crew.world, lambda: mining.save(out, found))
+    if crew.speaks:
+        print(f"{mining.summary(found)}; in {out}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from hpcnas.data import groups, surroundings
 from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
 from hpcnas.judging.robustness import Asked, conditions_of
 from hpcnas.runtime.features import indexed
+from hpcnas.runtime.together import SoloWorld
 from hpcnas.use.classifier import Classifier
 
 
@@ -84,10 +85,10 @@ def test_noise_at_0_db_is_heard_as_such(causal_run, noises):
     tried, _ = conditions_of(classifier.config.data, index, Asked((str(noises),)))
     loaded = {
         name: evaluate.load_corpus(
-            evaluate.SoloWorld(),
+            SoloWorld(),
             classifier.config,
             classifier.front_end,
-            lambda of=of: evaluate.alone(index, "test", of) if of else index,
+            lambda of=of: evaluate.under_alone(index, "test", of) if of else index,
         ).test
         for name, of in {"clean": None, "loud": tried["noise, 0 dB"], "quiet": tried["quiet, -20 dB"]}.items()
     }

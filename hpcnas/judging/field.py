@@ -21,6 +21,8 @@ from hpcnas.data.negatives import Negative
 from hpcnas.data.problems import Problem
 from hpcnas.nn.corpus import Split
 from hpcnas.runtime import threads
+from hpcnas.runtime.crew import Crew
+from hpcnas.runtime.together import on_every_rank, on_first_rank
 from hpcnas.use.classifier import Classifier
 from hpcnas.use.hearing import hear, hear_frames, keywords_of
 
@@ -84,12 +86,12 @@ def in_a_row(classifier: Classifier, split: Split) -> Field:
 
 
 class FalseAlarms:
-    """Of a model in ``data.negatives``, which are heard when they are asked for."""
+    """Of a model in ``data.negatives``, which are heard when they are asked for; every rank asks for the same."""
 
-    def __init__(self, classifier: Classifier, data: DataConfig, index: CorpusIndex, processes: int) -> None:
-        self._classifier, self._data, self._processes = classifier, data, processes
+    def __init__(self, classifier: Classifier, data: DataConfig, index: CorpusIndex, crew: Crew) -> None:
+        self._classifier, self._data, self._crew = classifier, data, crew
         keywords = [classifier.class_names[number] for number in keywords_of(classifier)]
-        self._parts = negatives.index(data, index, keywords)
+        self._parts = on_first_rank(crew.world, lambda: negatives.index(data, index, keywords))
         self._heard: dict[str, Alarms] = {}
 
     def of(self, split: str) -> Alarms | None:
@@ -98,8 +100,13 @@ class FalseAlarms:
             return None
         if split not in self._heard:
             part = negatives.part(self._parts, split)
-            self._heard[split] = alarms_in(self._classifier, part, self._data.on_bad_file, self._processes)
+            self._heard[split] = self._told_by_all(part)
         return self._heard[split]
+
+    def _told_by_all(self, part: Sequence[Negative]) -> Alarms:
+        world, own = self._crew.world, part[self._crew.world.rank :: self._crew.world.size]
+        listen = partial(alarms_in, self._classifier, own, self._data.on_bad_file, self._crew.processes)
+        return Alarms.joined(world.allgather(on_every_rank(world, listen)))
 
 
 def alarms_in(classifier: Classifier, recordings: Sequence[Negative], on_bad_file: str, processes: int = 1) -> Alarms:

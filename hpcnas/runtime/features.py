@@ -130,6 +130,13 @@ def indexed(config: Config) -> CorpusIndex:
     return surroundings.with_conditions(config.data, unknown.with_unknown(config.data, own))
 
 
+def found_together(world: World, config: Config) -> CorpusIndex:
+    """What ``indexed`` finds on rank 0, on every rank; it raises the same on all of them."""
+    if world.size == 1:
+        return indexed(config)
+    return known_corpus.unpacked(on_first_rank(world, lambda: known_corpus.packed(indexed(config))))
+
+
 def _feature_file(config: Config, index: CorpusIndex) -> Path:
     """Where the features of a corpus are, or will be."""
     folder = cache_folder(config.data.cache) / "features"

@@ -169,10 +169,13 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(gpus)
 
 
-def set_threads(world: MPI.Intracomm) -> None:
-    """Let the ranks of each node that train share its CPUs (``core/threads.py``); collective. Rank 0 says what came of it."""
+def set_threads(world: MPI.Intracomm, every_rank: bool = False) -> int:
+    """Let the ranks of each node that train share its CPUs (``core/threads.py``); collective. Rank 0 says what came of it.
+
+    Returns how many this rank computes with. ``every_rank``: rank 0 works as the others do, though there are some.
+    """
     own = of_process()
-    trains = world.rank > 0 or world.size == 1
+    trains = every_rank or world.rank > 0 or world.size == 1
     said = world.bcast({name: os.environ[name] for name in SAID_TO_ALL if name in os.environ})
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
     of_node = node.allgather(own.allowed if trains else frozenset())
@@ -183,6 +186,7 @@ def set_threads(world: MPI.Intracomm) -> None:
     of_ranks = world.gather(decided if trains else None)
     if of_ranks is not None:
         _tell_threads([of_rank for of_rank in of_ranks if of_rank is not None])
+    return decided.number
 
 
 def _tell_threads(of_ranks: Sequence[Threads]) -> None:

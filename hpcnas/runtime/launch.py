@@ -22,6 +22,7 @@ from hpcnas.core.errors import HpcnasError, LaunchError
 from hpcnas.nn.group import GroupLost
 from hpcnas.runtime.channel import meet
 from hpcnas.runtime.groups import is_fault_tolerant, look_for_losses
+from hpcnas.runtime.together import SIZES
 from hpcnas.showing.terminal import EXIT_INTERRUPTED, complain, flush, make_printable, told
 from hpcnas.store.run_dir import RunDir
 
@@ -158,7 +159,7 @@ def _check_launch(world: MPI.Intracomm) -> None:
             "this MPI gives no MPI_THREAD_MULTIPLE, without which ranks that hang go unnoticed; unset "
             "MPI4PY_RC_THREAD_LEVEL or use another MPI"
         )
-    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"):
+    for name in SIZES:
         text = os.environ.get(name) or "1"
         if not text.isdecimal():
             raise LaunchError(f"{name} = {text!r}: must be the number of ranks, as an MPI's launcher sets it; unset it")

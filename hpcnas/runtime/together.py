@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 from hpcnas.core.errors import HpcnasError, RunError
 
 T = TypeVar("T")
+
+
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
+"""Where launchers of MPIs say how many ranks there are."""
+
+
+def is_a_rank(environ: Mapping[str, str]) -> bool:
+    """Whether a launcher of MPI ranks, mpirun or srun, started this process."""
+    return "PMIX_RANK" in environ or any(environ.get(name) not in (None, "", "1") for name in SIZES)
 
 
 class World(Protocol):
@@ -67,3 +78,12 @@ def on_every_rank(world: World, function: Callable[[], T]) -> T:
     if first is not None:
         raise first
     return value
+
+
+def summed(world: Any, array: np.ndarray) -> np.ndarray:
+    """The sum of every rank's array, the same on all of them; may write into ``array``."""
+    if world.size > 1:
+        from mpi4py import MPI  # not above: that would start MPI in programs of one process
+
+        world.Allreduce(MPI.IN_PLACE, array)
+    return array
