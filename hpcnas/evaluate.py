@@ -201,7 +201,7 @@ def is_judged_whole(data: DataConfig, own: DataConfig, given: Sequence[str]) -> 
     return not is_given and not is_own and not DATASETS[data.name].says_splits(data)
 
 
-def adapted(corpus: Corpus, classifier: Classifier, say: Callable[[str], None] = lambda text: None) -> Corpus:
+def adapted(corpus: Corpus, classifier: Classifier, say: Callable[[str], None]) -> Corpus:
     """The corpus with labels as the model numbers them; raises DataError for a class that the model does not know.
 
     A test set may have ``_unknown_`` and ``_silence_`` though the model knows keywords alone: it is said that these are left
@@ -240,7 +240,7 @@ def right_under(
 ) -> np.ndarray:
     """(N,) whether a model has each recording of a split right under conditions."""
     found = load_corpus(crew.world, config, classifier.front_end, lambda: under_alone(index, split_name, conditions))
-    corpus = adapted(found, classifier)
+    corpus = adapted(found, classifier, lambda text: None)  # it was said of the split as it is
     split = getattr(corpus, split_name)
     return predicted(crew, classifier, corpus, split).argmax(1) == split.labels
 

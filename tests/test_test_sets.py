@@ -14,6 +14,7 @@ from hpcnas import config as configuration
 from hpcnas import evaluate
 from hpcnas.core.errors import ConfigError, DataError
 from hpcnas.nn.corpus import Corpus, Split
+from hpcnas.runtime.crew import Crew
 from hpcnas.runtime.features import load_corpus
 
 
@@ -80,12 +81,12 @@ def test_folders_of_languages_and_classes_that_a_model_does_not_know(causal_run,
 def test_a_model_of_keywords_alone_is_judged_on_keywords_alone(capsys):
     split = Split(np.zeros((6, 1)), np.arange(6), np.ones(6, int), np.ones(6, int), np.array([0, 1, 2, 3, 0, 2]))
     corpus = Corpus(split, split, split, 1, None, None, ("no", "yes", "_unknown_", "_silence_"))
-    adapted = evaluate.adapted(corpus, SimpleNamespace(class_names=("yes", "no")))
+    adapted = evaluate.adapted(corpus, SimpleNamespace(class_names=("yes", "no")), Crew().say)
     assert adapted.test.labels.tolist() == [1, 0, 1] and adapted.test.starts.tolist() == [0, 1, 4]
     assert adapted.class_names == ("yes", "no")
     assert "left out, as the model does not know them: _unknown_ and _silence_" in capsys.readouterr().err
     with pytest.raises(DataError, match="classes that the model does not know: no; known: yes"):
-        evaluate.adapted(corpus, SimpleNamespace(class_names=("yes",)))
+        evaluate.adapted(corpus, SimpleNamespace(class_names=("yes",)), Crew().say)
 
 
 def test_a_folder_that_is_all_test_is_nothing_to_train_on(tones):
