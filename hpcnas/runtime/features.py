@@ -162,7 +162,8 @@ def _make(world: World, config: Config, index: CorpusIndex, path: Path) -> None:
     start, bank = time.monotonic(), config.features.bank
     examples = sum(len(index.copies_of(split)) * len(index.splits[split]) for split in SPLITS)
     division, folder = features.Division.of(index, config.data, pieces.number_of(examples)), pieces.folder_of(path)
-    shares = sorted(pair for made in world.allgather(_own_pieces(world, division, bank, folder)) for pair in made)
+    own, new = _own_pieces(world, division, bank, folder)
+    shares = sorted(pair for made in world.allgather(own) for pair in made)
     on_first_rank(world, lambda: _put_together(path, division, config, [share for _, share in shares]))
     if world.rank == 0:
         hours = (
@@ -175,14 +176,15 @@ def _make(world: World, config: Config, index: CorpusIndex, path: Path) -> None:
         minutes = (time.monotonic() - start) / 60
         logger.info(
             "features of %d examples, %.2f h of audio, in %.1f s (%.1f h a minute)",
-            examples, hours, 60 * minutes, hours / minutes,
+            examples, hours, 60 * minutes, new * hours / minutes,
         )  # fmt: skip
 
 
 def _own_pieces(
     world: World, division: features.Division, bank: features.FilterBank, folder: Path
-) -> list[tuple[int, features.Share]]:
-    """This rank's pieces with their numbers; those that are there are taken as they are. Collective over ``world``."""
+) -> tuple[list[tuple[int, features.Share]], float]:
+    """This rank's pieces with their numbers, and the share of all ranks' that was not there yet, in [0, 1]; pieces that are
+    there are taken as they are. Collective over ``world``."""
     own = range(world.rank, division.shares, world.size)
     there = {number: share for number in own if (share := pieces.known(folder, number))}
     many = sum(world.allgather(len(there)))
@@ -196,7 +198,8 @@ def _own_pieces(
         step = progress.step if progress else lambda: None
         return pieces.make(folder, number, lambda part: features.extract(part, division, bank, number, step))
 
-    return on_every_rank(world, lambda: [(number, there.get(number) or extracted(number)) for number in own])
+    pairs = on_every_rank(world, lambda: [(number, there.get(number) or extracted(number)) for number in own])
+    return pairs, 1 - many / division.shares
 
 
 def _put_together(path: Path, division: features.Division, config: Config, shares: Sequence[features.Share]) -> None:
