@@ -224,10 +224,7 @@ def adapted(corpus: Corpus, classifier: Classifier, say: Callable[[str], None]) 
 def relabelled(split: Split, numbers: np.ndarray) -> Split:
     """The split with other numbers for its labels, without those that get a negative one."""
     labels = numbers[split.labels]
-    kept = labels >= 0
-    columns = ("starts", "lengths", "spoken", "copies", "rows")
-    chosen = {name: column[kept] for name in columns if (column := getattr(split, name)) is not None}
-    return replace(split, **chosen, labels=labels[kept])
+    return replace(split, labels=labels).only(labels >= 0)
 
 
 def predicted(crew: Crew, classifier: Classifier, corpus: Corpus, split: Split) -> np.ndarray:

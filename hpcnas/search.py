@@ -14,6 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mpi4py import MPI
@@ -84,7 +85,8 @@ def search(world: MPI.Intracomm, argv: Sequence[str]) -> int:
         conclude=lambda archive: check_outcome(run, archive),
         job_end=end,
     )
-    return conduct(world, config, corpus, plan)
+    scored = replace(corpus, validation=corpus.validation.spread(config.search.score_examples))
+    return conduct(world, config, scored, plan)
 
 
 def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, argparse.Namespace, bytes]:

@@ -19,7 +19,9 @@ from hpcnas import evaluate, search
 from hpcnas.core.archive import Archive
 from hpcnas.core.trial import Result, Trial
 from hpcnas.runtime import launch
+from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import replay
+from hpcnas.store.run_dir import RunDir
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_evaluation_of_other_corpora(mpirun, tones, tiny, tmp_path, capsys):
 @pytest.mark.parametrize("combiner", ["residual", "greedy"])
 def test_ensembles_that_the_search_looked_for_and_a_student_of_theirs(mpirun, tiny, tmp_path, combiner):
     run = tmp_path / "run"
-    rounds = ["--set", "combiner.trials_per_member=2"] if combiner == "residual" else []
+    rounds = ["--set", "combiner.trials_per_member=2" if combiner == "residual" else "search.score_examples=7"]
     done = mpirun(3, "hpcnas.search", *tiny, "--set", f"combiner.name={combiner}", *rounds, "--run", str(run))
     assert done.returncode == 0, done.output
     done = mpirun(3, "hpcnas.ensemble", str(run))
@@ -137,6 +139,12 @@ def test_ensembles_that_the_search_looked_for_and_a_student_of_theirs(mpirun, ti
         (best,) = searched.best()
         expected = [tuple(range(place)) for place in range(1 + len(best.proposal.team))]
         assert teams == [*expected, ()], "the best trial's team in turn, and the baseline"
+    else:
+        searched, of = Archive(r.event for r in replay(run / "journal.jsonl")), RunDir(run)
+        assert len(weights.load_logits(of.search.weights(searched.ranking[0].trial), "validation")) == 7
+        assert len(ensemble_file.load(of.ensemble_file).labels["validation"]) > 7
+        done = mpirun(1, str(Path(__file__).parents[1] / "tools" / "verify.py"), str(run))
+        assert done.returncode == 0, done.output
     done = mpirun(3, "hpcnas.distil", str(run), "--set", "distillation.epochs=2", "--set", "distillation.student=dense:units=8")
     assert done.returncode == 0 and "student: test accuracy" in done.output and "control: test" in done.output, done.output
     done = mpirun(1, "hpcnas.evaluate", str(run), "--model", "student", "--against", "control", "--json")

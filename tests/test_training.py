@@ -127,6 +127,15 @@ def test_every_example_is_evaluated_by_exactly_one_rank(size):
     assert ((np.stack(parts) != 0).any(-1).sum(0) == 1).all()
 
 
+def test_a_part_of_a_split_is_spread_over_all_of_it():
+    labels = np.repeat(np.arange(4), 5)
+    split = Split(np.zeros((20, 2)), np.arange(20), np.ones(20, int), np.ones(20, int), labels, rows=np.arange(20) + 100)
+    part = split.spread(8)
+    assert np.bincount(part.labels).tolist() == [2, 2, 2, 2] and (part.rows == part.starts + 100).all()
+    assert (part.rows == np.sort(part.rows)).all() and part.copies is None
+    assert split.spread(0) is split.spread(20) is split.spread(99) is split
+
+
 def test_evaluation_leaves_a_model_in_the_mode_it_was_in():
     model = build_model(spell("dense:units=8", BLOCK_TYPES), Surroundings(CORPUS.bands, 3), 0)
     for training in (True, False):

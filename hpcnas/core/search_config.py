@@ -33,6 +33,9 @@ class SearchConfig:
     entropy; ``calibrated_loss``, the same at the temperature that makes it lowest; or ``objective``. On a few hundred
     recordings losses tell models apart that have the same accuracy; the plain one also rewards confidence, which some have
     earlier in training than others."""
+    score_examples: int = 0
+    """Recordings of the validation split that trials are scored by, the same for all, evenly spread over it; 0: all. The final
+    stage and whatever judges a model hear the whole split."""
     max_trials: int = 36
     """Trials in all, failed ones included."""
     suggestions: tuple[str, ...] = ()
@@ -56,4 +59,4 @@ class SearchConfig:
         if self.rank_by not in RANKINGS:
             raise ConfigError(f'search.rank_by = "{self.rank_by}": unknown; known: {", ".join(RANKINGS)}')
         at_least(1, "search", max_trials=self.max_trials, group_size=self.group_size, keep_weights=self.keep_weights)
-        at_least(0, "search", max_steps=self.max_steps, time_limit=self.time_limit)
+        at_least(0, "search", score_examples=self.score_examples, max_steps=self.max_steps, time_limit=self.time_limit)

@@ -65,6 +65,17 @@ class Split:
         """The same for a model on ``device``; ``resident``: with all its frames there."""
         return replace(self, device=device, resident=self._in_memory.to(device) if resident else None)
 
+    def only(self, kept: np.ndarray) -> Split:
+        """Some of the recordings: a mask, or their numbers here."""
+        columns = ("starts", "lengths", "spoken", "labels", "copies", "rows")
+        return replace(self, **{name: column[kept] for name in columns if (column := getattr(self, name)) is not None})
+
+    def spread(self, count: int) -> Split:
+        """So many recordings, evenly spread over all; all, if there are no more or ``count`` is 0."""
+        if not 0 < count < len(self):
+            return self
+        return self.only(np.linspace(0, len(self) - 1, count).round().astype(int))
+
     def windows(self, rows: np.ndarray, offsets: np.ndarray, length: int, copies: np.ndarray | None = None) -> Tensor:
         """(B, F, T) windows of ``length`` frames: of recording ``rows[b]``, in its copy ``copies[b]`` (None: as it is), from
         its frame ``offsets[b]`` on. The bands of a frame lie side by side in memory, as in the file."""
