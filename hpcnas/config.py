@@ -307,7 +307,7 @@ MAY_CHANGE = ("search", "ensemble", "combiner", "distillation", "adaptation", "s
 """Tables that a resume may give other values: they do not change what finished trials mean."""
 MAY_CHANGE_KEYS = ("data.negatives", "data.negative_hours", "data.mine_negatives", "data.groups")
 """Keys of other tables that it may: trials of a search never hear of them, but as recordings, which a run knows."""
-MAY_NOT = ("search.objective", "search.rank_by", "search.suggestions", "search.zoo")
+MAY_NOT = ("search.objective", "search.rank_by", "search.score_examples", "search.suggestions", "search.zoo")
 """Keys of those tables that do."""
 OF_THE_FIELD = ("data.negatives", "data.negative_hours", "spotting.false_alarms_per_hour", "spotting.refractory_s")
 """Keys that do where the search's objective is of audio that goes on."""

@@ -118,6 +118,8 @@ def test_a_configuration_survives_being_written(tmp_path):
     assert configuration.load(tmp_path / "c.toml") == config
     assert configuration.differences(config, configuration.load(tmp_path / "c.toml", ["search.max_trials=7"])) == []
     assert configuration.differences(config, configuration.load(tmp_path / "c.toml", ["seed=4"])) == ["seed = 3, now 4"]
+    fewer = configuration.load(tmp_path / "c.toml", ["search.score_examples=7"])
+    assert configuration.differences(config, fewer) == ["search.score_examples = 0, now 7"], "scores would not compare"
 
 
 @pytest.mark.parametrize(
