@@ -46,7 +46,7 @@ from hpcnas.judging.versus import ensure_comparable, fitted, hearing_of, opponen
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.runtime.crew import Crew, run_by_crew
 from hpcnas.runtime.features import found_together, load_corpus
-from hpcnas.runtime.together import on_first_rank
+from hpcnas.runtime.together import on_every_rank, on_first_rank
 from hpcnas.showing import pictures
 from hpcnas.showing.terminal import console, plain
 from hpcnas.store import model_card
@@ -97,9 +97,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def evaluate(crew: Crew, argv: Sequence[str] | None) -> None:
     """Print the figures and write the page; called by every rank."""
-    arguments = _parser().parse_args(argv)
+    world = crew.world
+    arguments = on_first_rank(world, lambda: _parser().parse_args(argv))
     path, data = arguments.run, arguments.data or arguments.corpus
-    classifier = opened(path, arguments.model)
+    classifier = on_every_rank(world, lambda: opened(path, arguments.model))
     own_config = classifier.config
     overrides = [*arguments.set, *(configuration.elsewhere(own_config.data, data, arguments.set) if data else [])]
     config = configuration.parsed(configuration.dump(classifier.config), "--set", overrides)
@@ -119,11 +120,11 @@ def evaluate(crew: Crew, argv: Sequence[str] | None) -> None:
     if is_whole:
         config = replace(config, data=replace(config.data, all_is_test=True))
     classifier = replace(classifier, config=replace(classifier.config, spotting=config.spotting))
-    other = opponent(path, arguments.against) if arguments.against else None
+    other = on_every_rank(world, lambda: opponent(path, arguments.against)) if arguments.against else None
     if other:
         ensure_comparable(classifier, other, arguments.against)
-    index = found_together(crew.world, config)
-    corpus = adapted(load_corpus(crew.world, config, classifier.front_end, lambda: index), classifier, crew.say)
+    index = found_together(world, config)
+    corpus = adapted(load_corpus(world, config, classifier.front_end, lambda: index), classifier, crew.say)
     split = getattr(corpus, arguments.split)
     if not len(split):
         raise DataError(f"the {arguments.split} split is empty; see --split")
@@ -137,8 +138,9 @@ def evaluate(crew: Crew, argv: Sequence[str] | None) -> None:
     false_alarms = FalseAlarms(classifier, asked.as_it_is, index, crew)
     if is_own:
         classifier = with_thresholds(classifier, corpus.validation, false_alarms.of("validation"))
-        if crew.speaks and not path.is_file() and classifier.thresholds:
-            model_card.add_thresholds(RunDir(path).model_card, classifier.name, classifier.thresholds)
+        if not path.is_file() and (kept := classifier.thresholds):
+            name = classifier.name
+            on_first_rank(world, lambda: model_card.add_thresholds(RunDir(path).model_card, name, kept))
     alarms = false_alarms.of(arguments.split)
     evaluation = figures_of(classifier, corpus, split, logits, alarms)
     is_right, versus = logits.argmax(1) == split.labels, None
@@ -147,14 +149,24 @@ def evaluate(crew: Crew, argv: Sequence[str] | None) -> None:
     evaluation = replace(evaluation, figures=[*evaluation.figures, *more])
     if arguments.conditions:
         sounds = Asked(arguments.noise, arguments.rooms)
-        tried, untold = on_first_rank(crew.world, lambda: conditions_of(asked, index, sounds))
+        tried, untold = on_first_rank(world, lambda: conditions_of(asked, index, sounds))
         judge = partial(right_under, crew, classifier, config, index, arguments.split)
         evaluation = replace(evaluation, robustness=robustness(is_right, tried, untold, judge))
     if other:
         versus = compared(arguments.against, is_right, rights_of(crew, other, config, index, arguments.split))
-    if not crew.speaks:
-        return
-    out = console()
+    if crew.speaks:
+        tell(arguments, classifier, evaluation, versus, is_own)
+
+
+def tell(
+    arguments: argparse.Namespace, classifier: Classifier, evaluation: Evaluation, versus: Versus | None, is_own: bool
+) -> None:
+    """Print what was found and write the page.
+
+    Args:
+        is_own: whether the model's thresholds were chosen just now.
+    """
+    path, out = arguments.run, console()
     if arguments.json:
         chosen = {"thresholds": asdict(classifier.thresholds)} if classifier.thresholds else {}
         print(json.dumps(as_values(evaluation, versus) | chosen, indent=1))

@@ -19,7 +19,7 @@ from hpcnas.core.checks import at_least
 from hpcnas.core.errors import ConfigError
 from hpcnas.judging import mining
 from hpcnas.runtime.crew import Crew, run_by_crew
-from hpcnas.runtime.together import on_first_rank
+from hpcnas.runtime.together import on_every_rank, on_first_rank
 from hpcnas.use.classifier import MODEL_NAMES, opened
 
 
@@ -37,9 +37,10 @@ def mine(crew: Crew, argv: Sequence[str] | None) -> None:
     parser.add_argument("--count", type=int, default=500, metavar="N", help="windows to find (default: 500)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: mined-<model>.json in the run, or beside the file")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="override; may be repeated")
-    arguments = parser.parse_args(argv)
+    arguments = on_first_rank(crew.world, lambda: parser.parse_args(argv))
     at_least(1, "--count", N=arguments.count)
-    classifier, place = opened(arguments.model_of, arguments.model), arguments.model_of
+    classifier = on_every_rank(crew.world, lambda: opened(arguments.model_of, arguments.model))
+    place = arguments.model_of
     own = classifier.config
     config = configuration.parsed(configuration.dump(own), "--set", [*arguments.set, f"data.mine_negatives={arguments.count}"])
     if foreign := [c for c in configuration.differences(own, config) if not c.startswith("data.")]:
