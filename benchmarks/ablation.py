@@ -1,11 +1,12 @@
-"""What each part of the default search is worth: the same search and finals without it, from scratch to the end, several seeds.
+"""What each part of the default search is worth: the same search and finals without it, or with another combiner, from scratch to
+the end, several seeds.
 
     tools/with_env.sh .venv python benchmarks/ablation.py benchmarks/arsc12.toml --set data.path=FOLDER --folder /tmp/ablation \
         --set space.max_params=10000 --set ensemble.epochs=20
 
-Search, finals and two trainings of the winner for each variant and seed, in one process each, as many at a time as ``--jobs``.
-What is in the folder is not run again. Prints a Markdown table: means over seeds of the winner's trainings, with the standard
-error of the difference to the whole, paired by seed.
+Search, finals and two members for each variant and seed, in one process each, as many at a time as ``--jobs``.
+What is in the folder is not run again. Prints a Markdown table: means over seeds and members, with the standard error of the
+difference to the whole, paired by seed.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ VARIANTS = {
     "no inheritance": ("inheritance.name=none",),
     "no halving of trials": ("stopping.name=none", "search.max_trials=20"),
     "no challengers": ("ensemble.challengers=0",),
+    "adaptive": ("combiner.name=adaptive", "combiner.trials_per_member=18"),
+    "residual": ("combiner.name=residual", "combiner.trials_per_member=18"),
+    "intermixed": ("combiner.name=intermixed",),
     "four finalists, no race": ("ensemble.challengers=0", "ensemble.finalists=4", "ensemble.finishers=4"),
 }
 """What is left out, and the settings that do so. 20 whole trials take the epochs of 44 of which two thirds pause after two."""
@@ -48,15 +52,18 @@ MEMBERS = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a variant and seed: the winner from scratch, mean of its trainings."""
+    """Of a variant and seed: means over the members, trained from scratch."""
 
     loss: float
     """Cross entropy on the validation split, nats."""
     accuracy: float
     """On the test split, in [0, 1]."""
+    averaged: float
+    """The same of the members' average."""
     calibrated: float
     """Cross entropy on the test split at the temperature that makes it lowest, nats."""
     params: float
+    """Of all members together; so are the operations."""
     macs: float
     steps: float
     """Of search and finals, in trainings of the winner."""
@@ -75,8 +82,8 @@ def main() -> None:
     with ThreadPoolExecutor(arguments.jobs) as pool:
         done = dict(zip(work, pool.map(lambda one: outcome(arguments, *one), work)))
     seeds = range(arguments.seeds)
-    of_test = ("test accuracy", "against the whole", "test loss, calibrated")
-    columns = ("left out", *of_test, "validation loss", "parameters", "MACs", "trainings")
+    of_test = ("test accuracy", "against the whole", "averaged", "test loss, calibrated")
+    columns = ("left out", *of_test, "validation loss", "parameters of all", "MACs", "trainings")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for variant in arguments.variants:
         ours = [done[seed, variant] for seed in seeds]
@@ -86,7 +93,7 @@ def main() -> None:
         each = ", ".join(f"{one.accuracy:.1%}" for one in ours)
         print(
             f"| {variant} | {mean['accuracy']:.1%} ({each}) | {np.mean(behind):+.1f}{error} "
-            f"| {mean['calibrated']:.3f} | {mean['loss']:.3f} "
+            f"| {mean['averaged']:.1%} | {mean['calibrated']:.3f} | {mean['loss']:.3f} "
             f"| {thousands(mean['params'])} | {thousands(mean['macs'])} | {mean['steps']:.0f} |"
         )
 
@@ -110,8 +117,9 @@ def outcome(arguments: argparse.Namespace, seed: int, variant: str) -> Outcome:
         loss=float(np.mean([result.loss for result in results])),
         accuracy=float(np.mean([metrics.accuracy(of, stored.labels["test"]) for of in logits])),
         calibrated=float(np.mean([calibrated_loss(of, stored.labels["test"]) for of in logits])),
-        params=results[0].cost.params,
-        macs=results[0].cost.macs,
+        averaged=metrics.accuracy(stored.logits["test"], stored.labels["test"]),
+        params=sum(result.cost.params for result in results),
+        macs=sum(result.cost.macs for result in results),
         steps=(archive_of(run.search.journal).steps + finals.steps) / results[0].steps,
     )
 
