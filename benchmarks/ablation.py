@@ -1,5 +1,5 @@
-"""What each part of the default search is worth: the same search and finals without it, or with another combiner, from scratch to
-the end, several seeds.
+"""What each part of the default search is worth: the same search and finals without it, or with another combiner, from scratch
+to the end, several seeds.
 
     tools/with_env.sh .venv python benchmarks/ablation.py benchmarks/arsc12.toml --set data.path=FOLDER --folder /tmp/ablation \
         --set space.max_params=10000 --set ensemble.epochs=20
