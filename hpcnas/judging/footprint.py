@@ -11,6 +11,7 @@ from hpcnas.core.targets import TARGETS, Footprint
 from hpcnas.data import features
 from hpcnas.nn.converted import converted
 from hpcnas.nn.on_device import Steps, Windows
+from hpcnas.runtime.no_compiler import leave_compiler_out
 from hpcnas.store import model_card
 from hpcnas.store.run_dir import RunDir
 
@@ -21,6 +22,7 @@ def footprints(run: RunDir, models: Mapping[str, Sequence[Architecture]]) -> lis
     Raises:
         ConfigError, RunError, ArchitectureError: if the run is of another version, and its files or towers say nothing here.
     """
+    leave_compiler_out()  # which the first tensor of a traced graph would load
     config, card = configuration.load(run.config), model_card.load(run.model_card)
     space, target = config.space, TARGETS["tflite-micro"]
     around = space.surroundings(len(card.mean), len(card.class_names))
