@@ -18,6 +18,7 @@ from hpcnas.data.corpus import CorpusIndex, DataConfig, Example
 from hpcnas.judging.evaluation import figures_of, in_the_field
 from hpcnas.judging.versus import fitted
 from hpcnas.nn.corpus import Corpus, Split
+from hpcnas.runtime.together import is_a_rank
 from hpcnas.store import model_file
 from hpcnas.store.run_dir import RunDir
 from hpcnas.use.classifier import Classifier
@@ -160,3 +161,19 @@ def test_the_run_s_own_figures_are_those_of_a_file_of_it(causal_run: RunDir, in_
     assert {name: figure["value"] for name, figure in one.items()} == pytest.approx(
         {name: figure["value"] for name, figure in other.items()}
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "is_one"),
+    [
+        ({}, False),
+        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "64"}, False),  # a batch script, or salloc's shell
+        ({"SLURM_STEP_NUM_TASKS": "1", "PMIX_RANK": "0"}, False),  # srun --pty bash
+        ({"SLURM_STEP_NUM_TASKS": "64", "PMIX_RANK": "7"}, True),
+        ({"SLURM_STEP_NUM_TASKS": "1", "OMPI_COMM_WORLD_SIZE": "64", "PMIX_RANK": "7"}, True),  # mpirun within such a shell
+        ({"PMI_SIZE": "4"}, True),
+        ({"PMI_SIZE": "1"}, False),
+    ],
+)
+def test_a_process_is_a_rank_where_a_launcher_of_several_started_it(said, is_one):
+    assert is_a_rank(said) is is_one

@@ -18,8 +18,10 @@ SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
 
 
 def is_a_rank(environ: Mapping[str, str]) -> bool:
-    """Whether a launcher of MPI ranks, mpirun or srun, started this process."""
-    return "PMIX_RANK" in environ or any(environ.get(name) not in (None, "", "1") for name in SIZES)
+    """Whether mpirun or srun started this process as a rank; a shell that srun started as its only task is no place for MPI."""
+    if any(environ.get(name) not in (None, "", "1") for name in SIZES):
+        return True
+    return "PMIX_RANK" in environ and environ.get("SLURM_STEP_NUM_TASKS") != "1"
 
 
 class World(Protocol):
