@@ -41,7 +41,7 @@ from hpcnas.judging import spread
 from hpcnas.judging.alike import figures_of_alike
 from hpcnas.judging.evaluation import ClassRow, Evaluation, Figure, calibrated, figures_of, with_thresholds
 from hpcnas.judging.field import FalseAlarms
-from hpcnas.judging.robustness import Asked, conditions_of, groupings, robustness, under_alone
+from hpcnas.judging.robustness import Asked, alone, conditions_of, groupings, robustness
 from hpcnas.judging.versus import ensure_comparable, fitted, hearing_of, opponent
 from hpcnas.nn.corpus import Corpus, Split
 from hpcnas.runtime.crew import Crew, run_by_crew
@@ -248,7 +248,7 @@ def right_under(
     crew: Crew, classifier: Classifier, config: Config, index: CorpusIndex, split_name: str, conditions: Conditions
 ) -> np.ndarray:
     """(N,) whether a model has each recording of a split right under conditions."""
-    found = load_corpus(crew.world, config, classifier.front_end, lambda: under_alone(index, split_name, conditions))
+    found = load_corpus(crew.world, config, classifier.front_end, lambda: alone(index, split_name, conditions))
     corpus = adapted(found, classifier, lambda text: None)  # it was said of the split as it is
     split = getattr(corpus, split_name)
     return predicted(crew, classifier, corpus, split).argmax(1) == split.labels

@@ -88,7 +88,7 @@ def test_noise_at_0_db_is_heard_as_such(causal_run, noises):
             SoloWorld(),
             classifier.config,
             classifier.front_end,
-            lambda of=of: evaluate.under_alone(index, "test", of) if of else index,
+            lambda of=of: evaluate.alone(index, "test", of) if of else index,
         ).test
         for name, of in {"clean": None, "loud": tried["noise, 0 dB"], "quiet": tried["quiet, -20 dB"]}.items()
     }

@@ -103,9 +103,10 @@ def ensemble(run: Run) -> Iterator[Finding]:
             of_members = [weights.load_logits(member, split) for member in members]
         except RunError:
             continue  # reported already
-        if stored.labels[split].shape == (len(logits),) and any(len(of) != len(logits) for of in of_members):
-            continue  # of a search that scores by a part of the split
-        mean = np.asarray(sum(member.weight * of for member, of in zip(stored.members, of_members)))
+        pairs = list(zip(stored.members, of_members))
+        if any(member.stage == "search" and len(of) < len(logits) for member, of in pairs):
+            continue  # a search may score by a part of the split (search.score_examples)
+        mean = np.asarray(sum(member.weight * of for member, of in pairs))
         if mean.shape != logits.shape or not np.allclose(mean, logits, rtol=1e-3, atol=1e-3):
             yield Finding(path, True, f"its {split} logits are not the mean of its members'", ensemble_file.AGAIN)
 

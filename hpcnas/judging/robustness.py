@@ -61,7 +61,7 @@ def conditions_of(data: DataConfig, index: CorpusIndex, asked: Asked) -> tuple[M
     return found, untold
 
 
-def under_alone(index: CorpusIndex, split: str, conditions: Conditions) -> CorpusIndex:
+def alone(index: CorpusIndex, split: str, conditions: Conditions) -> CorpusIndex:
     """A corpus of one split, all of it under conditions, and nothing else."""
     splits = {name: index.splits[name] if name == split else () for name in SPLITS}
     return CorpusIndex(index.class_names, splits, (), {split: (conditions,)})
