@@ -30,10 +30,10 @@ from hpcnas.core.stopping import NeverStop
 from hpcnas.core.strategies import RandomSearch
 from hpcnas.core.trial import Cost, Result, TrialState
 from hpcnas.runtime.channel import GroupChannel
-from hpcnas.runtime.conduct import run_trials
 from hpcnas.runtime.desk import Desk
 from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.plan import Plan
+from hpcnas.runtime.stage import run_trials
 from hpcnas.runtime.worker import Line
 from hpcnas.store.journal import replay
 from hpcnas.store.run_dir import RunDir

@@ -34,11 +34,11 @@ from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.losses import LabelLoss
 from hpcnas.nn.model import build_model
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime import conduct, own_corpus
+from hpcnas.runtime import own_corpus, stage
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.launch import run_program
 from hpcnas.runtime.together import SoloWorld
-from hpcnas.runtime.trainer import TrialRunner
+from hpcnas.runtime.trial_runner import TrialRunner
 from hpcnas.search import search
 
 LONG = ["search.max_trials=6", "training.epochs=12", "stopping.name=none"]
@@ -164,7 +164,7 @@ class WatchedRunner(TrialRunner):
 
 def watched(what: str, arguments: list[str]) -> None:
     """A rank of a search, with the watched classes in place of their parents."""
-    conduct.Trainer, conduct.TrialRunner = WatchedTrainer, WatchedRunner
+    stage.Trainer, stage.TrialRunner = WatchedTrainer, WatchedRunner
     LOG.says_when_it_begins = what == "first"
     if what in SMALLER:
         load = own_corpus.load_corpus

@@ -36,13 +36,13 @@ from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.model import Model
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime import engines
-from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.models import stored_logits
 from hpcnas.runtime.own_corpus import add_accept_new_data
 from hpcnas.runtime.plan import FINAL_SPLITS, final_plan
 from hpcnas.runtime.roles import Roles
+from hpcnas.runtime.stage import run_stage, set_up
 from hpcnas.runtime.together import on_every_rank, on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import ensemble_file, origins_file, toml_file
@@ -111,7 +111,7 @@ def adapt(world: MPI.Intracomm, argv: Sequence[str]) -> int:
         conclude=lambda archive: conclude(run, config, corpus, source, lineup, archive),
         job_end=end,
     )
-    return conduct(world, config, replace(corpus, train=train), plan)
+    return run_stage(world, config, replace(corpus, train=train), plan)
 
 
 def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Source, argparse.Namespace]:

@@ -34,13 +34,13 @@ from hpcnas.nn.cost import CostTable, core_latency_ms
 from hpcnas.nn.folding import folded
 from hpcnas.nn.model import build_model
 from hpcnas.runtime import engines
-from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.contestants import contestants, judged, named, trainings_of
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.own_corpus import add_accept_new_data
 from hpcnas.runtime.plan import final_plan
 from hpcnas.runtime.roles import Roles
+from hpcnas.runtime.stage import run_stage, set_up
 from hpcnas.runtime.together import on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.showing.terminal import console
@@ -86,7 +86,7 @@ def compare(world: MPI.Intracomm, argv: Sequence[str]) -> int:
             conclude=lambda archive: conclude(run, config, corpus, archive, left_out),
             job_end=end,
         )
-        status = conduct(world, config, corpus, plan)
+        status = run_stage(world, config, corpus, plan)
     if world.rank == 0 and status == 0:
         tell(run, arguments.json)
     return status

@@ -29,11 +29,11 @@ from hpcnas.judging import mining
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.losses import Distillation, LabelLoss, Objective
-from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.models import Library
 from hpcnas.runtime.own_corpus import add_accept_new_data
 from hpcnas.runtime.plan import final_plan
+from hpcnas.runtime.stage import run_stage, set_up
 from hpcnas.runtime.together import on_every_rank, on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import ensemble_file, weights
@@ -76,7 +76,7 @@ def distil(world: MPI.Intracomm, argv: Sequence[str]) -> int:
         conclude=lambda archive: tell(run, corpus, archive),
         job_end=end,
     )
-    return conduct(world, config, corpus, plan)
+    return run_stage(world, config, corpus, plan)
 
 
 def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Lineup, argparse.Namespace]:

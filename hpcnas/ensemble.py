@@ -38,11 +38,11 @@ from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.nn.corpus import Corpus
 from hpcnas.nn.group import SoloGroup
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.models import labels_alone, labels_together, stored_logits
 from hpcnas.runtime.own_corpus import add_accept_new_data
 from hpcnas.runtime.plan import FINAL_SPLITS, final_plan
+from hpcnas.runtime.stage import run_stage, set_up
 from hpcnas.runtime.together import on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import ensemble_file, weights
@@ -84,7 +84,7 @@ def ensemble(world: MPI.Intracomm, argv: Sequence[str]) -> int:
         budget=config.space.budget,
         job_end=end,
     )
-    return conduct(world, config, corpus, plan)
+    return run_stage(world, config, corpus, plan)
 
 
 def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup, argparse.Namespace]:

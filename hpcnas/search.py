@@ -30,13 +30,13 @@ from hpcnas.core.space import spell
 from hpcnas.core.trial import Cost, Proposal, TrialState
 from hpcnas.nn.blocks import BLOCK_TYPES
 from hpcnas.runtime import engines, warm_start
-from hpcnas.runtime.conduct import conduct, set_up
 from hpcnas.runtime.environment import record_environment
 from hpcnas.runtime.launch import run_program, set_up_logging
 from hpcnas.runtime.models import labels_alone, labels_together
 from hpcnas.runtime.own_corpus import add_accept_new_data
 from hpcnas.runtime.plan import Plan
 from hpcnas.runtime.roles import Roles
+from hpcnas.runtime.stage import run_stage, set_up
 from hpcnas.runtime.together import on_first_rank
 from hpcnas.runtime.walltime import add_time_limit, job_end
 from hpcnas.store import archive_file
@@ -86,7 +86,7 @@ def search(world: MPI.Intracomm, argv: Sequence[str]) -> int:
         job_end=end,
     )
     scored = replace(corpus, validation=corpus.validation.spread(config.search.score_examples))
-    return conduct(world, config, scored, plan)
+    return run_stage(world, config, scored, plan)
 
 
 def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, bool, argparse.Namespace, bytes]:

@@ -24,7 +24,7 @@ from hpcnas.nn.model import Surroundings
 from hpcnas.nn.recipe import TrainingConfig
 from hpcnas.nn.training import Trainer
 from hpcnas.runtime.models import Library, labels_together, stored_logits
-from hpcnas.runtime.trainer import TrialRunner
+from hpcnas.runtime.trial_runner import TrialRunner
 from hpcnas.store import weights
 from hpcnas.store.run_dir import RunDir
 
@@ -284,7 +284,7 @@ def test_files_that_are_not_finite_are_read_by_nobody(run, tmp_path, place):
 def test_a_trial_for_which_there_is_too_little_memory_is_told_so_that_another_group_may_have_it(run, tmp_path, monkeypatch):
     """A rank that lacks memory again and again waits before it begins the next one."""
     naps, told = [], []
-    monkeypatch.setattr("hpcnas.runtime.trainer.time.sleep", naps.append)
+    monkeypatch.setattr("hpcnas.runtime.trial_runner.time.sleep", naps.append)
 
     class Small(Trainer):
         def train(self, *arguments):

@@ -18,7 +18,7 @@ from mpi4py import MPI
 from hpcnas.core.coordinator import Coordinator
 from hpcnas.core.errors import TrialError
 from hpcnas.nn.training import Trainer
-from hpcnas.runtime.trainer import TrialRunner
+from hpcnas.runtime.trial_runner import TrialRunner
 from hpcnas.search import main
 
 FATES = {int(fate.split()[1]): fate.split() for fate in os.environ.get("UNLUCKY", "none -1").split(";")}

@@ -32,7 +32,7 @@ from hpcnas.runtime.roles import Roles
 from hpcnas.runtime.server import Server
 from hpcnas.runtime.streams import long_audio
 from hpcnas.runtime.together import on_every_rank
-from hpcnas.runtime.trainer import LARGEST_LOGITS, TrialRunner
+from hpcnas.runtime.trial_runner import LARGEST_LOGITS, TrialRunner
 from hpcnas.runtime.worker import MakeRunner, Worker
 from hpcnas.store.run_dir import RunDir, Stage
 
@@ -67,7 +67,7 @@ def set_up(
     return own_corpus(world, config, run, stage, accept_new_data, front_end, further())
 
 
-def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) -> int:
+def run_stage(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) -> int:
     """Run a stage; collective over ``world``, which may have lost ranks when it returns. Returns the exit status, 0 or
     EXIT_SUSPENDED, on every rank; raises HpcnasError on rank 0 alone."""
     leave_compiler_out()
@@ -94,7 +94,7 @@ def conduct(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) ->
 
 
 def run_trials(world: MPI.Intracomm, config: Config, make_desk: Callable[[], Desk], make_runner: MakeRunner) -> int:
-    """Let rank 0 hand out what its desk has and the others run it; the rest as for ``conduct``.
+    """Let rank 0 hand out what its desk has and the others run it; the rest as for ``run_stage``.
 
     Args:
         make_runner: what a group of that number works with, on each of its ranks.
