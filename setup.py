@@ -37,6 +37,7 @@ setup(
         "optuna>=4,<5",
         "orjson>=3.9,<4",
         "rich>=13,<16",
+        "scipy>=1.15,<2",
         "soundfile>=0.13,<1",
         "soxr>=0.3,<2",
         "tomli>=2,<3; python_version < '3.11'",

@@ -34,8 +34,8 @@ settings.load_profile("hpcnas")
 
 def pytest_configure() -> None:
     """One thread a process, unless the user says otherwise: tests run beside each other, and threads that wait for a core spin.
-    ``tests/test_threads.py`` looks at what is decided without this. And Open MPI does not look for a network of libfabric's, which
-    takes a second of every start."""
+    ``tests/test_threads.py`` looks at what is decided without this. Open MPI does not look for libfabric's networks, which
+    takes a second."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMPI_MCA_btl", "^ofi")
 

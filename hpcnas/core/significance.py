@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from math import comb, pi, sqrt, tan
-from statistics import NormalDist
+from math import comb, sqrt
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used, which most programs never do
 
 from hpcnas.core.errors import MetricError
 from hpcnas.core.resampling import Resampled
@@ -56,21 +56,8 @@ def poisson_interval(count: int, level: float = 0.95) -> tuple[float, float]:
     """Exact interval of how many events are to be expected where ``count`` were seen (Garwood, 1936,
     doi:10.1093/biomet/28.3-4.437)."""
     tail = (1 - level) / 2
-    logs = np.append(0.0, np.cumsum(np.log(np.arange(1, count + 1))))
-
-    def at_most(seen: int, expected: float) -> float:
-        events = np.arange(seen + 1)
-        return float(np.exp(events * np.log(expected) - expected - logs[: seen + 1]).sum())
-
-    def crossing(seen: int, share: float) -> float:
-        """Where ``at_most``, which falls, is ``share``."""
-        low, high = 1e-9, count + 10 * sqrt(count + 1) + 10
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (middle, high) if at_most(seen, middle) > share else (low, middle)
-        return (low + high) / 2
-
-    return (crossing(count - 1, 1 - tail) if count else 0.0), crossing(count, tail)
+    low = scipy.special.gammaincinv(count, tail) if count else 0.0
+    return float(low), float(scipy.special.gammaincinv(count + 1, 1 - tail))
 
 
 def resampled_means(matrices: Sequence[np.ndarray], resamples: int = 1000, seed: int = 0) -> list[np.ndarray]:
@@ -103,27 +90,8 @@ def mcnemar(is_right_N: np.ndarray, other_is_right_N: np.ndarray) -> float:
     """Two-sided p-value that two models are equally often right, given the same examples: exact binomial test on those that
     only one of them has right (McNemar, 1947, doi:10.1007/BF02295996)."""
     only_one, only_other = int((is_right_N & ~other_is_right_N).sum()), int((~is_right_N & other_is_right_N).sum())
-    n = only_one + only_other
-    fewer = min(only_one, only_other)
-    p: float = 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n
+    p = 2 * float(scipy.special.bdtr(min(only_one, only_other), only_one + only_other, 0.5))
     return min(1.0, p)
-
-
-def t_quantile(share: float, freedom: float) -> float:
-    """Quantile of Student's t distribution, to 1 % for two degrees of freedom and more (Abramowitz & Stegun, 1964, 26.7.5)."""
-    if freedom < 2:
-        return tan(pi * (share - 0.5))
-    if freedom < 3:
-        spread = 2 * share - 1
-        return spread * sqrt(2 / (1 - spread * spread))
-    z = NormalDist().inv_cdf(share)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
 def mean_interval(values_N: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -131,7 +99,7 @@ def mean_interval(values_N: np.ndarray, level: float = 0.95) -> tuple[float, flo
     n = len(values_N)
     if n < 2:
         return float("nan"), float("nan")
-    half = t_quantile(0.5 + level / 2, n - 1) * float(np.std(values_N, ddof=1)) / sqrt(n)
+    half = float(scipy.special.stdtrit(n - 1, 0.5 + level / 2)) * float(np.std(values_N, ddof=1)) / sqrt(n)
     return float(np.mean(values_N)) - half, float(np.mean(values_N)) + half
 
 
@@ -145,14 +113,16 @@ def difference_interval(values_N: np.ndarray, others_M: np.ndarray, level: float
     a, b = float(np.var(values_N, ddof=1)) / n, float(np.var(others_M, ddof=1)) / m
     if a + b == 0:
         return difference, difference, difference
-    half = t_quantile(0.5 + level / 2, (a + b) ** 2 / (a * a / (n - 1) + b * b / (m - 1))) * sqrt(a + b)
+    freedom = (a + b) ** 2 / (a * a / (n - 1) + b * b / (m - 1))
+    half = float(scipy.special.stdtrit(freedom, 0.5 + level / 2)) * sqrt(a + b)
     return difference, difference - half, difference + half
 
 
 def permutation_test(values_N: np.ndarray, others_M: np.ndarray, resamples: int = 20_000, seed: int = 0) -> float:
     """Two-sided p-value that both come from one distribution, by the difference of their means (Fisher, 1935).
 
-    It runs over all divisions into groups of these sizes, or over ``resamples`` random ones if there are more."""
+    It runs over all divisions into groups of these sizes, or over ``resamples`` random ones if there are more. A group of one
+    will do, which scipy's refuses."""
     n, pooled = len(values_N), np.concatenate([values_N, others_M]).astype(float)
     seen = abs(np.mean(values_N) - np.mean(others_M)) - 1e-12
     divisions: Sequence[list[int] | np.ndarray]
