@@ -86,9 +86,9 @@ else:
     from hpcnas.runtime import groups
     from hpcnas.runtime.engines import ENGINES, horovod
     facts |= {"horovod_installed": horovod.is_installed(), "nccl": []}
-    for name, engine in ENGINES.items():
+    for name in sorted(ENGINES):  # Horovod last: it loads the MPI that it was built with
         try:
-            engine(60.0).check()
+            ENGINES[name](60.0).check()
             groups.check_mpi()
         except Exception as error:
             facts["no_" + name] = f"{type(error).__name__}: {error}".splitlines()[0]

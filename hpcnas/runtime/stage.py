@@ -72,12 +72,12 @@ def run_stage(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) 
     EXIT_SUSPENDED, on every rank; raises HpcnasError on rank 0 alone."""
     leave_compiler_out()
     trains_not = world.rank == 0 and world.size > 1
-    size, cluster = config.search.group_size, config.cluster
+    size, cluster = plan.search.group_size, config.cluster
     place = on_every_rank(world, lambda: groups.choose_place(world, not trains_not, size, cluster.groups_per_gpu))
     on_every_rank(world, place.take)
     on_every_rank(world, lambda: None if trains_not else precision.use(plan.training, place.device))
     at_hand = corpus.on(place.device, cluster.gpu_features_mb * 2**20)
-    name = config.search.objective
+    name = plan.search.objective
     of_long_audio = long_audio(world, config, corpus) if name == IN_THE_FIELD else None
     metric = metrics.accuracy if of_long_audio else metrics.OBJECTIVES[name]  # in its place the long audio is asked
 
@@ -86,7 +86,7 @@ def run_stage(world: MPI.Intracomm, config: Config, corpus: Corpus, plan: Plan) 
         around = config.space.surroundings(corpus.bands, len(corpus.class_names), plan.training.dropout)
         return TrialRunner(
             number, channel, line, trainer, around, config.augmentation, plan.inheritance, plan.stage, plan.budget,
-            metric, plan.splits, plan.objective, RANKINGS[config.search.rank_by], plan.ready,
+            metric, plan.splits, plan.objective, RANKINGS[plan.search.rank_by], plan.ready,
             math.inf if plan.combiner.has_teams or len(plan.splits) > 1 else LARGEST_LOGITS, of_long_audio,
         )  # fmt: skip
 
