@@ -19,7 +19,7 @@ import torch
 from hpcnas.core.archive import Archive
 from hpcnas.core.units import thousands
 from hpcnas.deploy.microcontroller import Unfit
-from hpcnas.deploy.write import Form, Graph
+from hpcnas.deploy.write import Feeding, Graph
 from hpcnas.export import speech
 from hpcnas.judging.footprint import footprints
 from hpcnas.store import ensemble_file
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--stream", action="store_true", help="frame by frame; causal models only")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    form = Form(step=0 if arguments.stream else None)
+    form = Feeding(step=0 if arguments.stream else None)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for run in map(RunDir, arguments.runs):
         for name in arguments.models or names(run, arguments.best):
@@ -62,7 +62,7 @@ def names(run: RunDir, best: int) -> Iterator[str]:
         yield "ensemble"
 
 
-def row(classifier: Classifier, form: Form, format: str) -> Sequence[str]:
+def row(classifier: Classifier, form: Feeding, format: str) -> Sequence[str]:
     graph = Graph.of(classifier, form, speech(classifier))
     with TemporaryDirectory() as folder:
         full = graph.write(Path(folder) / "model", format)

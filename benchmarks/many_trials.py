@@ -31,14 +31,14 @@ TASKS = {
     "replay the journal": "replay(run.search.journal)",
     "resume: journal to Archive": "archive_of(run.search.journal)",
     "open archive.h5, all columns": "archive_file.load(run.archive)",
-    "summarise from archive.h5": "summary.summarise(Run.open(run.root))",
+    "summarise from archive.h5": "summary.summarise(ConfiguredRun.open(run.root))",
 }
 PROGRAM = """
 import sys, time
 start = time.perf_counter(), time.process_time()
 from pathlib import Path
 from hpcnas.analysis import summary
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.store import archive_file
 from hpcnas.store.journal import archive_of, replay
 from hpcnas.store.run_dir import RunDir

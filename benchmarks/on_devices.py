@@ -26,7 +26,7 @@ from exports import of_memory
 
 from hpcnas.core.units import thousands
 from hpcnas.deploy import flatbuffer
-from hpcnas.deploy.write import Form, Graph
+from hpcnas.deploy.write import Feeding, Graph
 from hpcnas.export import speech
 from hpcnas.store.run_dir import RunDir
 from hpcnas.use.classifier import Classifier
@@ -92,7 +92,7 @@ def trained(arguments: argparse.Namespace, limit: str, seed: int) -> RunDir:
 def exported(run: RunDir, name: str) -> Exported:
     """A trained model as its two files and tflite-micro have it."""
     classifier = Classifier.open(run, name)
-    graph = Graph.of(classifier, Form(), speech(classifier))
+    graph = Graph.of(classifier, Feeding(), speech(classifier))
     with TemporaryDirectory() as folder:
         full = graph.write(Path(folder) / "model", "litert")
         small = graph.write_int8(Path(folder) / "model.int8", full.path, "litert")

@@ -23,7 +23,7 @@ from hpcnas.core.spotting import Detection, Smoother, Spoken, Spotter, SpottingC
 from hpcnas.data import audio, features
 from hpcnas.data.corpus import SILENCE, UNKNOWN
 from hpcnas.deploy import check, litert
-from hpcnas.deploy.write import Form, Graph
+from hpcnas.deploy.write import Feeding, Graph
 from hpcnas.export import speech
 from hpcnas.runtime.features import indexed
 from hpcnas.store.run_dir import RunDir
@@ -90,7 +90,7 @@ def main() -> None:
     torch.set_num_threads(1)
     root, _, model = arguments.run.partition(":")
     classifier = Classifier.open(RunDir(Path(root)), model or "best")
-    graph, config = Graph.of(classifier, Form(step=0), speech(classifier)), classifier.config.spotting
+    graph, config = Graph.of(classifier, Feeding(step=0), speech(classifier)), classifier.config.spotting
     samples, spoken = strung(classifier, arguments.minutes)
     lowest = min(arguments.thresholds)
     with TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ from hpcnas.core.errors import DataError, ExportError
 from hpcnas.deploy import microcontroller
 from hpcnas.deploy.check import TOLERANCE
 from hpcnas.deploy.speech import Material, Noise, Speech
-from hpcnas.deploy.write import FORMATS, INT8, Exported, Form, Graph, ensure_packages, write_model
+from hpcnas.deploy.write import FORMATS, INT8, Exported, Feeding, Graph, ensure_packages, write_model
 from hpcnas.runtime.features import load_corpus
 from hpcnas.runtime.together import SoloWorld
 from hpcnas.showing.terminal import outer_edge
@@ -69,16 +69,16 @@ def export(arguments: argparse.Namespace) -> Iterator[str]:
         ensure_packages(arguments.format)
     classifier = opened(arguments.run, arguments.model)
     material = Noise(classifier) if arguments.no_corpus else speech(classifier, arguments.data)
-    form = Form(arguments.fixed, arguments.step if arguments.stream else None)
-    path = arguments.out or default_path(arguments.run, classifier, arguments.format, form)
+    feeding = Feeding(arguments.fixed, arguments.step if arguments.stream else None)
+    path = arguments.out or default_path(arguments.run, classifier, arguments.format, feeding)
     ensure_writable(path)
     if arguments.format == "state_dict":
         yield from told(write_model(path, classifier, material), material)
         return
-    graph = Graph.of(classifier, form, material)
+    graph = Graph.of(classifier, feeding, material)
     full = graph.write(path, arguments.format)
     yield from told(full, material)
-    unit = "window" if form.step is None else f"step of {graph.module.frames} frames"
+    unit = "window" if feeding.step is None else f"step of {graph.module.frames} frames"
     yield f"  {full.latency_ms:.3g} ms for one {unit} on one core; torch {graph.torch_latency_ms:.3g} ms"
     if arguments.format == "litert":
         yield from on_micro(graph, full)
@@ -112,7 +112,7 @@ def on_micro(graph: Graph, exported: Exported, header: Path | None = None) -> It
 
 def on_esphome(graph: Graph, exported: Exported) -> Iterator[str]:
     """Why a stream of what ESPHome's front end gives has no manifest for it; of other graphs nobody would expect one."""
-    if graph.form.step is not None and graph.classifier.config.features.kind == "micro":
+    if graph.feeding.step is not None and graph.classifier.config.features.kind == "micro":
         yield f"no manifest for ESPHome's micro_wake_word: {microcontroller.no_manifest(exported.path)}; see docs/deploy.md"
 
 
@@ -153,9 +153,9 @@ def ensure_writable(path: Path) -> None:
         raise ExportError(f"{path}: is a folder; name a file with --out")
 
 
-def default_path(run: Path, classifier: Classifier, format: str, form: Form) -> Path:
+def default_path(run: Path, classifier: Classifier, format: str, feeding: Feeding) -> Path:
     """Below ``export`` in the run's directory, or beside the file that was given."""
-    shape = "-stream" if form.step is not None else "-fixed" if form.fixed else ""
+    shape = "-stream" if feeding.step is not None else "-fixed" if feeding.fixed else ""
     if run.is_file():
         return run.with_name(f"{run.stem}{shape}{SUFFIXES[format]}")
     return RunDir(run).exported(f"{classifier.name}{shape}{SUFFIXES[format]}")

@@ -29,7 +29,7 @@ from hpcnas.analysis.report_tables import (
     trial_table,
 )
 from hpcnas.analysis.summary import Summary
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import HpcnasError, RunError
 from hpcnas.core.pareto import pareto_front
@@ -64,10 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--against", nargs="+", default=[], type=Path, metavar="RUN", help="runs to compare it with on the page"
     )
     arguments = parser.parse_args(argv)
-    report(Run.open(arguments.run), [Run.open(path) for path in arguments.against])
+    report(ConfiguredRun.open(arguments.run), [ConfiguredRun.open(path) for path in arguments.against])
 
 
-def report(run: Run, others: Sequence[Run] = ()) -> None:
+def report(run: ConfiguredRun, others: Sequence[ConfiguredRun] = ()) -> None:
     """Print the tables and write the page; raises RunError if there is nothing to report yet."""
     records = run.records()
     archive = Archive(record.event for record in records)
@@ -128,7 +128,7 @@ def report(run: Run, others: Sequence[Run] = ()) -> None:
     shown.print(f"page: {run.dir.report}", soft_wrap=True)
 
 
-def on_microcontroller(run: Run, archive: Archive, rows: Sequence[ModelRow]) -> tuple[list[Footprint], str]:
+def on_microcontroller(run: ConfiguredRun, archive: Archive, rows: Sequence[ModelRow]) -> tuple[list[Footprint], str]:
     """What the models take there, or before there are any the best trials, and a line on what these figures are."""
     best = {f"trial {of.trial}": (archive.trials[of.trial].architecture,) for of in archive.ranking[:BEST]}
     try:

@@ -17,7 +17,7 @@ from hpcnas.analysis.effects import brought_in, changed, in_tower
 from hpcnas.analysis.lineage import chosen, descent, drawn
 from hpcnas.analysis.live import Watcher
 from hpcnas.analysis.printing import Listing
-from hpcnas.analysis.trials import Run, front, ranking
+from hpcnas.analysis.trials import ConfiguredRun, front, ranking
 from hpcnas.analysis.where import where
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
@@ -29,8 +29,8 @@ from hpcnas.store.journal_reader import Tail, last
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    return Run.open(made_run(tmp_path_factory.mktemp("made") / "run").root)
+def run(tmp_path_factory) -> ConfiguredRun:
+    return ConfiguredRun.open(made_run(tmp_path_factory.mktemp("made") / "run").root)
 
 
 def test_columns_are_the_same_from_the_snapshot_and_from_the_journal(run, tmp_path):
@@ -40,7 +40,7 @@ def test_columns_are_the_same_from_the_snapshot_and_from_the_journal(run, tmp_pa
 
 
 def test_a_snapshot_that_is_behind_is_left_for_the_journal(tmp_path):
-    run = Run.open(made_run(tmp_path / "run").root)
+    run = ConfiguredRun.open(made_run(tmp_path / "run").root)
     journal = Journal(run.dir.search.journal)
     write(journal, trial(12), 200.0)
     assert run.columns(["state"])["state"][-1] == "running"
@@ -49,7 +49,7 @@ def test_a_snapshot_that_is_behind_is_left_for_the_journal(tmp_path):
 
 
 def test_a_damaged_line_amid_the_journal_is_told_by_all_alike_though_the_snapshot_has_what_it_said(tmp_path):
-    run = Run.open(made_run(tmp_path / "run").root)
+    run = ConfiguredRun.open(made_run(tmp_path / "run").root)
     lines = run.dir.search.journal.read_bytes().splitlines(keepends=True)
     for number in range(len(lines)):
         for damage in (b"x" + lines[number][1:], lines[number].replace(b":", b";", 3), lines[number][:-3] + b"]\n", b"\n"):
@@ -65,14 +65,14 @@ def test_a_damaged_line_amid_the_journal_is_told_by_all_alike_though_the_snapsho
 
 
 def test_lines_from_before_there_were_checksums_are_read(tmp_path):
-    run = Run.open(made_run(tmp_path / "run").root)
+    run = ConfiguredRun.open(made_run(tmp_path / "run").root)
     lines = run.dir.search.journal.read_bytes().splitlines()
     run.dir.search.journal.write_bytes(b"".join(line.rpartition(b', "crc32"')[0] + b"}\n" for line in lines))
     assert len(run.columns()["id"]) == 12 and len(run.records()) == len(lines)
 
 
 def test_a_watcher_sees_how_far_running_trials_have_come(tmp_path):
-    run = Run.open(made_run(tmp_path / "run").root)
+    run = ConfiguredRun.open(made_run(tmp_path / "run").root)
     write(Journal(run.dir.search.journal), trial(12), 200.0)
     watcher = Watcher(run)
     assert [tuple(one.curve) for one in watcher.look().running] == [()]
@@ -84,7 +84,7 @@ def test_a_watcher_sees_how_far_running_trials_have_come(tmp_path):
 
 
 def test_a_damaged_snapshot_is_said_and_the_journal_read(tmp_path, capsys):
-    run = Run.open(made_run(tmp_path / "run").root)
+    run = ConfiguredRun.open(made_run(tmp_path / "run").root)
     run.dir.archive.write_bytes(run.dir.archive.read_bytes()[:5000])
     assert len(run.columns()["id"]) == 12
     assert "verify.py --repair" in capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_an_early_file_without_later_columns_opens(run, tmp_path, monkeypatch):
 
 
 def test_ranks_are_the_journals_where_an_early_file_does_not_tell_them(tmp_path, monkeypatch):
-    run = Run.open(made_run(tmp_path / "run").root)
+    run = ConfiguredRun.open(made_run(tmp_path / "run").root)
     expected = run.columns(["id", "merit"])
     assert np.isfinite(expected["merit"]).any()
     early = {name: column for name, column in archive_file.COLUMNS.items() if name != "merit"}
@@ -292,11 +292,11 @@ def test_intervals_hold_zero_where_nothing_helps():
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> list[Run]:
+def runs(tmp_path_factory) -> list[ConfiguredRun]:
     root = tmp_path_factory.mktemp("runs")
     kinds = (("random", 0.5), ("incremental", 0.6))
     return [
-        Run.open(made_run(root / f"{name}-{seed}", seed=seed, scores=level, strategy=name).root)
+        ConfiguredRun.open(made_run(root / f"{name}-{seed}", seed=seed, scores=level, strategy=name).root)
         for name, level in kinds
         for seed in (0, 1, 2)
     ]
@@ -329,11 +329,11 @@ def test_what_cannot_be_compared_is_refused(runs, tmp_path):
     other = made_run(tmp_path / "run")
     other.config.write_text(other.config.read_text().replace('objective = "accuracy"', 'objective = "macro_f1"'))
     with pytest.raises(QueryError, match="scores cannot be compared: accuracy, macro_f1"):
-        comparison.courses([runs[0], Run.open(other.root)])
+        comparison.courses([runs[0], ConfiguredRun.open(other.root)])
 
 
 def test_a_watcher_follows_a_search_and_reads_every_byte_once(tmp_path):
-    run = Run.open(made_run(tmp_path / "run").root)
+    run = ConfiguredRun.open(made_run(tmp_path / "run").root)
     run.dir.search.complete.unlink()
     lines = run.dir.search.journal.read_bytes().splitlines(keepends=True)
     run.dir.search.journal.unlink()
@@ -359,7 +359,7 @@ def test_a_watcher_follows_a_search_and_reads_every_byte_once(tmp_path):
 
 
 def test_the_end_is_estimated_from_the_recent_pace(tmp_path):
-    run = Run.open(made_run(tmp_path / "run").root)
+    run = ConfiguredRun.open(made_run(tmp_path / "run").root)
     run.dir.search.complete.unlink()
     run.config["search"]["max_trials"] = 24
     look = Watcher(run).look()

@@ -12,7 +12,7 @@ from helpers import made_run
 
 from hpcnas import report
 from hpcnas.analysis.circumstances import MATTERS, difference
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.corpus_identity import MEMBER, CorpusIdentity
 from hpcnas.runtime import environment
 from hpcnas.runtime.roles import Roles
@@ -22,14 +22,14 @@ COMPARE = str(Path(__file__).parents[1] / "tools" / "compare.py")
 
 
 @pytest.fixture
-def runs(tmp_path) -> list[Run]:
-    runs = [Run.open(made_run(tmp_path / name, seed=seed).root) for seed, name in enumerate(("a", "b", "c"))]
+def runs(tmp_path) -> list[ConfiguredRun]:
+    runs = [ConfiguredRun.open(made_run(tmp_path / name, seed=seed).root) for seed, name in enumerate(("a", "b", "c"))]
     for run in runs:
         environment.record_environment(run.dir.environment, Roles(3, 2), "ddp")
     return runs
 
 
-def amend(run: Run, **facts) -> None:
+def amend(run: ConfiguredRun, **facts) -> None:
     known = json.loads(run.dir.environment.read_text())
     known["versions"].update(facts.pop("versions", {}))
     run.dir.environment.write_text(json.dumps({**known, **facts}))
@@ -69,7 +69,7 @@ def test_runs_made_alike_are_not_marked(runs):
 
 
 def test_runs_that_nothing_is_recorded_of_are_not_marked(tmp_path):
-    assert difference([Run.open(made_run(tmp_path / name).root) for name in "ab"]) == ""
+    assert difference([ConfiguredRun.open(made_run(tmp_path / name).root) for name in "ab"]) == ""
 
 
 def test_what_differs_is_told_with_the_runs(runs):

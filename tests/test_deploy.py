@@ -20,7 +20,7 @@ from hpcnas.deploy import check, files
 from hpcnas.deploy.description import description
 from hpcnas.deploy.graphs import Step, Windows
 from hpcnas.deploy.speech import Noise
-from hpcnas.deploy.write import Form, Graph, write_model
+from hpcnas.deploy.write import Feeding, Graph, write_model
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
 from hpcnas.nn.folding import folded
 from hpcnas.nn.front_end import KINDS, NORMALISATIONS, FrontEnd
@@ -66,7 +66,7 @@ def classifier(*towers: str, **settings: object) -> Classifier:
     )
 
 
-def written(one: Classifier, path: Path, format: str, form: Form = Form()):
+def written(one: Classifier, path: Path, format: str, form: Feeding = Feeding()):
     return Graph.of(one, form, Noise(one, length_s=0.5)).write(path, format)
 
 
@@ -104,7 +104,7 @@ def test_every_causal_block_can_be_exported_frame_by_frame(kind, before, tmp_pat
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_can_be_exported(head, tmp_path):
     one = classifier("conv1d:channels=8,stride=2", space__head=head, space__causal=True)
-    for form in (Form(), Form(fixed=True), Form(step=0), Form(step=4)):
+    for form in (Feeding(), Feeding(fixed=True), Feeding(step=0), Feeding(step=4)):
         assert written(one, tmp_path / "model.onnx", "onnx", form).difference <= check.TOLERANCE
 
 
@@ -119,14 +119,14 @@ def test_every_front_end_is_in_the_graph(kind, normalisation, deltas, tmp_path):
 
 def test_a_fixed_graph_takes_single_windows_alone(tmp_path):
     one = classifier("conv:channels=4,kernel=3,stride=2/gru:units=6", "attention:dim=8,heads=2,context=16")
-    assert written(one, tmp_path / "model.onnx", "onnx", Form(fixed=True)).difference <= check.TOLERANCE
+    assert written(one, tmp_path / "model.onnx", "onnx", Feeding(fixed=True)).difference <= check.TOLERANCE
     (log_mel,) = files.session(tmp_path / "model.onnx").get_inputs()
     assert log_mel.shape == [1, 10, 36]
 
 
 def test_the_file_says_all_that_is_needed_to_use_it(tmp_path):
     one = classifier("tcres:channels=8,stride=2", "max_pool:size=3/lstm:units=4", space__causal=True)
-    written(one, tmp_path / "model.onnx", "onnx", Form(step=0))
+    written(one, tmp_path / "model.onnx", "onnx", Feeding(step=0))
     meta = files.session(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
     described = json.loads(meta["hpcnas"], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert described["class_names"] == list(CLASSES)
@@ -137,7 +137,7 @@ def test_the_file_says_all_that_is_needed_to_use_it(tmp_path):
     names = [tensor["name"] for tensor in described["stream"]["state"]]
     assert [one.name for one in files.session(tmp_path / "model.onnx").get_inputs()] == ["log_mel", *names]
     extra = {"hpcnas.json": "", "config.toml": ""}
-    written(one, tmp_path / "model.pt", "torchscript", Form(step=0))
+    written(one, tmp_path / "model.pt", "torchscript", Feeding(step=0))
     torch.jit.load(str(tmp_path / "model.pt"), _extra_files=extra)
     assert json.loads(extra["hpcnas.json"]) == described
 
@@ -219,7 +219,7 @@ class Heard(Noise):
         return self.windows
 
 
-@pytest.mark.parametrize("form", [Form(), Form(fixed=True), Form(step=0)], ids=["windows", "fixed", "stream"])
+@pytest.mark.parametrize("form", [Feeding(), Feeding(fixed=True), Feeding(step=0)], ids=["windows", "fixed", "stream"])
 def test_8_bit_integers_say_nearly_the_same(form, tmp_path):
     one = classifier("tdnn:channels=32/svdf:filters=64,memory=8/tdnn:channels=32", "gru:units=16", space__causal=True)
     for name, tensor in one.model.state_dict().items():
@@ -258,7 +258,7 @@ def test_short_recordings_go_in_without_their_padding(tmp_path):
     torch.testing.assert_close(judged, expected, atol=check.TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("form", [Form(), Form(step=0)], ids=["windows", "steps"])
+@pytest.mark.parametrize("form", [Feeding(), Feeding(step=0)], ids=["windows", "steps"])
 def test_a_program_of_torch_export_says_the_same(form, tmp_path):
     one = classifier("conv:channels=4,kernel=3,stride=2/gru:units=6", "attention:dim=8,heads=2,context=16", space__causal=True)
     graph = Graph.of(one, form, Noise(one, length_s=0.5))

@@ -20,7 +20,7 @@ from hpcnas import config as configuration
 from hpcnas.core.errors import ExportError
 from hpcnas.deploy import check, executorch
 from hpcnas.deploy.speech import Noise
-from hpcnas.deploy.write import Form, Graph
+from hpcnas.deploy.write import Feeding, Graph
 from hpcnas.nn.blocks import BLOCKS
 from hpcnas.nn.heads import HEADS
 
@@ -31,7 +31,7 @@ RECURRENT = ["gru", "lstm", "rnn", "bigru", "bilstm"]
 """Unrolled over a window, whose conversion takes seconds for each frame."""
 
 
-def agrees(one, folder: Path, form: Form = Form()) -> Graph:
+def agrees(one, folder: Path, form: Feeding = Feeding()) -> Graph:
     """The graph, kept since it says what torch says in ExecuTorch's runtime."""
     graph = Graph.of(one, form, Noise(one, length_s=0.5))
     assert graph.write(folder / "model.pte", "executorch").difference <= check.TOLERANCE
@@ -54,7 +54,7 @@ def test_every_recurrence_on_windows(tmp_path):
 @needs_executorch
 @pytest.mark.parametrize(("tower", "head"), [*zip(mixed(CAUSAL), itertools.cycle(HEADS))])
 def test_every_block_and_head_step_by_step(tower, head, tmp_path):
-    agrees(classifier(tower, space__causal=True, space__head=head), tmp_path, Form(step=0))
+    agrees(classifier(tower, space__causal=True, space__head=head), tmp_path, Feeding(step=0))
 
 
 @needs_executorch
@@ -67,7 +67,7 @@ def test_every_front_end(kind, normalisation, deltas, tmp_path):
 @needs_executorch
 def test_a_stream_and_its_example(tmp_path):
     one = replace(classifier("max_pool:size=2/tdnn:channels=8/gru:units=8", space__causal=True), thresholds=THRESHOLDS)
-    graph = agrees(one, tmp_path, Form(step=0))
+    graph = agrees(one, tmp_path, Feeding(step=0))
     about = executorch.metadata(tmp_path / "model.pte")
     described = json.loads(about["hpcnas"], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert configuration.parsed(about["hpcnas_config"], "method") == one.config
@@ -103,7 +103,7 @@ def test_a_graph_that_says_something_else_is_not_kept(tmp_path, monkeypatch):
 @needs_executorch
 def test_what_cannot_be_converted_ends_in_one_line(tmp_path, monkeypatch):
     one = classifier("dense:units=8")
-    graph = Graph.of(one, Form(), Noise(one, length_s=0.5))
+    graph = Graph.of(one, Feeding(), Noise(one, length_s=0.5))
     monkeypatch.setattr(type(graph.module), "forward", lambda self, log_mel: torch.linalg.svd(log_mel)[1].sum(-1).sort()[0])
     with pytest.raises(ExportError, match="ExecuTorch cannot convert this model: ") as raised:
         graph.write(tmp_path / "model.pte", "executorch")
@@ -115,4 +115,4 @@ def test_without_the_package_the_way_to_get_it_is_told(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     one = classifier("dense:units=8")
     with pytest.raises(ExportError, match=r"--format executorch needs executorch.* pip install 'hpcnas\[executorch\]'"):
-        Graph.of(one, Form(), Noise(one, length_s=0.5)).write(tmp_path / "model.pte", "executorch")
+        Graph.of(one, Feeding(), Noise(one, length_s=0.5)).write(tmp_path / "model.pte", "executorch")

@@ -10,7 +10,7 @@ from helpers import made_run
 from hpcnas import config as configuration
 from hpcnas import report
 from hpcnas.analysis.models import models
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.space import spell
 from hpcnas.data import features
 from hpcnas.judging.footprint import footprints
@@ -74,7 +74,7 @@ def test_the_report_has_a_row_for_every_model(tmp_path, capsys, causal):
     run = made_run(tmp_path / "run")
     override(run, f"space.causal={str(causal).lower()}")
     assert "gru" in str(models(run)[0][0].towers)
-    report.report(Run.open(run.root))
+    report.report(ConfiguredRun.open(run.root))
     page, told = run.report.read_text(), " ".join(capsys.readouterr().out.split())
     section = page[page.index('<h2 id="device">') : page.index('<h2 id="search">')]
     assert [name in section for name in ("ensemble of 2", "member 0", "member 1")] == [True] * 3
@@ -86,7 +86,7 @@ def test_the_report_has_a_row_for_every_model(tmp_path, capsys, causal):
 def test_a_configuration_that_nothing_reads_costs_this_table_alone(tmp_path, capsys):
     run = made_run(tmp_path / "run")
     run.config.write_text(run.config.read_text() + "\n[unheard]\nof = 1\n")
-    report.report(Run.open(run.root))
+    report.report(ConfiguredRun.open(run.root))
     said = capsys.readouterr()
     assert "note: what models take on a microcontroller is left out: " in said.err
     assert "On a microcontroller" not in said.out + run.report.read_text()

@@ -25,7 +25,7 @@ from hpcnas.deploy import check, files, flatbuffer, litert, microcontroller
 from hpcnas.deploy.graphs import Step
 from hpcnas.deploy.microcontroller import UNFIT, Unfit
 from hpcnas.deploy.speech import Noise
-from hpcnas.deploy.write import Exported, Form, Graph
+from hpcnas.deploy.write import Exported, Feeding, Graph
 from hpcnas.export import on_esphome
 from hpcnas.nn.blocks import BLOCK_TYPES, BLOCKS
 from hpcnas.nn.front_end import KINDS, NORMALISATIONS
@@ -65,7 +65,7 @@ class Few(Heard):
         return self.windows[::8]
 
 
-def graph_of(one, form: Form = Form()) -> Graph:
+def graph_of(one, form: Feeding = Feeding()) -> Graph:
     return Graph.of(one, form, Few(one, length_s=0.5))
 
 
@@ -104,7 +104,7 @@ def test_every_block_and_head_that_a_microcontroller_runs_on_windows(tower, head
 @needs_litert
 @pytest.mark.parametrize(("tower", "head"), [*zip(towers(CAUSAL, "steps"), itertools.cycle(HEADS))])
 def test_every_block_and_head_that_a_microcontroller_runs_step_by_step(tower, head, tmp_path):
-    agree(graph_of(classifier(tower, space__causal=True, space__head=head), Form(step=0)), tmp_path)
+    agree(graph_of(classifier(tower, space__causal=True, space__head=head), Feeding(step=0)), tmp_path)
 
 
 @needs_litert
@@ -163,7 +163,7 @@ def stream(tmp_path_factory) -> tuple[Graph, Path]:
         pytest.skip(WITHOUT)
     folder = tmp_path_factory.mktemp("stream")
     one = classifier("max_pool:size=2/tdnn:channels=8/gru:units=8", space__causal=True)
-    graph = graph_of(replace(one, thresholds=THRESHOLDS), Form(step=0))
+    graph = graph_of(replace(one, thresholds=THRESHOLDS), Feeding(step=0))
     graph.write(folder / "kws.tflite", "litert")
     graph.write_int8(folder / "kws.int8.tflite", folder / "kws.tflite", "litert")
     graph.write_c_array(folder / "kws.h", folder / "kws.int8.tflite", 12345)
@@ -193,7 +193,7 @@ def test_esphome_s_runtime_is_told_to_be_unable_with_what_it_lacks(stream):
     assert reason.startswith("it has no Slice, Sub, Tanh, Transpose, and wants the state inside of the graph")
     exported = Exported(folder / "kws.int8.tflite", 0.0, 0.9, 1.0, np.zeros((0, 3)))
     own = classifier("tdnn:channels=8", space__causal=True, features__kind="micro")
-    (line,) = on_esphome(graph_of(own, Form(step=0)), exported)
+    (line,) = on_esphome(graph_of(own, Feeding(step=0)), exported)
     assert line.startswith("no manifest for ESPHome's micro_wake_word: it has no ")
     assert not [*on_esphome(graph_of(own), exported)] and not [*on_esphome(of_log_mel, exported)], "nobody expects one"
 
@@ -327,7 +327,7 @@ def test_without_the_packages_the_way_to_get_them_is_told(tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "litert_torch", None)
     one = classifier("dense:units=8")
     with pytest.raises(ExportError, match=r"--format litert needs litert_torch .*pip install 'hpcnas\[litert\]'"):
-        Graph.of(one, Form(), Noise(one, length_s=0.5)).write(tmp_path / "model.tflite", "litert")
+        Graph.of(one, Feeding(), Noise(one, length_s=0.5)).write(tmp_path / "model.tflite", "litert")
 
 
 def test_silence_is_over_when_it_ends(capfd):

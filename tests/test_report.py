@@ -13,7 +13,7 @@ import pytest
 from helpers import made_run
 
 from hpcnas import report
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.errors import RunError
 from hpcnas.showing import pictures
 
@@ -108,7 +108,7 @@ def test_the_page_is_drawn(page, tmp_path):
 
 
 def test_a_run_without_results_is_refused_with_a_line(tmp_path, capsys):
-    run = Run.open(made_run(tmp_path / "run").root)
+    run = ConfiguredRun.open(made_run(tmp_path / "run").root)
     run.dir.search.journal.write_bytes(b"")
     with pytest.raises(RunError, match="has no trials yet"):
         report.report(run)

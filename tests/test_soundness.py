@@ -17,7 +17,7 @@ from helpers import completed, made_run, trial, write
 from hpcnas.analysis import soundness, stage_checks
 from hpcnas.analysis.soundness import CHECKS, repair, verify
 from hpcnas.analysis.stage_checks import OF_FILES, OF_JOURNAL, files_of
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import HpcnasError, RunError
 from hpcnas.core.trial import Result, TrialState
@@ -32,12 +32,12 @@ def sound(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run(sound, tmp_path) -> Run:
+def run(sound, tmp_path) -> ConfiguredRun:
     shutil.copytree(sound, tmp_path / "run")
-    return Run.open(tmp_path / "run")
+    return ConfiguredRun.open(tmp_path / "run")
 
 
-def damage(run: Run) -> list[str]:
+def damage(run: ConfiguredRun) -> list[str]:
     return [f"{one.file.relative_to(run.dir.root)}: {one.what}" for one in verify(run) if one.is_damage]
 
 
@@ -45,11 +45,11 @@ def test_a_sound_run_has_no_findings(run):
     assert verify(run) == []
 
 
-def journalled(run: Run, event: object, elapsed: float = 200.0) -> None:
+def journalled(run: ConfiguredRun, event: object, elapsed: float = 200.0) -> None:
     write(Journal(run.dir.search.journal), event, elapsed)
 
 
-def journalled_as_it_was_once(run: Run, result: Result) -> None:
+def journalled_as_it_was_once(run: ConfiguredRun, result: Result) -> None:
     """With a score that is not finite in a trial that is complete, and without a checksum."""
     line = spell(Record(200.0, result)).rpartition(b', "crc32"')[0] + b"}\n"
     line = line.replace(b'"score":0.5', b'"score":null').replace(b"[0.25,0.5]", b"[0.25,null]")
@@ -62,13 +62,13 @@ def written(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def other_logits(run: Run) -> None:
+def other_logits(run: ConfiguredRun) -> None:
     stored = ensemble_file.load(run.dir.ensemble_file)
     stored.logits["test"][0, 0] += 0.1
     ensemble_file.save(run.dir.ensemble_file, stored)
 
 
-FAULTS: dict[Callable, tuple[Callable[[Run], None], str]] = {
+FAULTS: dict[Callable, tuple[Callable[[ConfiguredRun], None], str]] = {
     stage_checks.lines_of_the_journal: (
         lambda run: written(run.dir.search.journal, run.dir.search.journal.read_bytes() + b"x\n"),
         "line 25: damaged",
@@ -125,7 +125,7 @@ def test_a_run_whose_best_trial_once_had_no_finite_score_is_read_as_if_that_had_
     before = Archive(record.event for record in run.records()).best(3)
     journalled(run, trial(12))
     journalled_as_it_was_once(run, completed(12, 0.5))
-    after = Archive(record.event for record in Run.open(run.dir.root).records())
+    after = Archive(record.event for record in ConfiguredRun.open(run.dir.root).records())
     assert after.best(3) == before and after.results[12].state is TrialState.FAILED and not after.running
     repair(run)
     assert damage(run) == ["journal.jsonl: trial 12 has a score or a loss that is not finite"]
@@ -175,7 +175,7 @@ def test_what_cannot_be_parsed_is_found(run, name):
 def test_a_cut_off_configuration_is_one_clear_line(run):
     run.dir.config.write_text("[search\n")
     with pytest.raises(RunError, match=r"config.toml: is not TOML: .*line 1"):
-        Run.open(run.dir.root)
+        ConfiguredRun.open(run.dir.root)
 
 
 def test_damaged_lines_are_named_and_the_rest_is_checked(run):

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hpcnas import config as configuration
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.errors import ConfigError, RunError
 from hpcnas.store import toml_file
 
@@ -192,4 +192,4 @@ def test_settings_of_a_stage_that_cannot_be_read_are_told_with_their_place(tmp_p
 def test_a_run_whose_configuration_cannot_be_read_is_told_with_its_place(tmp_path):
     (tmp_path / "config.toml").write_text("seed = \n")
     with pytest.raises(RunError, match=r"config.toml: is not TOML: .*line 1.*; every run needs its configuration"):
-        Run.open(tmp_path)
+        ConfiguredRun.open(tmp_path)

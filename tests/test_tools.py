@@ -19,7 +19,7 @@ import pytest
 from helpers import made_run, trial, write
 
 from hpcnas.analysis.soundness import verify
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.archive import Archive
 from hpcnas.store import weights
 from hpcnas.store.journal import Journal, replay
@@ -99,7 +99,7 @@ def test_a_complete_run_is_read_and_not_changed(name, style, complete, tmp_path,
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_run_that_is_being_written_is_read_and_not_changed(name, complete, tmp_path, start):
-    run = Run.open(shutil.copytree(complete, tmp_path / "run"))
+    run = ConfiguredRun.open(shutil.copytree(complete, tmp_path / "run"))
     run.dir.search.complete.unlink()
     journal = Journal(run.dir.search.journal)
     write(journal, trial(12, parent=11), 200.0)
@@ -206,10 +206,10 @@ def test_merged_runs_are_one_to_go_on_from(complete, tmp_path, start):
     other = made_run(tmp_path / "other", seed=1, strategy="random").root
     status, out, err = start("merge", str(complete), str(other), "--out", str(tmp_path / "merged"))
     assert status == 0 and "24 trials" in out, err
-    run = Run.open(tmp_path / "merged")
+    run = ConfiguredRun.open(tmp_path / "merged")
     assert verify(run) == [] and not run.dir.search.complete.exists()
     archive = Archive(record.event for record in replay(run.dir.search.journal))
-    theirs = Run.open(other).archive()
+    theirs = ConfiguredRun.open(other).archive()
     assert len(archive.trials) == 24 and archive.steps == 2 * theirs.steps
     for id_, one in theirs.trials.items():
         now = archive.trials[12 + id_]
@@ -217,7 +217,7 @@ def test_merged_runs_are_one_to_go_on_from(complete, tmp_path, start):
             theirs.results[id_].score, nan_ok=True
         )
         assert now.proposal.parent == (None if one.proposal.parent is None else 12 + one.proposal.parent)
-    before, after = (weights.load_arrays(r.dir.search.weights(i)) for r, i in ((Run.open(other), 5), (run, 17)))
+    before, after = (weights.load_arrays(r.dir.search.weights(i)) for r, i in ((ConfiguredRun.open(other), 5), (run, 17)))
     assert all((before[name] == after[name]).all() for name in before)
 
 
@@ -238,7 +238,7 @@ def test_prune_removes_what_it_listed_and_nothing_else(complete, tmp_path, start
     assert going and 11 not in going
     before = tree(root)
     assert start("prune", str(root), "--keep", "3", "--yes")[0] == 0
-    run, after = Run.open(root), tree(root)
+    run, after = ConfiguredRun.open(root), tree(root)
     assert set(before) - set(after) == {f"weights/000/{id_:06d}.h5" for id_ in going}
     assert set(after) - set(before) == {"pruned.txt"} and all(before[name] == after[name] for name in set(before) & set(after))
     assert run.dir.pruned_trials == going and verify(run) == []
@@ -264,7 +264,7 @@ def test_checkpoints_go_unless_their_trial_may_go_on(complete, tmp_path, start):
     (root / "complete").touch()
     assert going("--yes") == {2: 2, 5: 5, 12: 12}
     assert [path.name for path in (root / "checkpoints").iterdir()] == ["000013.pt"]
-    assert Run.open(root).dir.pruned_trials == frozenset()
+    assert ConfiguredRun.open(root).dir.pruned_trials == frozenset()
 
 
 def test_nothing_is_pruned_while_a_search_writes(complete, tmp_path, start):

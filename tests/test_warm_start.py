@@ -11,7 +11,7 @@ from helpers import SPACE, completed, files, made_run
 
 from hpcnas import config as configuration
 from hpcnas.analysis import soundness
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.architecture import Architecture
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ArchitectureError, RunError
@@ -227,7 +227,7 @@ def test_verify_looks_at_what_the_search_began_with(other, elder):
     run = other
     origins_file.save(run.search.origins, origins_file.Origins(str(elder.root.resolve())))
     donor = starts(run, config_of())[0].donor
-    assert list(soundness.donors(Run.open(run.root))) == []
+    assert list(soundness.donors(ConfiguredRun.open(run.root))) == []
     run.search.donor(donor).write_bytes(run.search.donor(donor).read_bytes()[:-1])
-    (finding,) = soundness.donors(Run.open(run.root))
+    (finding,) = soundness.donors(ConfiguredRun.open(run.root))
     assert finding.is_damage and "donors/0.h5" in finding.what

@@ -20,7 +20,7 @@ from dataclasses import astuple
 from hpcnas.analysis import command
 from hpcnas.analysis.effects import EFFECT, KEYS, LEAST, brought_in, in_tower
 from hpcnas.analysis.printing import Listing
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.showing.terminal import outer_edge
 
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def blocks(arguments: argparse.Namespace) -> Iterator[Listing]:
     rows = []
-    for run in map(Run.open, arguments.runs):
+    for run in map(ConfiguredRun.open, arguments.runs):
         archive = run.archive()
         for view, effects in (("brought in", brought_in), ("in the tower", in_tower)):
             rows += [(run.name, view, *astuple(e)) for e in effects(archive, arguments.by, arguments.least)]

@@ -23,7 +23,7 @@ from dataclasses import astuple
 from hpcnas.analysis import circumstances, command, comparison
 from hpcnas.analysis.comparison import AXES, STANDING
 from hpcnas.analysis.printing import Listing
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.showing.terminal import outer_edge
 
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def compare(arguments: argparse.Namespace) -> Iterator[Listing]:
     axis = arguments.against
-    runs = [Run.open(path) for path in arguments.runs]
+    runs = [ConfiguredRun.open(path) for path in arguments.runs]
     compared = comparison.courses(runs, arguments.by)
     differs = circumstances.difference(runs)
     if differs and arguments.style != "table":

@@ -18,7 +18,7 @@ from pathlib import Path
 from hpcnas.analysis import command
 from hpcnas.analysis.lineage import STEP, chosen, descent, drawn
 from hpcnas.analysis.printing import Listing
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.showing import pictures
 from hpcnas.showing.terminal import outer_edge
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def lineage(arguments: argparse.Namespace) -> Iterator[Listing]:
-    runs = [Run.open(path) for path in arguments.runs]
+    runs = [ConfiguredRun.open(path) for path in arguments.runs]
     if arguments.svg and len(runs) > 1:
         raise command.usage("--svg draws one run")
     rows = []

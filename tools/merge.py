@@ -19,7 +19,7 @@ from pathlib import Path
 from hpcnas.analysis import command
 from hpcnas.analysis.merging import merge
 from hpcnas.analysis.printing import Listing
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.showing.terminal import outer_edge
 
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def merged(arguments: argparse.Namespace) -> Iterator[Listing]:
-    rows = [astuple(row) for row in merge([Run.open(path) for path in arguments.runs], arguments.out)]
+    rows = [astuple(row) for row in merge([ConfiguredRun.open(path) for path in arguments.runs], arguments.out)]
     note = f"{sum(row[1] for row in rows)} trials in {arguments.out}; a larger search.max_trials goes on with them"
     yield Listing("merged", ("run", "trials", "first number", "left out", "weights"), rows, note=note)
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from hpcnas.analysis import command, comparison, gallery
 from hpcnas.analysis.models import models
 from hpcnas.analysis.printing import Listing
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.archive import Archive
 from hpcnas.showing import pictures
 from hpcnas.showing.terminal import outer_edge
@@ -45,7 +45,7 @@ def plot(arguments: argparse.Namespace) -> Iterator[Listing]:
     rows: list[tuple] = []
     seen: set[str] = set()
     boxes: set[str] = set()
-    for prefix, name, draw in pictures_of([Run.open(path) for path in arguments.runs]):
+    for prefix, name, draw in pictures_of([ConfiguredRun.open(path) for path in arguments.runs]):
         seen.add(name)
         if arguments.only and name not in arguments.only:
             continue
@@ -61,7 +61,7 @@ def plot(arguments: argparse.Namespace) -> Iterator[Listing]:
     yield Listing("pictures", ("picture", "file", "bytes"), rows, note=note)
 
 
-def pictures_of(runs: Sequence[Run]) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+def pictures_of(runs: Sequence[ConfiguredRun]) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
     """Beginning of the file's name, name of the picture, and what draws it."""
     for run in runs:
         records = run.records()

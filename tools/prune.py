@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from hpcnas.analysis import command
 from hpcnas.analysis.printing import Listing, size
 from hpcnas.analysis.pruning import plan, prune
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.showing.terminal import outer_edge
 
 
@@ -35,7 +35,7 @@ def pruned(arguments: argparse.Namespace) -> Iterator[Listing]:
         raise command.usage(f"--keep {arguments.keep}: must be at least 1")
     rows: dict[str, list[tuple]] = {"weights": [], "checkpoint": []}
     freed, going, files = 0, 0, 0
-    for run in map(Run.open, arguments.runs):
+    for run in map(ConfiguredRun.open, arguments.runs):
         for one in plan(run, arguments.keep):
             what = f"stays: {one.reason}" if one.reason else "removed" if arguments.yes else "goes"
             rows[one.what].append((run.name, one.trial, one.score, one.size, what))

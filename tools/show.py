@@ -19,7 +19,7 @@ from hpcnas import config as configuration
 from hpcnas.analysis import command
 from hpcnas.analysis.lineage import STEP, change, children, chosen, descent
 from hpcnas.analysis.printing import Listing
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import ArchitectureError
 from hpcnas.core.trial import Trial
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def show(arguments: argparse.Namespace) -> Iterator[Listing]:
     found = []
     for path in arguments.runs:
-        run = Run.open(path)
+        run = ConfiguredRun.open(path)
         archive = run.archive()
         found.append((run, archive, chosen(archive, arguments.trial)))
     has_target = any(t.id in archive.results and archive.results[t.id].cost.flash_kb for _, archive, t in found)
@@ -82,7 +82,7 @@ def show(arguments: argparse.Namespace) -> Iterator[Listing]:
     yield Listing("children", ("run", "trial", "score", "mutation", "change"), below)
 
 
-def about(run: Run, archive: Archive, trial: Trial, names: Sequence[str]) -> dict[str, object]:
+def about(run: ConfiguredRun, archive: Archive, trial: Trial, names: Sequence[str]) -> dict[str, object]:
     """Figures of the trial and, by columns of the archive, of its result, if it has one."""
     curve = running_file.load(run.dir.search.running).get(trial.id, ())  # of one that runs, or was cut off
     result, weights = archive.results.get(trial.id), run.dir.search.weights(trial.id)
@@ -105,7 +105,7 @@ def about(run: Run, archive: Archive, trial: Trial, names: Sequence[str]) -> dic
     }
 
 
-def blocks(run: Run, trial: Trial) -> list[tuple]:
+def blocks(run: ConfiguredRun, trial: Trial) -> list[tuple]:
     """What goes in, and what each block gives and costs; for a tower that cannot be built, why."""
     config, card = configuration.load(run.dir.config), model_card.load(run.dir.model_card)
     bands, frames = len(card.mean), frames_of(config.data.window_s, config.features.bank)

@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpcnas.analysis import command, summary
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.showing.terminal import outer_edge
 
 
 @outer_edge()
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = command.parser(__doc__).parse_args(argv)
-    command.run(arguments, lambda a: summary.listings([summary.summarise(Run.open(path)) for path in a.runs]))
+    command.run(arguments, lambda a: summary.listings([summary.summarise(ConfiguredRun.open(path)) for path in a.runs]))
 
 
 if __name__ == "__main__":

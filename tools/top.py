@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from hpcnas.analysis import command, ranked
 from hpcnas.analysis.printing import Listing
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.analysis.where import column_of
 from hpcnas.showing.terminal import outer_edge
 from hpcnas.store.archive_file import COLUMNS
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def top(arguments: argparse.Namespace) -> Iterator[Listing]:
-    runs = [Run.open(path) for path in arguments.runs]
+    runs = [ConfiguredRun.open(path) for path in arguments.runs]
     columns = ranked.together(runs, [run.columns() for run in runs])
     rows = ranked.best(columns, arguments.sort, arguments.where, arguments.k or None)
     names = (*(["run"] if len(runs) > 1 else []), *arguments.columns)

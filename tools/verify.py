@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from hpcnas.analysis import command
 from hpcnas.analysis.printing import Listing
 from hpcnas.analysis.soundness import Finding, repair, verify
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.showing.terminal import outer_edge
 
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def listing(arguments: argparse.Namespace, findings: list[Finding]) -> Iterator[Listing]:
     rows, notes = [], []
-    for run in map(Run.open, arguments.runs):
+    for run in map(ConfiguredRun.open, arguments.runs):
         found = verify(run)
         if arguments.repair and any(finding.file == run.dir.archive for finding in found):
             notes.append(f"{run.name}: wrote {repair(run)} anew")

@@ -25,7 +25,7 @@ from rich.text import Text
 from hpcnas.analysis import command
 from hpcnas.analysis.live import Now, Watcher
 from hpcnas.analysis.printing import Listing, duration, show, table_of
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.units import thousands
 from hpcnas.showing.terminal import console, outer_edge, seconds
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def watch(arguments: argparse.Namespace) -> None:
     """Look and show until all runs are complete."""
-    watchers = [Watcher(Run.open(path)) for path in arguments.runs]
+    watchers = [Watcher(ConfiguredRun.open(path)) for path in arguments.runs]
     is_for_people = arguments.style == "table"
     with Live(console=console(), auto_refresh=False, vertical_overflow="crop") if is_for_people else nullcontext() as live:
         while True:

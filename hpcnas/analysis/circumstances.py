@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.errors import RunError
 from hpcnas.store import corpus_file
 
@@ -28,7 +28,7 @@ MATTERS = {
 UNKNOWN = "not recorded"
 
 
-def difference(runs: Sequence[Run]) -> str:
+def difference(runs: Sequence[ConfiguredRun]) -> str:
     """One line for whoever compares these runs; empty if they do not differ in what is known of them."""
     known = [(run, circumstances(run)) for run in runs]
     parts = []
@@ -43,7 +43,7 @@ def difference(runs: Sequence[Run]) -> str:
     return f"not made alike, so that one seed need not give the same trials: {', '.join(parts)}"
 
 
-def circumstances(run: Run) -> Mapping[str, str]:
+def circumstances(run: ConfiguredRun) -> Mapping[str, str]:
     """Those that are known of a run, all its jobs together."""
     facts: dict[str, Any] = {}
     with suppress(OSError, ValueError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.errors import QueryError, RunError
 from hpcnas.core.significance import mean_interval, permutation_test
 from hpcnas.core.trial import Result
@@ -25,7 +25,7 @@ STAGES = ("ensemble", "distillation", "spotting", "cluster")
 class Course:
     """How far a run had come when: ascending (R,), one entry a result that has a score."""
 
-    run: Run
+    run: ConfiguredRun
     group: str
     axes: Mapping[str, np.ndarray]
     best: np.ndarray
@@ -45,7 +45,7 @@ class Course:
         return float(self.axes[axis][-1])
 
 
-def courses(runs: Sequence[Run], keys: Sequence[str] = ()) -> list[Course]:
+def courses(runs: Sequence[ConfiguredRun], keys: Sequence[str] = ()) -> list[Course]:
     """Each run's course, in its group.
 
     Args:
@@ -60,7 +60,7 @@ def courses(runs: Sequence[Run], keys: Sequence[str] = ()) -> list[Course]:
     return [course(run, label) for run, label in zip(runs, labels([run.config for run in runs], keys))]
 
 
-def course(run: Run, group: str = "") -> Course:
+def course(run: ConfiguredRun, group: str = "") -> Course:
     steps_of: dict[int, int] = {}
     rows, steps = [], 0
     for record in run.records():

@@ -11,7 +11,7 @@ from hpcnas.analysis import comparison
 from hpcnas.analysis.comparison import AXES, Course
 from hpcnas.analysis.effects import Effect, brought_in, in_tower
 from hpcnas.analysis.models import Confusion, ModelRow
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
 from hpcnas.core.targets import Footprint
@@ -27,7 +27,7 @@ POINTS = 300
 ARENA = "working memory on a microcontroller, kB"
 
 
-def of_search(run: Run, archive: Archive, records: Sequence[Record]) -> Pictures:
+def of_search(run: ConfiguredRun, archive: Archive, records: Sequence[Record]) -> Pictures:
     """Raises RunError if no trial has a score yet."""
     if not archive.ranking:
         raise RunError(f"{run.dir.root}: no trial has a score yet")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.archive import rank_key
 from hpcnas.core.trial import Result, Trial
 from hpcnas.store import running_file
@@ -79,7 +79,7 @@ class Now:
 class Watcher:
     """Looks at a run again and again; ``look`` reads what is new and nothing else."""
 
-    def __init__(self, run: Run, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, run: ConfiguredRun, clock: Callable[[], float] = time.time) -> None:
         self.run, self._clock = run, clock
         self._tail = Tail(run.dir.search.journal)
         self._trials: dict[int, Trial] = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcnas.analysis.comparison import flat
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.archive import Archive
 from hpcnas.core.corpus_identity import changes
 from hpcnas.core.errors import RunError
@@ -44,7 +44,7 @@ class Merged:
     weights: int
 
 
-def merge(runs: Sequence[Run], out: Path) -> list[Merged]:
+def merge(runs: Sequence[ConfiguredRun], out: Path) -> list[Merged]:
     """Write the new run; trials are numbered anew, search times add up.
 
     Raises RunError if the runs do not belong together, one of them is damaged, or ``out`` exists.
@@ -64,7 +64,7 @@ def merge(runs: Sequence[Run], out: Path) -> list[Merged]:
     return rows
 
 
-def _check(runs: Sequence[Run]) -> None:
+def _check(runs: Sequence[ConfiguredRun]) -> None:
     first = runs[0]
     card = model_card.load(first.dir.model_card)
     for run in runs[1:]:
@@ -84,7 +84,7 @@ def _check(runs: Sequence[Run]) -> None:
             raise RunError(f"{run.dir.root}: other data than {first.dir.root}: {'; '.join(found)}")
 
 
-def _other_data(first: Run, other: Run) -> list[str]:
+def _other_data(first: ConfiguredRun, other: ConfiguredRun) -> list[str]:
     """How the recordings of two runs differ, but for what their seeds drew; nothing where one of them does not know."""
     paths = [run.dir.search.corpus for run in (first, other)]
     if not all(path.exists() for path in paths):
@@ -92,7 +92,7 @@ def _other_data(first: Run, other: Run) -> list[str]:
     return [change.what for change in changes(*map(corpus_file.load, paths)) if not change.is_draw]
 
 
-def _write(runs: Sequence[Run], out: RunDir) -> list[Merged]:
+def _write(runs: Sequence[ConfiguredRun], out: RunDir) -> list[Merged]:
     for source, target in (
         (runs[0].dir.config, out.config),
         (runs[0].dir.environment, out.environment),

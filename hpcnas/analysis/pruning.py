@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.archive import Archive
 from hpcnas.core.errors import RunError
 from hpcnas.core.pareto import pareto_front
@@ -30,7 +30,7 @@ class TrialFile:
     reason: str
 
 
-def plan(run: Run, keep: int) -> list[TrialFile]:
+def plan(run: ConfiguredRun, keep: int) -> list[TrialFile]:
     """Every file of the search's weights and checkpoints. Trials whose weights go could neither be parents nor predict any
     more; a checkpoint goes unless its trial may go on.
 
@@ -48,7 +48,7 @@ def plan(run: Run, keep: int) -> list[TrialFile]:
     ]
 
 
-def prune(run: Run, keep: int) -> Sequence[TrialFile]:
+def prune(run: ConfiguredRun, keep: int) -> Sequence[TrialFile]:
     """Remove what ``plan`` says goes, and write down of which trials that were the weights; returns all that went.
 
     Raises RunError while a search is writing the run.
@@ -67,7 +67,7 @@ def _score(archive: Archive, id_: int) -> float:
     return archive.results[id_].score if id_ in archive.results else float("nan")
 
 
-def _going_on(run: Run, archive: Archive) -> dict[int, str]:
+def _going_on(run: ConfiguredRun, archive: Archive) -> dict[int, str]:
     """Trials that a search would go on with, and why; none when it is complete."""
     if run.dir.search.complete.exists():
         return {}
@@ -75,7 +75,7 @@ def _going_on(run: Run, archive: Archive) -> dict[int, str]:
     return paused | {trial.id: "of a running trial" for trial in archive.running}
 
 
-def _reasons(run: Run, archive: Archive, keep: int) -> dict[int, str]:
+def _reasons(run: ConfiguredRun, archive: Archive, keep: int) -> dict[int, str]:
     reasons: dict[int, str] = {}
 
     def stay(trials: Sequence[int], reason: str) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpcnas.analysis.trials import Columns, Run, ranking
+from hpcnas.analysis.trials import Columns, ConfiguredRun, ranking
 from hpcnas.analysis.where import column_of, unknown, where
 
 
-def together(runs: Sequence[Run], columns: Sequence[Columns]) -> Columns:
+def together(runs: Sequence[ConfiguredRun], columns: Sequence[Columns]) -> Columns:
     """One below the other, with a column ``run`` in front."""
     names = np.concatenate([np.full(len(of["id"]), run.name, object) for run, of in zip(runs, columns)])
     return {"run": names, **{name: np.concatenate([of[name] for of in columns]) for name in columns[0]}}

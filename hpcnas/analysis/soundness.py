@@ -16,7 +16,7 @@ import numpy as np
 from hpcnas.analysis import stage_checks
 from hpcnas.analysis.snapshot import snapshot
 from hpcnas.analysis.stage_checks import Finding, files_of
-from hpcnas.analysis.trials import Run
+from hpcnas.analysis.trials import ConfiguredRun
 from hpcnas.core.errors import RunError
 from hpcnas.store import (
     archive_file,
@@ -34,12 +34,12 @@ from hpcnas.store.journal_reader import unwritten
 __all__ = ["CHECKS", "Finding", "repair", "verify"]
 
 
-def verify(run: Run) -> list[Finding]:
+def verify(run: ConfiguredRun) -> list[Finding]:
     """All findings about a run; none if it is sound. A search may be writing it meanwhile."""
     return [finding for check in CHECKS for finding in check(run)]
 
 
-def repair(run: Run) -> Path:
+def repair(run: ConfiguredRun) -> Path:
     """Write ``archive.h5`` anew, the one file that is derived from others; returns its path.
 
     Raises RunError if the journal is damaged, or a search is writing the run.
@@ -49,7 +49,7 @@ def repair(run: Run) -> Path:
     return run.dir.archive
 
 
-def texts(run: Run) -> Iterator[Finding]:
+def texts(run: ConfiguredRun) -> Iterator[Finding]:
     """Files that need only be read to be known as sound."""
     readers = {
         run.dir.environment: lambda path: json.loads(path.read_text(encoding="utf-8")),
@@ -68,7 +68,7 @@ def texts(run: Run) -> Iterator[Finding]:
             yield Finding(path, True, f"cannot be read ({reason})", "the stage that wrote it writes it again")
 
 
-def stages(run: Run) -> Iterator[Finding]:
+def stages(run: ConfiguredRun) -> Iterator[Finding]:
     """The search, and ``archive.h5`` against its journal; the stages behind it, whose parents are the search's trials."""
     keep = run.config.get("search", {}).get("keep_weights", 0)
     search = files_of(run.dir.search, keep, run.dir.pruned_trials)
@@ -81,7 +81,7 @@ def stages(run: Run) -> Iterator[Finding]:
             yield from stage_checks.check(files_of(stage, elders=frozenset(search.archive.trials)))
 
 
-def ensemble(run: Run) -> Iterator[Finding]:
+def ensemble(run: ConfiguredRun) -> Iterator[Finding]:
     """The file by itself, and whether it is the weighted mean of its members."""
     path = run.dir.ensemble_file
     if not path.exists():
@@ -111,13 +111,13 @@ def ensemble(run: Run) -> Iterator[Finding]:
             yield Finding(path, True, f"its {split} logits are not the mean of its members'", ensemble_file.AGAIN)
 
 
-def unfinished(run: Run) -> Iterator[Finding]:
+def unfinished(run: ConfiguredRun) -> Iterator[Finding]:
     """What a kill leaves of files that were being written."""
     for part in sorted(run.dir.root.rglob(".*.part")):
         yield Finding(part, False, "is being written, or was left by a kill", "remove it if no search runs")
 
 
-def donors(run: Run) -> Iterator[Finding]:
+def donors(run: ConfiguredRun) -> Iterator[Finding]:
     """What stages began with of other runs: all that their trials start from is there and whole."""
     for stage in run.dir.stages:
         if not stage.origins.exists():

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from hpcnas.analysis.printing import Listing
-from hpcnas.analysis.trials import Columns, Run, front, has_score, ranking
+from hpcnas.analysis.trials import Columns, ConfiguredRun, front, has_score, ranking
 from hpcnas.core.trial import TrialState
 from hpcnas.store.archive_file import RUNNING
 from hpcnas.store.journal_reader import last
@@ -56,7 +56,7 @@ class Summary:
         return self.trained_s / (self.groups * self.elapsed_s) if self.groups and self.elapsed_s else float("nan")
 
 
-def summarise(run: Run) -> Summary:
+def summarise(run: ConfiguredRun) -> Summary:
     """Raises RunError if the run has no trials yet."""
     columns = run.columns((*FIGURES, "architecture"))
     newest = last(run.dir.search.journal)

@@ -26,14 +26,14 @@ SCORED = tuple(state.value for state in TrialState if state.has_score)
 
 
 @dataclass(frozen=True)
-class Run:
+class ConfiguredRun:
     """A run directory with what its configuration says."""
 
     dir: RunDir
     config: Mapping[str, Any]
 
     @classmethod
-    def open(cls, path: Path) -> Run:
+    def open(cls, path: Path) -> ConfiguredRun:
         """Raises RunError if there is no run, or its configuration cannot be read."""
         run = RunDir(path)
         run.require()

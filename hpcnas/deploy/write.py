@@ -74,7 +74,7 @@ def ensure_packages(format: str) -> None:
 
 
 @dataclass(frozen=True)
-class Form:
+class Feeding:
     """How a graph is to be fed.
 
     Args:
@@ -107,10 +107,10 @@ class Exported:
 
 @dataclass(frozen=True)
 class Graph:
-    """A model in one form, with what it is tried on."""
+    """A model fed in one way, with what it is tried on."""
 
     classifier: Classifier
-    form: Form
+    feeding: Feeding
     material: Material
     module: Windows | Step
 
@@ -126,10 +126,10 @@ class Graph:
         return check.latency_ms(files.graph_run(self.module), self.example)
 
     @classmethod
-    def of(cls, classifier: Classifier, form: Form, material: Material) -> Graph:
-        """Raises ExportError if the model has no such form."""
-        module = Windows(classifier) if form.step is None else Step(classifier, form.step)
-        return cls(classifier, form, material, module.eval().requires_grad_(False))
+    def of(cls, classifier: Classifier, feeding: Feeding, material: Material) -> Graph:
+        """Raises ExportError if the model cannot be fed so."""
+        module = Windows(classifier) if feeding.step is None else Step(classifier, feeding.step)
+        return cls(classifier, feeding, material, module.eval().requires_grad_(False))
 
     def write(self, path: Path, format: str) -> Exported:
         """One of ``FORMATS``; raises ExportError, and leaves no file, if the graph says something else than torch."""
@@ -173,7 +173,7 @@ class Graph:
 
     def _fixed_in(self, format: str) -> bool:
         """Whether its windows are single ones of one length there."""
-        return self.form.fixed or FORMATS[format].fixed
+        return self.feeding.fixed or FORMATS[format].fixed
 
     def _described(self, fixed: bool, reached: Mapping[str, float]) -> dict[str, Any]:
         return description(self.classifier, self.module, fixed, reached)
