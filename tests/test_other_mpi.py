@@ -48,15 +48,15 @@ def test_a_search_of_groups_and_its_ensemble_run_under_mpich_and_go_on_under_thi
     run = tmp_path / "run"
     groups = ["--set", "search.group_size=2", "--set", "cluster.engine=ddp"]
     alone = ["--set", "search.group_size=1"]
-    status, output = mpich(5, "-m", "hpcnas.search", *tiny, *groups, "--run", str(run))
-    assert status == 0 and "2 group(s) of 2" in output and "4/4 trials" in output, output
+    status, output = mpich(3, "-m", "hpcnas.search", *tiny, *groups, "--run", str(run))
+    assert status == 0 and "1 group(s) of 2" in output and "4/4 trials" in output, output
     done = mpirun(1, "hpcnas.search", "--run", str(run), "--resume", "--set", "search.max_trials=6", *alone)
     assert done.returncode == 0, done.output
     assert len(Archive(record.event for record in replay(run / "journal.jsonl")).results) == 6
-    status, output = mpich(3, "-m", "hpcnas.ensemble", str(run), *alone)
+    status, output = mpich(2, "-m", "hpcnas.ensemble", str(run), *alone)
     assert status == 0 and "ensemble of 2" in output, output
 
 
 def test_what_is_wrong_ends_all_ranks_of_mpich_with_one_line(mpich, tiny, tmp_path):
-    status, output = mpich(3, "-m", "hpcnas.search", *tiny, "--set", "training.epochs=0", "--run", str(tmp_path / "run"))
+    status, output = mpich(2, "-m", "hpcnas.search", *tiny, "--set", "training.epochs=0", "--run", str(tmp_path / "run"))
     assert status == 2 and output.count("training.epochs = 0: must be at least 1") == 1, output

@@ -241,15 +241,9 @@ def test_a_search_goes_on_over_the_end_of_its_job_to_ensemble_and_report(slurm, 
     script = (ROOT / "jobs" / "search.slurm").read_text().replace("${ARGS:-}", shlex.join([*tiny_once, *limits]))
     (tmp_path / "search.slurm").write_text(script)
     # The warning comes 20 to 80 s after the start: Slurm may send it up to a minute before the 100 s asked for.
-    submit = [
-        "sbatch",
-        "--ntasks=4",
-        "--nodes=2",
-        "--cpus-per-task=2",
-        "--time=3",
-        "--signal=B:USR2@100",
-        str(tmp_path / "search.slurm"),
-    ]
+    # One rank that trains: it does so for all these seconds.
+    shape = ["--ntasks=2", "--nodes=2", "--cpus-per-task=2"]
+    submit = ["sbatch", *shape, "--time=3", "--signal=B:USR2@100", str(tmp_path / "search.slurm")]
     subprocess.run(submit, env=environment, check=True, cwd=ROOT)
     deadline = time.monotonic() + 900
     while jobs := queue():

@@ -7,7 +7,8 @@
 #   HPCNAS_BIND          core or hwthread: bind each rank, under Slurm to as many as --cpus-per-task says; or what --bind-to knows
 #   HPCNAS_MPIRUN_ARGS   more arguments, such as "--map-by ppr:4:node"
 set -euo pipefail
-version=$(mpirun --version 2>/dev/null | head -n 1)
+version=$(mpirun --version 2>/dev/null) || true
+version=${version%%$'\n'*}
 flags=()
 case $version in
 *"Open MPI"*)
