@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,10 +131,16 @@ def test_a_job_goes_on_with_what_another_one_has_made(config, index, tmp_path, m
     assert len(files_of_pieces(tmp_path)) == 8, "frames of four pieces, and what is to be said of them"
     made, extract = [], features.extract
     monkeypatch.setattr(features, "extract", lambda path, *more: made.append(path) or extract(path, *more))
+    clock = iter([*[0.0] * ranks, 0.06])  # seconds, at the start of each rank and at the end
+    monkeypatch.setattr("hpcnas.runtime.features.time", SimpleNamespace(monotonic=lambda: next(clock), time=time.time))
     with caplog.at_level(logging.INFO):
         together(ranks, config)
-    all_ = pieces.number_of(sum(map(len, index.splits.values())))
+    examples = [example for split in index.splits.values() for example in split]
+    all_ = pieces.number_of(len(examples))
     assert f"features: 4 of {all_} pieces are there from an earlier job" in caplog.text and len(made) == all_ - 4
+    hours = sum(example.length_s or config.data.window_s for example in examples) / 3600
+    rate = (all_ - 4) / all_ * hours / 0.001
+    assert f"in 0.1 s ({rate:.1f} h a minute)" in caplog.text, "of the pieces that this job made"
     (path,) = (tmp_path / "features").glob("*.h5")
     assert path.read_bytes() == whole.read_bytes() and files_of_pieces(tmp_path) == []
 
