@@ -84,7 +84,7 @@ def test_ranks_mine_and_evaluate_what_one_process_does(causal_run, home, tmp_pat
         assert told[1][key] == told[3][key]
     figures = {ranks: {name: of["value"] for name, of in told[ranks]["figures"].items()} for ranks in told}
     assert figures[1] == pytest.approx(figures[3]) and told[1]["hours_without_keywords"] == pytest.approx(8 / 3600)
-    done = mpirun(3, "hpcnas.evaluate", str(causal_run.root), "--model=nobody")
+    done = mpirun(2, "hpcnas.evaluate", str(causal_run.root), "--model=nobody")
     assert done.returncode == 2 and done.output.count("nobody") == 1, done.output
     done = mpirun(2, "hpcnas.evaluate", str(causal_run.root), "--split=all")
     assert done.returncode == 2 and done.output.count("invalid choice") == 1, done.output
