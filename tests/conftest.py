@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Tests of a file with a fixture of the whole module run in one process, all others where there is room."""
     from xdist.scheduler import LoadScopeScheduling
 
+    @cache
     def shares(file: str) -> bool:
         path = Path(config.rootpath, file)
         return path.stem in TOGETHER or 'scope="module"' in path.read_text(encoding="utf-8")

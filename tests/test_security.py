@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import pickle
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,9 @@ from hpcnas.store.run_dir import RunDir
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-SOURCES = {
-    str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8"))
-    for folder in ("hpcnas", "tools", "examples")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-}
+SOURCES = sorted(
+    str(path.relative_to(ROOT)) for folder in ("hpcnas", "tools", "examples") for path in (ROOT / folder).rglob("*.py")
+)
 OF_HOROVOD = {"horovod.torch"}
 PICKLING_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "jsonpickle", "yaml"}
 PICKLING_CALLS = {
@@ -31,6 +30,11 @@ PICKLING_CALLS = {
 }  # fmt: skip
 """Of mpi4py; those that begin with a capital send arrays as they are."""
 OF_HOROVODS_OBJECTS = {"broadcast_object", "allgather_object", "elastic", "run"}
+
+
+@cache
+def tree_of(source: str) -> ast.AST:
+    return ast.parse((ROOT / source).read_text(encoding="utf-8"))
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -53,15 +57,15 @@ def words(node: ast.Call) -> dict[str, object]:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_nothing_reaches_horovods_server(source):
-    assert {name for name in imported(SOURCES[source]) if name.split(".")[0] == "horovod"} <= OF_HOROVOD
-    for call in calls(SOURCES[source]):
+    assert {name for name in imported(tree_of(source)) if name.split(".")[0] == "horovod"} <= OF_HOROVOD
+    for call in calls(tree_of(source)):
         of = ast.unparse(call.func.value)
         assert not (("hvd" in of or "horovod" in of) and call.func.attr in OF_HOROVODS_OBJECTS), ast.unparse(call)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_no_file_is_unpickled_freely(source):
-    tree = SOURCES[source]
+    tree = tree_of(source)
     assert not {name for name in imported(tree) if name.split(".")[0] in PICKLING_MODULES} - {"pickle.UnpicklingError"}
     for call in calls(tree):
         name = ast.unparse(call.func)
@@ -71,13 +75,19 @@ def test_no_file_is_unpickled_freely(source):
 
 
 def test_every_pickle_between_ranks_or_processes_is_listed():
+    def sends(source: str) -> bool:
+        return any(
+            call.func.attr in {*PICKLING_CALLS, "Pool"} and "torch" not in ast.unparse(call.func)
+            for call in calls(tree_of(source))
+        )
+
+    of_several = ("mpi4py", "multiprocessing")
     pickling = {
         source
-        for source, tree in SOURCES.items()
-        if any(name.split(".")[0] in ("mpi4py", "multiprocessing") for name in imported(tree))
-        and any(call.func.attr in {*PICKLING_CALLS, "Pool"} and "torch" not in ast.unparse(call.func) for call in calls(tree))
+        for source in SOURCES
+        if any(name.split(".")[0] in of_several for name in imported(tree_of(source))) and sends(source)
     }
-    pickling |= {source for source, tree in SOURCES.items() if any(ast.unparse(c.func) == "torch.load" for c in calls(tree))}
+    pickling |= {source for source in SOURCES if any(ast.unparse(c.func) == "torch.load" for c in calls(tree_of(source)))}
     pickling |= {f"hpcnas/runtime/{name}.py" for name in ("server", "worker", "channel")}
     assert pickling and not {source for source in pickling if f"`{source.removeprefix('hpcnas/')}`" not in PAGE}
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy import stats
+import scipy
 
 from hpcnas.core.significance import difference_interval, mcnemar, mean_interval, permutation_test, share_interval
 
@@ -15,10 +15,12 @@ def test_quantiles_of_the_mean_are_those_of_the_tables(n, quantile):
 def test_differences_and_shares_are_those_of_scipy_s_tests():
     rng = np.random.default_rng(0)
     one, other = rng.standard_normal(5), 1 + 3 * rng.standard_normal(9)
-    expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval()
+    expected = scipy.stats.ttest_ind(one, other, equal_var=False).confidence_interval()
     assert difference_interval(one, other)[1:] == pytest.approx((expected.low, expected.high))
     for right, n in ((0, 7), (3, 9), (370, 378), (50, 50)):
-        assert share_interval(right / n, n) == pytest.approx(stats.binomtest(right, n).proportion_ci(method="wilson"), abs=1e-5)
+        assert share_interval(right / n, n) == pytest.approx(
+            scipy.stats.binomtest(right, n).proportion_ci(method="wilson"), abs=1e-5
+        )
 
 
 def test_of_the_examples_that_one_alone_has_right_it_is_told_whether_they_are_equally_many():
@@ -26,7 +28,7 @@ def test_of_the_examples_that_one_alone_has_right_it_is_told_whether_they_are_eq
         ours = np.repeat([True, False, True], [only_one, only_other, 10])
         theirs = np.repeat([False, True, True], [only_one, only_other, 10])
         n = only_one + only_other
-        expected = stats.binomtest(only_one, n).pvalue if n else 1.0
+        expected = scipy.stats.binomtest(only_one, n).pvalue if n else 1.0
         assert mcnemar(ours, theirs) == pytest.approx(expected)
 
 
