@@ -231,7 +231,7 @@ def test_bad_input_gets_one_line_and_status_2(refused, tiny, tmp_path, arguments
 
 @pytest.mark.parametrize(("arguments", "message"), [(["--set", "training.epochs=0"], "ConfigError"), (["--epochs"], "error:")])
 def test_bad_input_ends_all_ranks(mpirun, tiny, tmp_path, arguments, message):
-    done = mpirun(3, "hpcnas.search", *tiny, "--run", str(tmp_path / "run"), *arguments)
+    done = mpirun(2, "hpcnas.search", *tiny, "--run", str(tmp_path / "run"), *arguments)
     assert done.returncode == 2 and done.output.count(message) == 1, done.output
 
 
@@ -241,7 +241,7 @@ def test_weights_that_vanish_end_the_job_instead_of_hanging_it(mpirun, tiny, tmp
     for path in (run / "weights" / "000").iterdir():
         path.write_bytes(b"damaged")
     done = mpirun(
-        5, "hpcnas.search", "--set", "search.max_trials=4", "--set", "search.group_size=2", "--run", str(run), "--resume"
+        3, "hpcnas.search", "--set", "search.max_trials=4", "--set", "search.group_size=2", "--run", str(run), "--resume"
     )
     assert done.returncode not in (0, 124), done.output
     assert "cannot be read as weights" in done.output
@@ -266,7 +266,7 @@ def test_a_run_goes_on_with_its_own_corpus_and_takes_new_data_when_told_to(mpiru
     assert mpirun(1, *command, "search.max_trials=3").returncode == 0, "the same corpus in another place"
     shutil.copy(corpus / "low" / "s00_nohash_0.wav", corpus / "low" / "s20_nohash_0.wav")
     before = (run / "model_card.json").read_bytes()
-    done = mpirun(3, *command, "search.max_trials=4")
+    done = mpirun(2, *command, "search.max_trials=4")
     assert done.returncode == 2 and done.output.count("train: 1 recording more (low/s20_nohash_0.wav)") == 1, done.output
     assert "Traceback" not in done.output and (run / "model_card.json").read_bytes() == before and len(results(run)) == 3
     done = mpirun(1, *command, "search.max_trials=4", "--accept-new-data")
@@ -289,7 +289,7 @@ def test_a_file_that_is_no_audio_ends_all_ranks_with_its_name(mpirun, tones, tin
     shutil.copytree(tones, corpus)
     broken = corpus / "low" / "s03_nohash_0.wav"
     broken.write_bytes(b"no audio")
-    done = mpirun(3, "hpcnas.search", *tiny, "--set", f"data.path={corpus}", "--run", str(tmp_path / "run"))
+    done = mpirun(2, "hpcnas.search", *tiny, "--set", f"data.path={corpus}", "--run", str(tmp_path / "run"))
     assert done.returncode == 2 and str(broken) in done.output and "Traceback" not in done.output, done.output
 
 
