@@ -25,7 +25,8 @@ def mpich(tmp_path_factory) -> Callable[..., tuple[int, str]]:
     (packages,) = place.glob("lib/python3*/site-packages")
     (packages / "this.pth").write_text(f"import site; site.addsitedir({site.getsitepackages()[0]!r})\n")
     python = str(place / "bin" / "python")
-    got = subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "mpich>=4.1,<6"])
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--retries=1", "mpich>=4.1,<6"]
+    got = subprocess.run(pip, stderr=subprocess.DEVNULL)
     if got.returncode:
         pytest.skip("PyPI's mpich cannot be installed here")
     environment = {**os.environ, "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
