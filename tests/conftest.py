@@ -177,7 +177,7 @@ def mpi_command(ranks: int, *arguments: str) -> list[str]:
     return [*launcher, sys.executable, *([] if arguments[0].endswith(".py") else ["-m"]), *arguments]
 
 
-WITHOUT_RANKS = ("hpcnas.detect", "hpcnas.evaluate", "hpcnas.export", "hpcnas.report")
+WITHOUT_RANKS = ("hpcnas.detect", "hpcnas.evaluate", "hpcnas.export", "hpcnas.mine", "hpcnas.report")
 """Programs that start no ranks: they run in this process, where torch is loaded already. ``tests/test_pages.py`` starts them as
 users do."""
 
