@@ -115,7 +115,7 @@ def test_a_rank_that_hangs_is_ended_and_its_mate_goes_on(search, engine):
 def test_without_its_first_rank_a_job_ends_to_be_resumed(search):
     done, before = search("kill-first 3", ranks=5)
     assert done.returncode == 75 and "Traceback" not in done.output, done.output
-    done, after = search("none 0", ranks=3)
+    done, after = search("none 0", "search.group_size=1", ranks=1)
     assert done.returncode == 0, done.output
     assert len(after.results) == 9 and all(after.results[i] == result for i, result in before.results.items())
 

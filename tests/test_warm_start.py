@@ -215,7 +215,7 @@ def test_a_warm_search_inherits_and_goes_on_without_being_told_again(causal_run,
     first = ["--warm-start", str(causal_run.root), "--set", "search.max_trials=1"]
     done = mpirun(1, "hpcnas.search", *tiny_once, *causal, *first)
     assert done.returncode == 0 and "warm start: 1 tower(s)" in done.output, done.output
-    done = mpirun(3, "hpcnas.search", *tiny_once, *causal, "--resume", "--set", "search.max_trials=3")
+    done = mpirun(2, "hpcnas.search", *tiny_once, *causal, "--resume", "--set", "search.max_trials=3")
     assert done.returncode == 0, done.output
     archive = archive_of(run.search.journal)
     warm = [trial.id for trial in archive.trials.values() if trial.proposal.is_warm]
