@@ -42,13 +42,13 @@ def main() -> None:
     parser.add_argument("--stream", action="store_true", help="frame by frame; causal models only")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    form = Feeding(step=0 if arguments.stream else None)
+    feeding = Feeding(step=0 if arguments.stream else None)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for run in map(RunDir, arguments.runs):
         for name in arguments.models or names(run, arguments.best):
             classifier = Classifier.open(run, name)
             told = told_memory(run, classifier) if arguments.format == "litert" else ""
-            cells = run.root.name, *row(classifier, form, arguments.format), told
+            cells = run.root.name, *row(classifier, feeding, arguments.format), told
             print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -62,8 +62,8 @@ def names(run: RunDir, best: int) -> Iterator[str]:
         yield "ensemble"
 
 
-def row(classifier: Classifier, form: Feeding, format: str) -> Sequence[str]:
-    graph = Graph.of(classifier, form, speech(classifier))
+def row(classifier: Classifier, feeding: Feeding, format: str) -> Sequence[str]:
+    graph = Graph.of(classifier, feeding, speech(classifier))
     with TemporaryDirectory() as folder:
         full = graph.write(Path(folder) / "model", format)
         small = graph.write_int8(Path(folder) / "model.int8", full.path, format)

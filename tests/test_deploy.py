@@ -66,8 +66,8 @@ def classifier(*towers: str, **settings: object) -> Classifier:
     )
 
 
-def written(one: Classifier, path: Path, format: str, form: Feeding = Feeding()):
-    return Graph.of(one, form, Noise(one, length_s=0.5)).write(path, format)
+def written(one: Classifier, path: Path, format: str, feeding: Feeding = Feeding()):
+    return Graph.of(one, feeding, Noise(one, length_s=0.5)).write(path, format)
 
 
 def both_formats(graph: Windows | Step, folder: Path) -> list[files.Run]:
@@ -104,8 +104,8 @@ def test_every_causal_block_can_be_exported_frame_by_frame(kind, before, tmp_pat
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_can_be_exported(head, tmp_path):
     one = classifier("conv1d:channels=8,stride=2", space__head=head, space__causal=True)
-    for form in (Feeding(), Feeding(fixed=True), Feeding(step=0), Feeding(step=4)):
-        assert written(one, tmp_path / "model.onnx", "onnx", form).difference <= check.TOLERANCE
+    for feeding in (Feeding(), Feeding(fixed=True), Feeding(step=0), Feeding(step=4)):
+        assert written(one, tmp_path / "model.onnx", "onnx", feeding).difference <= check.TOLERANCE
 
 
 @pytest.mark.parametrize("deltas", [0, 2])
@@ -219,19 +219,19 @@ class Heard(Noise):
         return self.windows
 
 
-@pytest.mark.parametrize("form", [Feeding(), Feeding(fixed=True), Feeding(step=0)], ids=["windows", "fixed", "stream"])
-def test_8_bit_integers_say_nearly_the_same(form, tmp_path):
+@pytest.mark.parametrize("feeding", [Feeding(), Feeding(fixed=True), Feeding(step=0)], ids=["windows", "fixed", "stream"])
+def test_8_bit_integers_say_nearly_the_same(feeding, tmp_path):
     one = classifier("tdnn:channels=32/svdf:filters=64,memory=8/tdnn:channels=32", "gru:units=16", space__causal=True)
     for name, tensor in one.model.state_dict().items():
         if name.endswith("layer.weight"):  # all as large as can be and of one sign, so that what can overflow does
             tensor.fill_(float(tensor.abs().mean()))
-    graph = Graph.of(one, form, Heard(one, length_s=2.0))
+    graph = Graph.of(one, feeding, Heard(one, length_s=2.0))
     full = graph.write(tmp_path / "model.onnx", "onnx")
     small = graph.write_int8(tmp_path / "model.int8.onnx", full.path)
     windows = graph.material.windows
     judges = [
-        check.OnWindows(files.onnx_run(one.path), form.fixed)
-        if form.step is None
+        check.OnWindows(files.onnx_run(one.path), feeding.fixed)
+        if feeding.step is None
         else check.OnSteps(files.onnx_run(one.path), graph.module)
         for one in (full, small)
     ]
@@ -258,10 +258,10 @@ def test_short_recordings_go_in_without_their_padding(tmp_path):
     torch.testing.assert_close(judged, expected, atol=check.TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("form", [Feeding(), Feeding(step=0)], ids=["windows", "steps"])
-def test_a_program_of_torch_export_says_the_same(form, tmp_path):
+@pytest.mark.parametrize("feeding", [Feeding(), Feeding(step=0)], ids=["windows", "steps"])
+def test_a_program_of_torch_export_says_the_same(feeding, tmp_path):
     one = classifier("conv:channels=4,kernel=3,stride=2/gru:units=6", "attention:dim=8,heads=2,context=16", space__causal=True)
-    graph = Graph.of(one, form, Noise(one, length_s=0.5))
+    graph = Graph.of(one, feeding, Noise(one, length_s=0.5))
     assert graph.write(tmp_path / "model.pt2", "pt2").difference <= check.TOLERANCE
     extra = {"hpcnas.json": "", "config.toml": ""}
     torch.export.load(tmp_path / "model.pt2", extra_files=extra)

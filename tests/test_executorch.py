@@ -31,9 +31,9 @@ RECURRENT = ["gru", "lstm", "rnn", "bigru", "bilstm"]
 """Unrolled over a window, whose conversion takes seconds for each frame."""
 
 
-def agrees(one, folder: Path, form: Feeding = Feeding()) -> Graph:
+def agrees(one, folder: Path, feeding: Feeding = Feeding()) -> Graph:
     """The graph, kept since it says what torch says in ExecuTorch's runtime."""
-    graph = Graph.of(one, form, Noise(one, length_s=0.5))
+    graph = Graph.of(one, feeding, Noise(one, length_s=0.5))
     assert graph.write(folder / "model.pte", "executorch").difference <= check.TOLERANCE
     return graph
 

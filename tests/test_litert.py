@@ -65,8 +65,8 @@ class Few(Heard):
         return self.windows[::8]
 
 
-def graph_of(one, form: Feeding = Feeding()) -> Graph:
-    return Graph.of(one, form, Few(one, length_s=0.5))
+def graph_of(one, feeding: Feeding = Feeding()) -> Graph:
+    return Graph.of(one, feeding, Few(one, length_s=0.5))
 
 
 def agree(graph: Graph, folder: Path) -> None:

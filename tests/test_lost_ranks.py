@@ -62,9 +62,9 @@ def test_killed_and_failing_ranks_cost_their_trials_time_and_nothing_else(search
 
 
 def test_a_sick_rank_is_left_out_and_all_trials_are_completed(search):
-    done, after = search("none -1", "search.group_size=1", "search.max_trials=40", ranks=5, sick="3 poisoned")
+    done, after = search("none -1", "search.group_size=1", "search.max_trials=60", ranks=8, sick="3 poisoned")
     assert done.returncode == 0, done.output
-    assert len(after.results) == 40 and all(result.state is TrialState.COMPLETED for result in after.results.values())
+    assert len(after.results) == 60 and all(result.state is TrialState.COMPLETED for result in after.results.values())
     name = f"3 on {socket.gethostname()}"
     assert done.output.count("is left out:") == 1 and f"rank {name} is left out" in done.output, done.output
     assert f"left out in this job: rank(s) {name}\n" in done.output and "illegal memory access" in done.output, done.output
@@ -78,10 +78,10 @@ def test_of_a_group_the_sick_rank_is_left_out_and_its_mate_goes_on(search, engin
 
 
 def test_storage_that_is_gone_costs_its_rank_and_little_memory_nothing(search):
-    done, after = search("none -1", "search.group_size=1", "search.max_trials=40", ranks=4, sick="1 small; 2 stale")
+    done, after = search("none -1", "search.group_size=1", "search.max_trials=60", ranks=4, sick="1 small; 2 stale")
     assert done.returncode == 0 and "rank 2 on" in done.output and "Stale file handle" in done.output, done.output
     assert "rank 1 on" not in done.output and "too little memory for trial" in done.output, done.output
-    assert len(after.results) == 40 and all(result.state is TrialState.COMPLETED for result in after.results.values())
+    assert len(after.results) == 60 and all(result.state is TrialState.COMPLETED for result in after.results.values())
 
 
 def test_without_a_rank_that_could_train_the_job_ends_to_be_resumed(search):
@@ -115,7 +115,7 @@ def test_a_rank_that_hangs_is_ended_and_its_mate_goes_on(search, engine):
 def test_without_its_first_rank_a_job_ends_to_be_resumed(search):
     done, before = search("kill-first 3", ranks=5)
     assert done.returncode == 75 and "Traceback" not in done.output, done.output
-    done, after = search("none 0", "search.group_size=1", ranks=1)
+    done, after = search("none 0", ranks=3)
     assert done.returncode == 0, done.output
     assert len(after.results) == 9 and all(after.results[i] == result for i, result in before.results.items())
 

@@ -70,21 +70,21 @@ def test_a_program_mines_the_training_part_and_another_run_learns_it(causal_run,
 
 def test_ranks_mine_and_evaluate_what_one_process_does(causal_run, home, tmp_path, mpirun):
     lists, told = {}, {}
-    for ranks in (1, 2):
+    for ranks in (1, 3):
         lists[ranks] = tmp_path / f"{ranks}.json"
         done = mpirun(ranks, "hpcnas.mine", str(causal_run.root), "--model=best", "--out", str(lists[ranks]), *in_home(home))
         assert done.returncode == 0 and done.output.count("window(s) of 0.02 h") == 1, done.output
-    for ranks in (1, 2):  # which keeps a temperature, so that it has to come behind
+    for ranks in (1, 3):  # which keeps a temperature, so that it has to come behind
         judged = [str(causal_run.root), "--model=best", "--json", "--conditions", *in_home(home)]
         done = mpirun(ranks, "hpcnas.evaluate", *judged)
         assert done.returncode == 0, done.output
         told[ranks] = json.loads(done.output[done.output.index("{") :])
-    assert mined.load(lists[1]).windows == mined.load(lists[2]).windows
+    assert mined.load(lists[1]).windows == mined.load(lists[3]).windows
     for key in ("classes", "confusion", "conditions"):
-        assert told[1][key] == told[2][key]
+        assert told[1][key] == told[3][key]
     figures = {ranks: {name: of["value"] for name, of in told[ranks]["figures"].items()} for ranks in told}
-    assert figures[1] == pytest.approx(figures[2]) and told[1]["hours_without_keywords"] == pytest.approx(8 / 3600)
-    done = mpirun(2, "hpcnas.evaluate", str(causal_run.root), "--model=nobody")
+    assert figures[1] == pytest.approx(figures[3]) and told[1]["hours_without_keywords"] == pytest.approx(8 / 3600)
+    done = mpirun(3, "hpcnas.evaluate", str(causal_run.root), "--model=nobody")
     assert done.returncode == 2 and done.output.count("nobody") == 1, done.output
     done = mpirun(2, "hpcnas.evaluate", str(causal_run.root), "--split=all")
     assert done.returncode == 2 and done.output.count("invalid choice") == 1, done.output

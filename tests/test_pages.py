@@ -108,9 +108,9 @@ def shell(script: str, cwd: Path, limit: int = 240, **more: str) -> tuple[int, s
 
 
 def smaller(script: str, settings: list[str]) -> str:
-    """The same commands on two ranks, with ``settings`` for every search where the page does not say otherwise."""
+    """The same commands, with ``settings`` for every search where the page does not say otherwise, and few steps to adapt."""
     script = re.sub(r"(hpcnas\.search(?: \S+\.toml)?)", lambda found: f"{found[1]} {shlex.join(settings)}", script)
-    return script.replace("-np 3", "-np 2").replace("hpcnas.adapt ", "hpcnas.adapt --set adaptation.steps=40 ")
+    return script.replace("hpcnas.adapt ", "hpcnas.adapt --set adaptation.steps=40 ")
 
 
 def without_data(settings: list[str]) -> list[str]:
@@ -138,7 +138,7 @@ def test_own_recordings(number, home, tiny_once):
     if "data.name=huggingface" in blocks("own-data.md", "bash")[number]:
         pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'hpcnas[parquet]'")
     small = ["--set", "search.max_trials=3", *without_data(tiny_once), "--set", "search.suggestions=[]"]
-    script = smaller(blocks("own-data.md", "bash")[number], small).replace("-np 2", "-np 1")  # the page is about recordings
+    script = smaller(blocks("own-data.md", "bash")[number], small).replace("-np 3", "-np 2")
     status, output = shell(script, home)
     assert status == 0 and "WARNING" not in output, output
 

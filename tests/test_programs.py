@@ -58,7 +58,7 @@ def test_search_ensemble_and_report_with_two_groups_of_two_and_an_idle_rank(mpir
     assert "rank(s) 5 fill no group and stay idle" in done.output
     assert len(list((tmp_path / "scratch").iterdir())) == 1, "features are read from the node's own disk"
     assert len(results(run)) == 4 and (run / "complete").exists() and (run / "archive.h5").exists()
-    done = mpirun(2, "hpcnas.ensemble", str(run), "--set", "search.group_size=1")
+    done = mpirun(3, "hpcnas.ensemble", str(run), "--set", "search.group_size=1")
     assert done.returncode == 0 and "ensemble of 2" in done.output, done.output
     assert (run / "ensemble" / "ensemble.h5").exists() and (run / "ensemble" / "member-0.h5").exists()
     done = mpirun(1, "hpcnas.report", str(run))
@@ -131,7 +131,7 @@ def test_ensembles_that_the_search_looked_for_and_a_student_of_theirs(mpirun, ti
     rounds = ["--set", "combiner.trials_per_member=2" if combiner == "residual" else "search.score_examples=7"]
     done = mpirun(3, "hpcnas.search", *tiny, "--set", f"combiner.name={combiner}", *rounds, "--run", str(run))
     assert done.returncode == 0, done.output
-    done = mpirun(2, "hpcnas.ensemble", str(run))
+    done = mpirun(3, "hpcnas.ensemble", str(run))
     assert done.returncode == 0 and "ensemble of " in done.output, done.output
     if combiner == "residual":
         teams = [r.event.proposal.team for r in replay(run / "ensemble" / "journal.jsonl") if isinstance(r.event, Trial)]
@@ -145,7 +145,7 @@ def test_ensembles_that_the_search_looked_for_and_a_student_of_theirs(mpirun, ti
         assert len(ensemble_file.load(of.ensemble_file).labels["validation"]) > 7
         done = mpirun(1, str(Path(__file__).parents[1] / "tools" / "verify.py"), str(run))
         assert done.returncode == 0, done.output
-    done = mpirun(2, "hpcnas.distil", str(run), "--set", "distillation.epochs=2", "--set", "distillation.student=dense:units=8")
+    done = mpirun(3, "hpcnas.distil", str(run), "--set", "distillation.epochs=2", "--set", "distillation.student=dense:units=8")
     assert done.returncode == 0 and "student: test accuracy" in done.output and "control: test" in done.output, done.output
     done = mpirun(1, "hpcnas.evaluate", str(run), "--model", "student", "--against", "control", "--json")
     assert done.returncode == 0 and json.loads(done.output)["against"] == "control", done.output
@@ -241,7 +241,7 @@ def test_weights_that_vanish_end_the_job_instead_of_hanging_it(mpirun, tiny, tmp
     for path in (run / "weights" / "000").iterdir():
         path.write_bytes(b"damaged")
     done = mpirun(
-        3, "hpcnas.search", "--set", "search.max_trials=4", "--set", "search.group_size=2", "--run", str(run), "--resume"
+        5, "hpcnas.search", "--set", "search.max_trials=4", "--set", "search.group_size=2", "--run", str(run), "--resume"
     )
     assert done.returncode not in (0, 124), done.output
     assert "cannot be read as weights" in done.output

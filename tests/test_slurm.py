@@ -244,6 +244,7 @@ def test_a_search_goes_on_over_the_end_of_its_job_to_ensemble_and_report(slurm, 
     }  # fmt: skip
     # Lists with quotes do not survive sbatch's environment: the settings go into a copy of the script.
     script = (ROOT / "jobs" / "search.slurm").read_text().replace("${ARGS:-}", shlex.join([*tiny_once, *limits]))
+    assert "\n#SBATCH --signal=B:USR2@120 " in script
     (tmp_path / "search.slurm").write_text(script)
     # One rank that trains: it does so for all these seconds.
     submit = [
@@ -260,7 +261,7 @@ def test_a_search_goes_on_over_the_end_of_its_job_to_ensemble_and_report(slurm, 
     while jobs := queue():
         assert time.monotonic() < deadline, jobs
         if not is_warned and (run / "journal.jsonl").exists() and results(run):
-            # What the script's --signal=B:USR2@120 asks for, minutes earlier.
+            # What the script asks Slurm for, minutes earlier.
             subprocess.run(["scancel", "--batch", "--signal=USR2", first], check=True)
             is_warned = True
         for number, reason in jobs:
