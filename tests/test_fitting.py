@@ -89,6 +89,22 @@ def test_stages_that_scaling_makes_alike_are_told_apart_again():
     assert sum(widths(narrow)) > 48 and len(narrow.blocks) == 3
 
 
+def strides(tower: Architecture) -> list[int]:
+    return [dict(b.settings).get("stride", 0) for b in tower.blocks]
+
+
+@pytest.mark.parametrize("model", ZOO.values(), ids=list(ZOO))
+@pytest.mark.parametrize("share", [0.3, 0.7, 3.0])
+def test_published_towers_keep_limits_and_all_but_widths_when_fitted(model, share):
+    """The first block of a repetition alone has its stride."""
+    most = share * COSTS.measure(model.tower).params
+    for fitted in (shrunk(model.tower, SPACE, fits(most)), widened(model.tower, SPACE, fits(most))):
+        if fitted is not None:
+            assert fits(most)(fitted)
+            assert strides(fitted) == strides(model.tower)
+            assert [b.kind for b in fitted.blocks] == [b.kind for b in model.tower.blocks]
+
+
 def test_what_is_left_of_a_limit_can_be_used():
     narrow, rng = Architecture.parse("tdnn*3:channels=16,dilation=1,kernel=3"), np.random.default_rng(0)
     taken = [shrunk(step[0], SPACE, fits(30_000)) for _ in range(40) if (step := rescale(narrow, SPACE, rng))]

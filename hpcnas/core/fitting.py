@@ -67,8 +67,8 @@ def _filled(
     Widths of few values would leave half of a small limit unused: BC-ResNet-1, a sixtieth over 10k parameters, came to 4.1k.
     """
     ends = list(accumulate(stage.count for stage in tower.stages))
-    # Those of the tower, of which some may have become alike.
-    stages = [Stage(fitting.blocks[end - 1], stage.count) for stage, end in zip(tower.stages, ends)]
+    # Those of the tower, of which some may have become alike; a stage's first block has its stride, further ones go without.
+    stages = [Stage(fitting.blocks[end - stage.count], stage.count) for stage, end in zip(tower.stages, ends)]
     full = [_width(stage, space) for stage in tower.stages]
     open_ = {place for place, width in enumerate(full) if width and _width(stages[place], space) < width}
     while open_:
