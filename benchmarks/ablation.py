@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
+    arguments.variants = list(dict.fromkeys(("everything", *arguments.variants)))  # which the others are held against
     work = [(seed, variant) for seed in range(arguments.seeds) for variant in arguments.variants]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         done = dict(zip(work, pool.map(lambda one: outcome(arguments, *one), work)))

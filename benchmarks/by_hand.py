@@ -3,10 +3,10 @@
     tools/with_env.sh .venv python benchmarks/by_hand.py benchmarks/arsc40.toml --set data.path=FOLDER --limits 10000 \
         --rivals SparkNet-16 BC-ResNet-1 BC-ResNet-1-t2 --folder /tmp/by-hand
 
-For each limit of parameters: a search and its finals; then ``hpcnas.compare`` trains the rivals once, and the one with the
-best merit on validation (``search.rank_by``) is the champion; then searched model and champion, ``--seeds`` times each. Runs
-of one process, as many limits at a time as ``--jobs``. What is in the folder is not run again: further limits, rivals and
-seeds are added to it. Prints a Markdown table.
+For each limit of parameters: a search and its finals; then ``hpcnas.compare`` trains the rivals once, in a run of their own
+(not if only one is named), and the one with the best merit on validation (``search.rank_by``) is the champion; then searched
+model and champion, ``--seeds`` times each. Runs of one process, as many limits at a time as ``--jobs``. What is in the folder
+is not run again: further limits, rivals and seeds are added to it. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,9 +56,8 @@ def trained(arguments: argparse.Namespace, limit: int) -> RunDir:
     settings = [part for change in (f"space.max_params={limit}", *arguments.set) for part in ("--set", change)]
     program("hpcnas.search", str(arguments.config), "--run", str(run.root), "--resume", *settings)
     program("hpcnas.ensemble", str(run.root))
-    compare = ["hpcnas.compare", "--run", str(run.root), "--resume", "--models"]
-    program(*compare, *arguments.rivals, "--seeds", "1")
-    program(*compare, "best", champion(run), "--seeds", str(arguments.seeds))
+    contest = ("--models", "best", champion(arguments, limit, settings), "--seeds", str(arguments.seeds))
+    program("hpcnas.compare", "--run", str(run.root), "--resume", *contest)
     return run
 
 
@@ -66,16 +66,21 @@ def program(*words: str) -> None:
     subprocess.run([sys.executable, "-m", *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=sys.stderr, check=True)
 
 
-def champion(run: RunDir) -> str:
-    """The rival that is best on validation in its first training."""
+def champion(arguments: argparse.Namespace, limit: int, settings: Sequence[str]) -> str:
+    """The rival that is best on validation in one training, if there are several."""
+    if len(arguments.rivals) == 1 and arguments.rivals != ["zoo"]:
+        return arguments.rivals[0]
+    run = RunDir(arguments.folder / f"{limit}-rivals")
+    race = ("--models", *arguments.rivals, "--seeds", "1")
+    program("hpcnas.compare", str(arguments.config), "--run", str(run.root), "--resume", *race, *settings)
     archive = archive_of(run.comparison.journal)
-    first = {name: ids[0] for name, ids in trainings_of(archive).items() if name != SEARCHED}
-    return max(first, key=lambda name: archive.results[first[name]].merit)
+    return max(trainings_of(archive).items(), key=lambda model: archive.results[model[1][0]].merit)[0]
 
 
 def shown(limit: int, run: RunDir) -> str:
     """Two rows of the table; returns what else is to be said."""
-    archive, rival = archive_of(run.comparison.journal), champion(run)
+    archive = archive_of(run.comparison.journal)
+    (rival,) = {*trainings_of(archive)} - {SEARCHED}
     labels = load_corpus(MPI.COMM_SELF, configuration.load(run.config)).test.labels
     standings = {one.name: one for one in stand([judged(run.comparison, archive, name) for name in (SEARCHED, rival)], labels)}
     ahead = standings[SEARCHED].accuracy - standings[rival].accuracy

@@ -29,7 +29,7 @@ from hpcnas.core.search_config import IN_THE_FIELD, SearchConfig
 from hpcnas.core.space import BlockType, SearchSpace, known_type, spell
 from hpcnas.core.spotting import SpottingConfig
 from hpcnas.core.stopping import STOPPING, Asha, StoppingRule
-from hpcnas.core.strategies import STRATEGIES, LocalSearch, Strategy
+from hpcnas.core.strategies import STRATEGIES, Constrained, LocalSearch, Strategy
 from hpcnas.core.targets import TARGETS
 from hpcnas.core.tuning import TuningConfig
 from hpcnas.data import DATASETS
@@ -291,6 +291,11 @@ class Config:
         if self.search.objective == IN_THE_FIELD and self.combiner.has_teams:
             raise ConfigError(
                 f'search.objective = "{IN_THE_FIELD}": is of single models; combiner.name = "average" trains such'
+            )
+        if isinstance(self.strategy, Constrained) and self.strategy.depth > self.space.max_depth:
+            raise ConfigError(
+                f"space.max_depth = {self.space.max_depth}: strategy.cells = {self.strategy.cells} of strategy.cell = "
+                f"{self.strategy.cell} are {self.strategy.depth} blocks with the reduction behind each; raise it, or take fewer"
             )
         if self.features.kind == "micro":
             for key, value in (("augmentation", self.augmentation.volume_db), ("tuning", self.tuning.volume_db)):

@@ -97,8 +97,8 @@ def prepare(argv: Sequence[str]) -> tuple[RunDir, Config, Finals | Lineup, argpa
     places = configuration.PLACES if run.search.corpus.exists() else ()
     if changed := configuration.differences(begun, config, places):
         raise ConfigError(
-            f"--set {'; '.join(changed)}: the ensemble stage may change ensemble.*, combiner.*, data.mine_negatives and "
-            "search.group_size"
+            f"--set {'; '.join(changed)}: the ensemble stage may change ensemble.*, data.mine_negatives, search.group_size, "
+            "and combiner.* among those that average models which were searched alone; others are chosen before the search"
         )
     run.create()
     archive = archive_of(run.search.journal)

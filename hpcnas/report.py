@@ -151,7 +151,10 @@ def cards(one: Summary, rows: Sequence[ModelRow]) -> list[tuple[str, str]]:
         (duration(one.elapsed_s), f"of search, {thousands(one.steps)} training steps"),
         (share(one.busy_share), f"of the time of {one.groups} group(s) spent on finished trials"),
         (share(one.inherited_share), "of all parameters began as a donor's"),
-        (pictures.as_text(best["score"], one.objective), f"best validation {one.objective} (trial {best['id']})"),
+        (
+            pictures.as_text(best["score"], one.objective),
+            f"validation {one.objective} of trial {best['id']}, which ranks first",
+        ),
         (thousands(best["params"]), "parameters of the best architecture"),
     ]
     if rows:

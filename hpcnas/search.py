@@ -127,7 +127,11 @@ def given(config: Config, measure: Callable[[Architecture], Cost]) -> list[Propo
     _say_what_the_target_leaves_out(config)
     found = [*suggestions, *zoo.starts(config.search.zoo, measure, config.space.budget, config.space.fit)]
     first = {proposal.architecture: proposal for proposal in reversed(found)}  # each once, under the first of its names
-    return [proposal for proposal in found if first[proposal.architecture] is proposal]
+    once = [proposal for proposal in found if first[proposal.architecture] is proposal]
+    if beyond := once[config.search.max_trials :]:
+        names = ", ".join(proposal.mutation.removeprefix("zoo ") for proposal in beyond)
+        logger.warning("search.max_trials = %d leaves no trial for the zoo's %s", config.search.max_trials, names)
+    return once
 
 
 def _check_room_for_features(config: Config, measure: Callable[[Architecture], Cost]) -> None:

@@ -148,6 +148,14 @@ def test_suggestions_over_the_budget_are_made_narrower_where_the_space_says_so()
     assert first.proposal.is_suggestion
 
 
+def test_suggestions_that_become_alike_when_narrowed_are_tried_once():
+    starts = [Proposal(Architecture.parse(f"dense:units={n}"), None, f"zoo {n}") for n in (99, 64, 8)]
+    coordinator = make([], max_trials=3, starts=starts, space=replace(SPACE, fit=True), budget=Budget(max_params=16))
+    towers = [coordinator.handle(Ready(g)).trial.proposal for g in range(3)]
+    assert [str(one.architecture) for one in towers[:2]] == ["dense:units=16", "dense:units=8"]
+    assert [one.is_suggestion for one in towers] == [True, True, False], "the third trial is the strategy's"
+
+
 def test_a_space_without_anything_new_ends_the_search_with_a_reason():
     coordinator = make([], max_trials=50, budget=Budget(max_params=1))
     reply = coordinator.handle(Ready(0))

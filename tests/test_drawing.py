@@ -157,6 +157,11 @@ def test_noise_for_augmentation_that_the_test_is_made_of_is_a_leak(root):
         checking.checked(dataclasses.replace(found, noise=whole), "here", DataConfig(window_s=0.1))
 
 
+def test_a_single_class_is_refused_before_anything_is_trained_on_it(root):
+    with pytest.raises(DataError, match="yes is the only class; two at least"):
+        index(root, keywords=("yes",), unknown_percent=0, silence_percent=0)
+
+
 def test_silence_in_its_own_folder_and_unknown_words_in_theirs_are_used(root):
     """As somebody has them who follows the published test set."""
     lists = {name: (root / name).read_text() for name in ("validation_list.txt", "testing_list.txt")}

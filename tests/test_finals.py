@@ -39,8 +39,12 @@ def staged(
     seed: int,
     broken: tuple[int, ...] = (),
     budget: Budget = Budget(),
+    behind: tuple[int, ...] = (),
 ) -> Coordinator:
-    """The coordinator of a stage that simulated groups have worked off, answering in an order that ``seed`` decides."""
+    """The coordinator of a stage that simulated groups have worked off, answering in an order that ``seed`` decides.
+
+    Trials of ``broken`` fail in their first epoch, those of ``behind`` in the one after the last rung.
+    """
     rng = np.random.default_rng(seed)
     coordinator = Coordinator(
         finals,
@@ -72,6 +76,10 @@ def staged(
         merits = (*merits, own * (1 - 0.5 ** (len(merits) + 1)))
         if trial in broken:
             ready[group] = unscored(order.trial, TrialState.FAILED, COST, "on purpose")
+            continue
+        if trial in behind and len(merits) > finals.race.rungs[-1]:
+            assert order.paused is not None
+            ready[group] = replace(order.paused, state=TrialState.STOPPED, error="on purpose")
             continue
         verdict = None if len(merits) == EPOCHS else coordinator.handle(Progress(trial, merits, merits))
         if verdict is Verdict.CONTINUE:
@@ -125,6 +133,17 @@ def test_entrants_that_fail_do_not_hold_up_the_race(broken):
     assert coordinator.finished
     left = [n for n in range(8) if n not in broken]
     assert finals.winner(coordinator.archive) == (max(left) if left else 0)
+
+
+@pytest.mark.parametrize("finishers", [1, 2, 3])
+@pytest.mark.parametrize("behind", [(7,), (6, 7)])
+def test_who_breaks_behind_the_last_rung_leaves_the_place_to_the_next_best(finishers, behind):
+    finals = finals_of(8, finishers=finishers)
+    coordinator = staged(finals, [float(n) for n in range(1, 10)], 2, 1, behind=behind)
+    winner = finals.winner(coordinator.archive)
+    assert winner == 7 - len(behind)
+    assert coordinator.archive.results[winner].state is TrialState.COMPLETED
+    assert len(finals.ensemble(coordinator.archive)) == 2
 
 
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 99), st.integers(1, 9), st.integers(1, 3))

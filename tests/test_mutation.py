@@ -45,6 +45,8 @@ def test_random_steps_and_crossovers_stay_within_the_space(seed, depth, other_de
     assert child.depth - parent.depth == {"swap": 0, "insert": 1, "remove": -1}[step.split()[0]]
     mixed = crossover(parent, other, SPACE, rng)
     assert mixed in SPACE and mixed.blocks[0] == parent.blocks[0]
+    low = replace(SPACE, max_depth=2)
+    assert crossover(parent, other, low, rng) in low, "even where a parent was suggested that is deeper"
 
 
 def test_leading_blocks_match_up_to_the_first_difference_as_in_figure_2():

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -143,3 +144,21 @@ def test_a_search_for_ensembles_cannot_go_on_as_another_one():
     greedy = configuration.load(None, ["combiner.name=greedy"])
     assert configuration.differences(average, greedy) == []
     assert any("combiner.name" in change for change in configuration.differences(average, adaptive))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ['search.suggestions=["dense:units=8", "dense:units=16"]', "search.max_trials=1"],
+            "search.max_trials = 1: less than the 2 of search.suggestions",
+        ),
+        (
+            ["strategy.name=constrained", "strategy.cells=3", "space.max_depth=8"],
+            "space.max_depth = 8: strategy.cells = 3 of strategy.cell = 2 are 9 blocks",
+        ),
+    ],
+)
+def test_parts_that_leave_each_other_no_room_are_refused(overrides, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        configuration.load(None, overrides)

@@ -108,6 +108,14 @@ def test_cells_are_repeated_with_a_reduction_behind_each():
     assert child.parent == 0 and child.architecture.blocks[:3] * 3 == child.architecture.blocks
 
 
+@pytest.mark.parametrize("repeat", [True, False])
+def test_a_suggestion_with_fewer_blocks_than_cells_need_is_filled_up(repeat):
+    strategy = Constrained(cell=2, cells=3, repeat=repeat, initial=1)
+    archive = Archive([trial(0, "dense:units=8"), completed(0, 0.5)])
+    child = strategy.propose(archive, SPACE, np.random.default_rng(1))
+    assert child.parent == 0 and child.architecture.depth == strategy.depth == 9
+
+
 def test_the_surrogates_learn_which_block_helps():
     rng = np.random.default_rng(0)
     towers = [random_tower(SPACE, 3, rng) for _ in range(60)]

@@ -85,8 +85,8 @@ def models(run: RunDir) -> tuple[list[ModelRow], Confusion | None]:
     for stage, trained in ((run.ensemble, archive), (run.student, students)):
         for trial in trained.trials.values():
             result = trained.results.get(trial.id)
-            if result is None or not result.state.has_score or result.state is TrialState.PAUSED:
-                continue  # a finalist that left the race early is not what it would be
+            if result is None or result.state is not TrialState.COMPLETED:
+                continue  # a finalist or challenger that left the race early is not what it would be
             if trial.proposal.role:
                 name = NAMES[trial.proposal.role]
             else:

@@ -3,6 +3,7 @@ when there is nothing more to try."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,6 +42,10 @@ class Ideas:
     ended: str = ""
     """Why there are no more; empty while there may be."""
 
+    def __post_init__(self) -> None:
+        self._left = deque(self.starts)
+        """Starts that were not looked at in this job."""
+
     def next(self, elapsed_s: float, there: Collection[int]) -> Trial | None:
         """The next new trial; None if it is not known yet or, with a reason in ``ended``, if there are no more.
 
@@ -53,7 +58,7 @@ class Ideas:
         if self.ended:
             return None
         entropy = np.random.SeedSequence([self.seed, id_])  # all chance of the trial comes from it
-        proposal = self._fitted(self.starts[id_]) if id_ < len(self.starts) else self._proposal(entropy)
+        proposal = self._start() or self._proposal(entropy)
         if proposal is None:
             return None
         return Trial(id_, self._completed(proposal, id_, there), seed=int(entropy.generate_state(1)[0]))
@@ -73,6 +78,14 @@ class Ideas:
         settings = proposal.settings or self.tuner.suggest(id_)
         team = proposal.team or tuple(i for i in self.combiner.team(self.archive, id_) if i in there)
         return replace(proposal, settings=settings, team=team) if settings or team else proposal
+
+    def _start(self) -> Proposal | None:
+        """The next start that nobody has tried: narrowed to the limits, models of one paper may become alike."""
+        while self._left:
+            proposal = self._fitted(self._left.popleft())
+            if not self.archive.seen(proposal.architecture):
+                return proposal
+        return None
 
     def _proposal(self, entropy: np.random.SeedSequence) -> Proposal | None:
         """What the strategy wants to be tried next: new and within the budget, or not to be built at all; else None."""

@@ -194,7 +194,7 @@ def steps_away(refused: int) -> int:
 
 def crossover(first: Architecture, second: Architecture, space: SearchSpace, rng: np.random.Generator) -> Architecture:
     """The first blocks of one tower and the last of the other, cut at random places, no deeper than the space allows."""
-    head = first.blocks[: rng.integers(1, first.depth + 1)]
+    head = first.blocks[: rng.integers(1, min(first.depth, space.max_depth) + 1)]
     room = min(second.depth, space.max_depth - len(head))
     return Architecture((*head, *second.blocks[second.depth - int(rng.integers(room + 1)) :]))
 

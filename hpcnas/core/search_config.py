@@ -59,4 +59,9 @@ class SearchConfig:
         if self.rank_by not in RANKINGS:
             raise ConfigError(f'search.rank_by = "{self.rank_by}": unknown; known: {", ".join(RANKINGS)}')
         at_least(1, "search", max_trials=self.max_trials, group_size=self.group_size, keep_weights=self.keep_weights)
+        if len(self.suggestions) > self.max_trials:
+            raise ConfigError(
+                f"search.max_trials = {self.max_trials}: less than the {len(self.suggestions)} of search.suggestions, all of "
+                "which are tried; raise it"
+            )
         at_least(0, "search", score_examples=self.score_examples, max_steps=self.max_steps, time_limit=self.time_limit)

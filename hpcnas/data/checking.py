@@ -26,11 +26,13 @@ def checked(index: CorpusIndex, where: str, config: DataConfig) -> CorpusIndex:
     """The same without repetitions, once it can be trained and judged on, or judged on alone.
 
     Raises:
-        DataError: for a class name that cannot be printed, an empty split, a class that is missing in one, or sound that is in
-            two splits or has two labels.
+        DataError: for a class name that cannot be printed, a single class, an empty split, a class that is missing in one, or
+            sound that is in two splits or has two labels.
     """
     if odd := [name for name in index.class_names if not (name.isprintable() and name.strip())]:
         raise DataError(f"{where}: class names must be printable text, unlike {', '.join(map(ascii, odd))}; rename them")
+    if not config.all_is_test and len(index.class_names) < 2:
+        raise DataError(f"{where}: {' and '.join(index.class_names)} is the only class; two at least are needed to tell apart")
     _say_alike(index.class_names, where)
     for split in ("test",) if config.all_is_test else SPLITS:
         there = {example.label for example in index.splits[split]}

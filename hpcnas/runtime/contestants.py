@@ -93,10 +93,12 @@ def judged(stage: Stage, archive: Archive, name: str) -> Contestant:
 
 
 def searched(run: RunDir) -> Architecture:
-    """The winner of the run's finals, or else of its search; raises RunError if there is neither."""
+    """The tower that counts most in the run's ensemble: the winner of the finals where they are averaged, the search's best
+    behind the others of its team; or else the search's best. Raises RunError if there is neither."""
     if run.ensemble_file.exists():
-        first = ensemble_file.load(run.ensemble_file).members[0]
-        return weights.load_architecture(run.stage(first.stage).weights(first.trial))
+        members = ensemble_file.load(run.ensemble_file).members
+        most = max(reversed(members), key=lambda member: member.weight)
+        return weights.load_architecture(run.stage(most.stage).weights(most.trial))
     best = archive_of(run.search.journal).best()
     if not best:
         raise RunError(f"{run.root}: --models best: no search has a result here yet; run hpcnas.search first")

@@ -129,7 +129,8 @@ class Race:
 
 
 def _has_reached(result: Result, rung: int) -> bool:
-    return result.state.has_score and len(result.ranked) >= rung
+    """A trial that broke behind a rung is out, whatever it was worth there: it never comes to the end."""
+    return result.state.has_score and not result.error and len(result.ranked) >= rung
 
 
 def _by_merit(results: list[Result], rung: int) -> list[Result]:

@@ -48,4 +48,4 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "replay": Replay,
 }
 
-__all__ = ["STRATEGIES", "Finals", "Incremental", "Lineup", "LocalSearch", "RandomSearch", "Strategy"]
+__all__ = ["STRATEGIES", "Constrained", "Finals", "Incremental", "Lineup", "LocalSearch", "RandomSearch", "Strategy"]

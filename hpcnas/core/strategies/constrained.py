@@ -40,6 +40,11 @@ class Constrained:
         except ArchitectureError as error:
             raise ConfigError(f"strategy.reduction: {error}") from error
 
+    @property
+    def depth(self) -> int:
+        """Blocks of a tower."""
+        return self.cells * (self.cell + 1)
+
     def propose(self, archive: Archive, space: SearchSpace, rng: np.random.Generator, refused: int = 0) -> Proposal:
         free = self.cell * (1 if self.repeat else self.cells)
         if len(archive.ranking) < self.initial:
@@ -47,6 +52,7 @@ class Constrained:
         best = archive.best(self.beam)
         parent = best[rng.integers(len(best))]
         blocks = self._searched(parent.architecture)[:free]
+        blocks += [space.sample(rng) for _ in range(free - len(blocks))]  # a suggestion may have fewer
         index = int(rng.integers(free))
         blocks[index] = space.sample(rng)
         return Proposal(self._assemble(blocks), parent.id, f"swap {index}")
