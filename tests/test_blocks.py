@@ -67,6 +67,8 @@ def test_a_block_is_spelled_with_all_its_settings_and_described(kind):
         "mbconv1d:channels=10,stride=1",
         "bcres:channels=4,stride=1",
         "res2d:channels=4,stride=1",
+        "preres2d:channels=4",
+        "matchbox:channels=10",
         "attention:dim=10,heads=2",
     ],
 )
@@ -77,7 +79,7 @@ def test_blocks_that_can_start_as_the_identity_do(text):
     module = BLOCKS[block.kind].build(dict(block.settings), tuple(x.shape[1:-1]), False).eval()
     assert not torch.allclose(module(x), x)
     module.near_identity()
-    torch.testing.assert_close(module(x), x)
+    torch.testing.assert_close(module(x), x, rtol=1e-5, atol=1e-4)  # a norm adds 1e-5 to the variance
 
 
 CAUSAL = [kind for kind in BLOCKS if BLOCK_TYPES[kind].causal]

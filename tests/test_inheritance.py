@@ -63,6 +63,21 @@ def test_a_block_of_another_size_takes_the_leading_part_of_its_ancestors_arrays(
         assert (merged["blocks.1.w"] == donor["blocks.1.w"][:, :leading]).all()
 
 
+@pytest.mark.parametrize(("before", "now", "expected"), [(3, 5, [0, 1, 2, 3, 0]), (5, 3, [2, 3, 4]), (2, 5, [0, 1, 2, 0, 0])])
+def test_kernels_are_centred_on_each_other(before, now, expected):
+    donor = {"blocks.0.w": np.tile(np.arange(1, before + 1, dtype=np.float32), (2, 2, 1))}
+    merged = Parent().merge(trial(1, "a:n=2/b"), {"blocks.0.w": (4, 2, now)}, [(Donor(trial(0, "a:n=1/b")), donor)])
+    assert merged["blocks.0.w"].shape == (2, 2, now) and merged["blocks.0.w"][1, 1].tolist() == expected
+
+
+def test_a_kernel_is_not_put_into_another_layers_where_a_block_has_gained_one():
+    """A bcres block that changes its width has a pointwise convolution where another has its depthwise one."""
+    donor = {"blocks.0.0.w": np.ones((8, 4, 1, 1), np.float32), "blocks.0.1.w": np.ones((8, 1, 3, 1), np.float32)}
+    donor["blocks.0.time"] = np.ones((8, 1, 3), np.float32)
+    shapes = {"blocks.0.0.w": (8, 1, 3, 1), "blocks.0.time": (8, 1, 3)}
+    assert Parent().merge(trial(1, "a:n=2"), shapes, [(Donor(trial(0, "a:n=1")), donor)]).keys() == {"blocks.0.time"}
+
+
 def test_gates_of_a_recurrence_of_another_size_are_not_mixed_up():
     name = "blocks.0.module.layer.weight_hh_l0"
     donors = [(Donor(trial(0, "gru:units=2")), {name: np.ones((6, 2), np.float32)})]

@@ -1,15 +1,19 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from helpers import SPACE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpcnas.config import SpaceConfig
 from hpcnas.core.architecture import Architecture, Block
 from hpcnas.core.mutation import (
     FINE_STEPS,
     aligned_blocks,
     crossover,
+    disorder,
+    fine_step,
     grafted,
     grow,
     matching_blocks,
@@ -18,6 +22,7 @@ from hpcnas.core.mutation import (
     swap,
 )
 from hpcnas.core.space import BlockType, SearchSpace
+from hpcnas.zoo import ZOO
 
 
 def tower(*units: int) -> Architecture:
@@ -107,6 +112,45 @@ def test_blocks_of_other_kinds_do_not_descend_from_each_other():
 
 CONV = BlockType("conv", "plane", {"channels": (4, 8), "stride": (1, 2)}, "")
 FOLD = BlockType("band_fold", "plane", {"channels": (8, 16)}, "", folds=True)
+
+
+WIDE = SpaceConfig().build()
+"""The default space: blocks over planes, over frames, and folds."""
+
+
+def test_what_is_repeated_has_no_strides_of_its_own_and_pools_and_folds_are_not():
+    rng = np.random.default_rng(0)
+    front = "conv2d:band_stride=2,bands=3,channels=8,dilation=1,frame_stride=2,frames=3,valid=0"
+    parent = Architecture.parse(
+        f"{front}/avg_pool2d:bands=3,frames=4/band_fold:channels=16,kernel=3/tcres*2:channels=8,kernel=9,stride=2"
+    )
+    children = {str(FINE_STEPS["repeat"](parent, WIDE, rng)[0]) for _ in range(40)}
+    flat = front.replace("band_stride=2", "band_stride=1").replace("frame_stride=2", "frame_stride=1")
+    assert children == {str(parent).replace(front, f"{front}/{flat}"), str(parent).replace("tcres*2", "tcres*3")}
+
+
+@pytest.mark.parametrize("name", ["remove", "swap"])
+def test_a_stage_keeps_its_stride_when_its_first_block_goes(name):
+    parent, rng = Architecture.parse("bcres*3:channels=8,dilation=1,stride=2"), np.random.default_rng(0)
+    for _ in range(20):
+        child, _ = FINE_STEPS[name](parent, WIDE, rng)
+        left = [dict(block.settings)["stride"] for block in child.blocks if block.kind == "bcres" and block in parent.blocks]
+        assert left.count(2) == 1
+
+
+@given(st.integers(0, 2**32), st.sampled_from(list(ZOO.values())), st.sampled_from(list(ZOO.values())))
+def test_steps_and_crossovers_put_no_planes_behind_sequences(seed, one, other):
+    rng = np.random.default_rng(seed)
+    towers = [one.tower, other.tower]
+    child, _ = fine_step(towers[0], WIDE, rng)
+    assert disorder(child, WIDE) <= disorder(towers[0], WIDE)
+    assert disorder(crossover(*towers, WIDE, rng), WIDE) <= max(disorder(tower, WIDE) for tower in towers)
+
+
+def test_disorder_counts_planes_and_folds_behind_a_sequence():
+    fold, conv, dense = "band_fold:channels=16,kernel=3", "conv:channels=8,kernel=3,stride=1", "dense:units=32"
+    for tower, expected in (([conv, fold, dense], 0), ([conv, dense], 0), ([dense, conv], 1), ([fold, conv, fold], 2)):
+        assert disorder(Architecture.parse("/".join(tower)), WIDE) == expected
 
 
 @given(st.integers(0, 2**32))

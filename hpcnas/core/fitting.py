@@ -44,7 +44,7 @@ def widened(tower: Architecture, space: SearchSpace, fits: Callable[[Architectur
     steps = range(OCTAVES_UP * STEPS_PER_OCTAVE, -1, -1)
     place = _widest(tower, space, fits, steps[:-1])
     found = _stepped(tower, space, steps[place])
-    return found if place == 0 else _filled(found, _stepped(tower, space, steps[place - 1]), space, fits)
+    return found if place == 0 else _filled(found, _stepped(tower, space, steps[0]), space, fits)
 
 
 def _stepped(tower: Architecture, space: SearchSpace, step: int) -> Architecture:

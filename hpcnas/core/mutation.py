@@ -94,12 +94,16 @@ def nudge(architecture: Architecture, space: SearchSpace, rng: np.random.Generat
 
 
 def repeat(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
-    """One block repeated once more; None where the tower is as deep as the space allows."""
-    if architecture.depth >= space.max_depth:
+    """One block that has a width repeated once more, without its strides; None where the tower is as deep as may be."""
+    stages = architecture.stages
+    places = [place for place, stage in enumerate(stages) if _is_repeatable(stage, space)]
+    if architecture.depth >= space.max_depth or not places:
         return None
-    place = int(rng.integers(len(architecture.stages)))
-    stage = architecture.stages[place]
-    return _restaged(architecture, place, replace(stage, count=stage.count + 1)), f"repeat {place}"
+    place = places[rng.integers(len(places))]
+    further = stages[place].block
+    for name in ("stride", "band_stride", "frame_stride"):
+        further = further.changed(name, 1)
+    return Architecture.of((*stages[: place + 1], Stage(further), *stages[place + 1 :])), f"repeat {place}"
 
 
 def unrepeat(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str] | None:
@@ -131,6 +135,12 @@ def rescale(architecture: Architecture, space: SearchSpace, rng: np.random.Gener
     return None if tower == architecture else (tower, f"widths x {factor:.2g}")
 
 
+def _is_repeatable(stage: Stage, space: SearchSpace) -> bool:
+    """Two pools are a larger pool, and what folds the bands leaves none to fold."""
+    kind = space.type_of(stage.block.kind)
+    return kind is not None and bool(kind.width) and not kind.folds
+
+
 def _restaged(architecture: Architecture, place: int, stage: Stage) -> Architecture:
     stages = architecture.stages
     return Architecture.of((*stages[:place], stage, *stages[place + 1 :]))
@@ -147,12 +157,21 @@ def _removed(architecture: Architecture, space: SearchSpace, rng: np.random.Gene
     if architecture.depth == 1:
         return None
     place = int(rng.integers(architecture.depth))
-    return remove(architecture, place), f"remove {place}"
+    return remove(architecture, place + _leads_stage(architecture, place)), f"remove {place}"
 
 
 def _swapped(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str]:
     place = int(rng.integers(architecture.depth))
-    return swap(architecture, place, space.sample(rng)), f"swap {place}"
+    block = space.sample(rng)
+    if _leads_stage(architecture, place):
+        architecture = swap(architecture, place + 1, architecture.blocks[place])
+    return swap(architecture, place, block), f"swap {place}"
+
+
+def _leads_stage(architecture: Architecture, place: int) -> bool:
+    """Whether the block at ``place`` has the stride of repetitions that follow: what is left of a stage keeps it."""
+    blocks = architecture.blocks
+    return place + 1 < len(blocks) and blocks[place + 1] == blocks[place].repeated
 
 
 FINE_STEPS: dict[str, Step] = {
@@ -169,10 +188,13 @@ FINE_STEPS: dict[str, Step] = {
 
 
 def fine_step(architecture: Architecture, space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, str]:
-    """One of the fine steps, with equal chance among those that can be taken, and its name."""
+    """One of the fine steps, with equal chance among those that can be taken and leave the order of layouts alone, and its
+    name."""
     steps = list(FINE_STEPS.values())
+    before = disorder(architecture, space)
     while True:
-        if (taken := steps[rng.integers(len(steps))](architecture, space, rng)) is not None:
+        taken = steps[rng.integers(len(steps))](architecture, space, rng)
+        if taken is not None and disorder(taken[0], space) <= before:
             return taken
 
 
@@ -192,11 +214,29 @@ def steps_away(refused: int) -> int:
     return 1 + refused // 20
 
 
+def disorder(architecture: Architecture, space: SearchSpace) -> int:
+    """How many blocks work on planes, or fold them, behind one that has made a sequence of them: such see channels as bands."""
+    found, is_sequence = 0, False
+    for block in architecture.blocks:
+        kind = space.type_of(block.kind)
+        if kind is None or kind.layout == "any":
+            continue
+        found += is_sequence and kind.layout == "plane"
+        is_sequence |= kind.folds or kind.layout == "sequence"
+    return found
+
+
 def crossover(first: Architecture, second: Architecture, space: SearchSpace, rng: np.random.Generator) -> Architecture:
-    """The first blocks of one tower and the last of the other, cut at random places, no deeper than the space allows."""
-    head = first.blocks[: rng.integers(1, min(first.depth, space.max_depth) + 1)]
-    room = min(second.depth, space.max_depth - len(head))
-    return Architecture((*head, *second.blocks[second.depth - int(rng.integers(room + 1)) :]))
+    """The first stages of one tower and the last of the other, cut at random places, no deeper than the space allows and with
+    no more disorder than the two have; where no cuts are such, the first blocks of the first."""
+    most = max(disorder(first, space), disorder(second, space))
+    joined = []
+    for head in range(1, len(first.stages) + 1):
+        for tail in range(len(second.stages)):
+            tower = Architecture.of((*first.stages[:head], *second.stages[tail:]))
+            if tower.depth <= space.max_depth and tower not in (first, second) and disorder(tower, space) <= most:
+                joined.append(tower)
+    return joined[rng.integers(len(joined))] if joined else Architecture(first.blocks[: space.max_depth])
 
 
 def matching_blocks(child: Architecture, parent: Architecture, behind: bool) -> dict[int, int]:

@@ -42,13 +42,33 @@ def taken(shapes: Shapes, arrays: Arrays, own: str, theirs: str) -> dict[str, np
 
 
 def overlapping(shapes: Shapes, arrays: Arrays, own: str, theirs: str) -> dict[str, np.ndarray]:
-    """The leading part that the child's and the donor's arrays have in common, by the names of the child's part ``own``.
+    """The leading channels that the child's and the donor's arrays have in common, by the names of the child's part ``own``.
 
-    The gates of a recurrence lie one behind the other in its arrays, so these are inherited only if their sizes agree.
+    Kernels are centred on each other, with zeros around a smaller one, so that a child that hears further does as its parent
+    did. The gates of a recurrence lie one behind the other in its arrays, so these are inherited only if their sizes agree;
+    so do kernels where a block gained or lost a layer, since its layers go by their number.
     """
+    names = [name[len(own) :] for name in shapes if name.startswith(own)]
+    has_same_layers = {*names} == {name[len(theirs) :] for name in arrays if name.startswith(theirs)}
     found = {}
-    for name, shape in shapes.items():
-        array = arrays.get(theirs + name[len(own) :]) if name.startswith(own) else None
-        if array is not None and array.ndim == len(shape) and (array.shape == shape or not _GATES.search(name)):
-            found[name] = array[tuple(slice(0, length) for length in shape)]
+    for name in names:
+        array, shape = arrays.get(theirs + name), shapes[own + name]
+        if array is None or array.ndim != len(shape) or (array.shape != shape and _GATES.search(own + name)):
+            continue
+        if has_same_layers or array.shape[2:] == shape[2:]:
+            found[own + name] = _centred(array[tuple(slice(0, length) for length in shape[:2])], shape[2:])
     return found
+
+
+def _centred(array: np.ndarray, kernel: tuple[int, ...]) -> np.ndarray:
+    """``array`` (out, in, ...) with its last axes cut or filled up with zeros, on both sides alike, until they are
+    ``kernel``."""
+    for axis, length in enumerate(kernel, 2):
+        more = length - array.shape[axis]
+        if more > 0:
+            beside = [(0, 0)] * array.ndim
+            beside[axis] = (more // 2, more - more // 2)
+            array = np.pad(array, beside)
+        elif more < 0:
+            array = array.take(range(-more // 2, -more // 2 + length), axis)
+    return array

@@ -116,9 +116,9 @@ class Race:
         return None if arrived is None else _by_merit(arrived, self.rungs[round_])[: self._places(round_)]
 
     def _places(self, round_: int) -> int:
-        """How many go on: the same share of the entrants in each round."""
-        share: float = (self.finishers / self.entrants) ** ((round_ + 1) / len(self.rungs))
-        return max(self.finishers, math.ceil(self.entrants * share - 1e-9))
+        """How many go on: the same share in each round."""
+        share: float = (self.finishers / len(self._all)) ** ((round_ + 1) / len(self.rungs))
+        return max(self.finishers, math.ceil(len(self._all) * share - 1e-9))
 
     @staticmethod
     def _arrived(archive: Archive, started: Iterable[int], rung: int) -> list[Result] | None:

@@ -18,6 +18,18 @@ TYPE = BlockType(
 )
 
 
+class PointwiseShortcut(ResidualPair):
+    """relu(shortcut(x) + branch(x)), whose shortcut is a pointwise convolution and its norm."""
+
+    def near_identity(self) -> None:
+        """Exactly the identity, where the number of channels stays, the input is not negative and statistics are not those of a
+        batch."""
+        pointwise = self.shortcut.get_parameter("0.layer.weight")
+        if pointwise.shape[0] == pointwise.shape[1]:
+            super().near_identity()
+            nn.init.dirac_(pointwise)
+
+
 def build(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
     before, channels, kernel = in_shape[0], settings["channels"], settings["kernel"]
     branch: list[nn.Module] = []
@@ -31,4 +43,4 @@ def build(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) 
         ]
     if not settings["residual"]:
         return nn.Sequential(*branch)
-    return ResidualPair(nn.Sequential(*branch[:-1]), nn.Sequential(Conv1d(before, channels, 1), BatchNorm1d(channels)))
+    return PointwiseShortcut(nn.Sequential(*branch[:-1]), nn.Sequential(Conv1d(before, channels, 1), BatchNorm1d(channels)))
