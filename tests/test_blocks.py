@@ -67,7 +67,6 @@ def test_a_block_is_spelled_with_all_its_settings_and_described(kind):
         "mbconv1d:channels=10,stride=1",
         "bcres:channels=4,stride=1",
         "res2d:channels=4,stride=1",
-        "preres2d:channels=4",
         "matchbox:channels=10",
         "attention:dim=10,heads=2",
     ],
@@ -78,8 +77,12 @@ def test_blocks_that_can_start_as_the_identity_do(text):
     x = torch.rand(2, 4, BANDS, FRAMES) if plane else torch.rand(2, BANDS, FRAMES)
     module = BLOCKS[block.kind].build(dict(block.settings), tuple(x.shape[1:-1]), False).eval()
     assert not torch.allclose(module(x), x)
+    before = [parameter.detach().clone() for parameter in module.parameters()]
     module.near_identity()
     torch.testing.assert_close(module(x), x, rtol=1e-5, atol=1e-4)  # a norm adds 1e-5 to the variance
+    module(x).square().sum().backward()
+    changed = [now for was, now in zip(before, module.parameters()) if not torch.equal(was, now)]
+    assert any(parameter.grad.any() for parameter in changed), "and can become something else"
 
 
 CAUSAL = [kind for kind in BLOCKS if BLOCK_TYPES[kind].causal]

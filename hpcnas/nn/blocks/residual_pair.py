@@ -44,14 +44,6 @@ class ResidualPair(Beside):
         nn.init.zeros_(self.branch[-1].get_parameter("weight"))
 
 
-class PreActivated(Beside):
-    """shortcut(x) + branch(x), whose branch ends in a convolution and its ReLU."""
-
-    def near_identity(self) -> None:
-        """Exactly the identity."""
-        nn.init.zeros_(self.branch[-2].get_parameter("layer.weight"))
-
-
 def build_tcres(settings: Mapping[str, int], in_shape: tuple[int, ...], causal: bool) -> nn.Module:
     before, channels, kernel, stride = in_shape[0], settings["channels"], settings["kernel"], settings["stride"]
     branch = nn.Sequential(
@@ -90,5 +82,6 @@ def build_preres2d(settings: Mapping[str, int], in_shape: tuple[int, ...], causa
     for reach in (dilation, dilation * settings["growth"]):
         convolution = Conv2d(channels, channels, (3, 3), dilation=(reach, reach), causal=causal)
         layers += [BatchNorm2d(channels), convolution, nn.ReLU()]
-    block = PreActivated(nn.Sequential(*layers), nn.Identity())
+    # No identity to begin with: behind a convolution of zeros the last ReLU would let no gradient through.
+    block = Beside(nn.Sequential(*layers), nn.Identity())
     return block if before == channels else nn.Sequential(Conv2d(before, channels, (1, 1)), block)
