@@ -31,8 +31,6 @@ def checked(index: CorpusIndex, where: str, config: DataConfig) -> CorpusIndex:
     """
     if odd := [name for name in index.class_names if not (name.isprintable() and name.strip())]:
         raise DataError(f"{where}: class names must be printable text, unlike {', '.join(map(ascii, odd))}; rename them")
-    if not config.all_is_test and len(index.class_names) < 2:
-        raise DataError(f"{where}: {' and '.join(index.class_names)} is the only class; two at least are needed to tell apart")
     _say_alike(index.class_names, where)
     for split in ("test",) if config.all_is_test else SPLITS:
         there = {example.label for example in index.splits[split]}
@@ -40,6 +38,8 @@ def checked(index: CorpusIndex, where: str, config: DataConfig) -> CorpusIndex:
             raise DataError(f"{where}: the {split} split is empty")
         if not config.all_is_test and (absent := [n for label, n in enumerate(index.class_names) if label not in there]):
             raise DataError(f"{where}: the {split} split has no {', '.join(absent)}; every class must be in every split")
+    if len(index.class_names) == 1 and not config.all_is_test:
+        raise DataError(f"{where}: {index.class_names[0]} is the only class; two at least are needed to tell apart")
     real = _real_names(index)
     _ensure_apart(index, where, config.window_s, real)
     return replace(index, splits={split: _once(index.splits[split], f"{where}, {split} split", real) for split in SPLITS})
