@@ -26,11 +26,12 @@ from hpcnas import config as configuration
 from hpcnas.core.archive import Archive
 from hpcnas.core.contest import stand
 from hpcnas.core.units import thousands
-from hpcnas.runtime.contestants import SEARCHED, judged, trainings_of
+from hpcnas.runtime.contestants import SEARCHED, judged, named, trainings_of
 from hpcnas.runtime.features import load_corpus
 from hpcnas.store import ensemble_file, weights
 from hpcnas.store.journal import archive_of
 from hpcnas.store.run_dir import RunDir
+from hpcnas.zoo import ZOO
 
 
 def main() -> None:
@@ -46,19 +47,20 @@ def main() -> None:
     with ThreadPoolExecutor(arguments.jobs) as pool:
         runs = list(pool.map(lambda limit: trained(arguments, limit), arguments.limits))
     print("| limit | model | test accuracy | each seed | parameters | MACs | ahead | p |\n|---|---|---|---|---|---|---|---|")
-    notes = [shown(limit, run) for limit, run in zip(arguments.limits, runs)]
+    notes = [shown(limit, run, rival) for limit, (run, rival) in zip(arguments.limits, runs)]
     print("\n" + "\n".join(notes))
 
 
-def trained(arguments: argparse.Namespace, limit: int) -> RunDir:
-    """The run of a limit, with what is missing in it trained."""
+def trained(arguments: argparse.Namespace, limit: int) -> tuple[RunDir, str]:
+    """The run of a limit, with what is missing in it trained, and the champion that it is held against."""
     run = RunDir(arguments.folder / str(limit))
     settings = [part for change in (f"space.max_params={limit}", *arguments.set) for part in ("--set", change)]
     program("hpcnas.search", str(arguments.config), "--run", str(run.root), "--resume", *settings)
     program("hpcnas.ensemble", str(run.root))
-    contest = ("--models", "best", champion(arguments, limit, settings), "--seeds", str(arguments.seeds))
+    rival = champion(arguments, limit, settings)
+    contest = ("--models", "best", rival, "--seeds", str(arguments.seeds))
     program("hpcnas.compare", "--run", str(run.root), "--resume", *contest)
-    return run
+    return run, rival
 
 
 def program(*words: str) -> None:
@@ -68,8 +70,8 @@ def program(*words: str) -> None:
 
 def champion(arguments: argparse.Namespace, limit: int, settings: Sequence[str]) -> str:
     """The rival that is best on validation in one training, if there are several."""
-    if len(arguments.rivals) == 1 and arguments.rivals != ["zoo"]:
-        return arguments.rivals[0]
+    if len(names := named(arguments.rivals)) == 1 and names[0] in ZOO:
+        return names[0]
     run = RunDir(arguments.folder / f"{limit}-rivals")
     race = ("--models", *arguments.rivals, "--seeds", "1")
     program("hpcnas.compare", str(arguments.config), "--run", str(run.root), "--resume", *race, *settings)
@@ -77,10 +79,9 @@ def champion(arguments: argparse.Namespace, limit: int, settings: Sequence[str])
     return max(trainings_of(archive).items(), key=lambda model: archive.results[model[1][0]].merit)[0]
 
 
-def shown(limit: int, run: RunDir) -> str:
+def shown(limit: int, run: RunDir, rival: str) -> str:
     """Two rows of the table; returns what else is to be said."""
     archive = archive_of(run.comparison.journal)
-    (rival,) = {*trainings_of(archive)} - {SEARCHED}
     labels = load_corpus(MPI.COMM_SELF, configuration.load(run.config)).test.labels
     standings = {one.name: one for one in stand([judged(run.comparison, archive, name) for name in (SEARCHED, rival)], labels)}
     ahead = standings[SEARCHED].accuracy - standings[rival].accuracy
