@@ -69,7 +69,7 @@ def search(world: MPI.Intracomm, argv: Sequence[str]) -> int:
     corpus, remember = set_up(world, config, run, run.search, arguments.accept_new_data)
     plan = Plan(
         stage=run.search,
-        starts=lambda measure: warm_start.starts(run, config, corpus.class_names, measure, given(config, measure)),
+        starts=lambda measure: begun_with(run, config, corpus.class_names, measure),
         strategy=config.strategy,
         inheritance=config.inheritance,
         stopping=config.stopping,
@@ -127,11 +127,18 @@ def given(config: Config, measure: Callable[[Architecture], Cost]) -> list[Propo
     _say_what_the_target_leaves_out(config)
     found = [*suggestions, *zoo.starts(config.search.zoo, measure, config.space.budget, config.space.fit)]
     first = {proposal.architecture: proposal for proposal in reversed(found)}  # each once, under the first of its names
-    once = [proposal for proposal in found if first[proposal.architecture] is proposal]
-    if beyond := once[config.search.max_trials :]:
-        names = ", ".join(proposal.mutation.removeprefix("zoo ") for proposal in beyond)
-        logger.warning("search.max_trials = %d leaves no trial for the zoo's %s", config.search.max_trials, names)
-    return once
+    return [proposal for proposal in found if first[proposal.architecture] is proposal]
+
+
+def begun_with(
+    run: RunDir, config: Config, class_names: Sequence[str], measure: Callable[[Architecture], Cost]
+) -> list[Proposal]:
+    """The same behind what a warm start takes over, if it does; says whom the search has no room for."""
+    starts = warm_start.starts(run, config, class_names, measure, given(config, measure))
+    if beyond := starts[config.search.max_trials :]:
+        names = ", ".join(proposal.mutation for proposal in beyond)
+        logger.warning("search.max_trials = %d: no trial is left for %s", config.search.max_trials, names)
+    return starts
 
 
 def _check_room_for_features(config: Config, measure: Callable[[Architecture], Cost]) -> None:

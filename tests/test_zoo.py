@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from hpcnas import config as configuration
+from hpcnas import search
 from hpcnas.config import TC_RESNET8
 from hpcnas.core.budget import Budget
 from hpcnas.core.errors import ConfigError
 from hpcnas.nn.cost import CostTable, measure
 from hpcnas.nn.model import Surroundings, build_model
+from hpcnas.store.run_dir import RunDir
 from hpcnas.zoo import ZOO, chosen, fitting, objections, starts
 from hpcnas.zoo.__main__ import table
 
@@ -87,3 +91,16 @@ def test_the_baseline_of_the_ensemble_stage_is_the_zoos():
 def test_the_page_about_the_zoo_has_its_table():
     page = (Path(__file__).parents[1] / "docs" / "zoo.md").read_text(encoding="utf-8")
     assert "\n".join(table()) in page, "python -m hpcnas.zoo prints the table for docs/zoo.md"
+
+
+def test_models_that_a_search_has_no_room_for_are_named(tmp_path, caplog):
+    config = configuration.load(None, ["search.max_trials=4", 'search.suggestions=["dense:units=8"]', 'search.zoo=["all"]'])
+    of = CostTable(config.space.surroundings(40, 12), 100).measure
+    begun = search.begun_with(RunDir(tmp_path), config, (), of)
+    (told,) = caplog.messages
+    assert told == f"search.max_trials = 4: no trial is left for {', '.join(one.mutation for one in begun[4:])}"
+    assert begun[0].mutation == "suggestion" and f": no trial is left for zoo {list(ZOO)[3]}, " in told and len(begun) > 30
+    caplog.clear()
+    roomy = replace(config, search=replace(config.search, max_trials=len(begun)))
+    search.begun_with(RunDir(tmp_path), roomy, (), of)
+    assert not caplog.messages
