@@ -101,6 +101,7 @@ def repeat(architecture: Architecture, space: SearchSpace, rng: np.random.Genera
         return None
     place = places[rng.integers(len(places))]
     further = stages[place].block
+    # Blocks of a stage that is spelled with "*" drop "stride" alone, and journals hold such spellings.
     for name in ("stride", "band_stride", "frame_stride"):
         further = further.changed(name, 1)
     return Architecture.of((*stages[: place + 1], Stage(further), *stages[place + 1 :])), f"repeat {place}"
